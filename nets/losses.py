@@ -1,0 +1,137 @@
+"""Losses for semantic segmentation: cross-entropy, focal loss, and either with Dice.
+
+Each factory returns `loss(y_true, y_pred)` for `Model.compile`. `y_pred` is the softmax
+output (B, H, W, C). `y_true` is either
+
+    class ids (B, H, W), where any id outside 0..C-1 is void, or
+    one-hot (B, H, W, C + 1), where the last channel is void,
+
+and both give equal results. Void pixels move neither the loss nor its gradient; a batch
+of nothing but void has loss 0. Without void pixels these are the article's formulas:
+
+    p     = clip(y_pred, eps, 1 - eps)
+    CE    = mean over pixels of -sum_c w_c y_c log p_c
+    focal = mean over pixels of alpha (1 - pt)^gamma (-log pt),  log pt = sum_c w_c y_c log p_c
+    Dice  = 1 - mean_c ((1 + b^2) tp + s) / ((1 + b^2) tp + b^2 fn + fp + s)
+
+with tp = sum(y p), fp = sum(p) - tp, fn = sum(y) - tp over batch, height and width.
+
+Differs from upstream: there, void pixels stay in CE's denominator and in Dice's fp.
+
+Sources: the unet-keras article; Lin et al. 2017, arXiv:1708.02002 (focal loss); Milletari
+et al. 2016, arXiv:1606.04797 (Dice loss).
+"""
+
+import keras
+from keras import ops
+
+
+def CE(cls_weights=None):
+    """Cross-entropy, averaged over the pixels that are not void.
+
+    Args:
+        cls_weights: sequence of C floats, a weight for each class; None: all 1.
+    """
+
+    def ce(y_true, y_pred):
+        labels, valid, probabilities = _prepare(y_true, y_pred)
+        return _cross_entropy(labels, valid, probabilities, cls_weights)
+
+    return ce
+
+
+def Focal_Loss(cls_weights=None, alpha=0.5, gamma=2):
+    """Focal loss, averaged over the pixels that are not void.
+
+    Args:
+        cls_weights: sequence of C floats, a weight for each class; None: all 1.
+        alpha: float, a factor; None: 1.
+        gamma: float, how much easy pixels count less.
+    """
+
+    def focal(y_true, y_pred):
+        labels, valid, probabilities = _prepare(y_true, y_pred)
+        return _focal(labels, valid, probabilities, cls_weights, alpha, gamma)
+
+    return focal
+
+
+def dice_loss_with_CE(cls_weights=None, beta=1, smooth=1e-5):
+    """Cross-entropy plus Dice loss: the article's loss.
+
+    Args:
+        cls_weights: sequence of C floats, weights inside CE; None: all 1.
+        beta: float, b in the formula: how much more recall counts than precision.
+        smooth: float, s in the formula.
+    """
+
+    def dice_ce(y_true, y_pred):
+        labels, valid, probabilities = _prepare(y_true, y_pred)
+        return _cross_entropy(labels, valid, probabilities, cls_weights) + _dice(
+            labels, valid, probabilities, beta, smooth
+        )
+
+    return dice_ce
+
+
+def dice_loss_with_Focal_Loss(cls_weights=None, beta=1, smooth=1e-5, alpha=0.5, gamma=2):
+    """Focal loss plus Dice loss; arguments as in `Focal_Loss` and `dice_loss_with_CE`."""
+
+    def dice_focal(y_true, y_pred):
+        labels, valid, probabilities = _prepare(y_true, y_pred)
+        return _focal(labels, valid, probabilities, cls_weights, alpha, gamma) + _dice(
+            labels, valid, probabilities, beta, smooth
+        )
+
+    return dice_focal
+
+
+def _prepare(y_true, y_pred):
+    """Returns one-hot labels (B, H, W, C), validity (B, H, W), clipped probabilities."""
+    y_pred = ops.cast(y_pred, "float32")
+    num_classes = y_pred.shape[-1]
+    if len(y_true.shape) == len(y_pred.shape):
+        labels = ops.cast(y_true[..., :-1], "float32")
+        valid = 1.0 - ops.cast(y_true[..., -1], "float32")
+    else:
+        ids = ops.cast(y_true, "int32")
+        is_valid = ops.logical_and(ids >= 0, ids < num_classes)
+        valid = ops.cast(is_valid, "float32")
+        # Void ids become class 0 first: some backends refuse ids out of range.
+        labels = ops.one_hot(ops.where(is_valid, ids, 0), num_classes, dtype="float32")
+        labels = labels * valid[..., None]
+    epsilon = keras.config.epsilon()
+    return labels, valid, ops.clip(y_pred, epsilon, 1.0 - epsilon)
+
+
+def _valid_mean(values, valid):
+    return ops.sum(values * valid) / ops.maximum(ops.sum(valid), 1.0)
+
+
+def _weighted_log_likelihood(labels, probabilities, cls_weights):
+    log_p = labels * ops.log(probabilities)
+    if cls_weights is not None:
+        log_p = log_p * ops.convert_to_tensor(cls_weights, dtype="float32")
+    return ops.sum(log_p, axis=-1)
+
+
+def _cross_entropy(labels, valid, probabilities, cls_weights):
+    return _valid_mean(-_weighted_log_likelihood(labels, probabilities, cls_weights), valid)
+
+
+def _focal(labels, valid, probabilities, cls_weights, alpha, gamma):
+    log_pt = _weighted_log_likelihood(labels, probabilities, cls_weights)
+    # Void pixels (and classes of weight 0) have pt = 1, where the power's gradient can be
+    # infinite; a tiny base keeps it finite, and 1 - pt of any other pixel is larger.
+    modulation = ops.power(ops.maximum(1.0 - ops.exp(log_pt), keras.config.epsilon()), gamma)
+    return _valid_mean(-modulation * log_pt * (1.0 if alpha is None else alpha), valid)
+
+
+def _dice(labels, valid, probabilities, beta, smooth):
+    axes = (0, 1, 2)
+    tp = ops.sum(labels * probabilities, axis=axes)
+    fp = ops.sum(probabilities * valid[..., None], axis=axes) - tp
+    fn = ops.sum(labels, axis=axes) - tp
+    weighted_tp = (1.0 + beta**2) * tp
+    score = (weighted_tp + smooth) / (weighted_tp + beta**2 * fn + fp + smooth)
+    return 1.0 - ops.mean(score)

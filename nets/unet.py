@@ -1,0 +1,122 @@
+"""The U-Net: an encoder's five feature maps, a decoder with skips, a softmax head.
+
+    feat5 -> up, concat feat4, 2 x conv 512
+          -> up, concat feat3, 2 x conv 256
+          -> up, concat feat2, 2 x conv 128
+          -> up, concat feat1, 2 x conv  64 -> 1x1 conv -> softmax
+
+Source: Ronneberger, Fischer and Brox 2015, arXiv:1505.04597, in the form of the
+unet-keras article: 24,892,437 parameters at 21 classes.
+"""
+
+import keras
+from keras import layers
+
+from errors import UserError
+from nets import vgg16
+
+BACKBONES = {"vgg": vgg16}
+_ENCODERS = {"vgg": vgg16.VGG16}
+_DECODER_WIDENING = (8, 4, 2, 1)  # filters from feat4's stage to feat1's, in units of `width`
+
+
+def check_backbone(backbone):
+    """Raises UserError unless `backbone` names a known encoder."""
+    if backbone not in BACKBONES:
+        raise UserError(f"backbone must be one of {', '.join(BACKBONES)}; got {backbone!r}.")
+
+
+def check_input_shape(input_shape, backbone="vgg"):
+    """Raises UserError unless height and width fit the encoder's stride.
+
+    Args:
+        input_shape: (height, width) or longer; None stands for any size.
+        backbone: str, a key of `BACKBONES`.
+    """
+    check_backbone(backbone)
+    stride = BACKBONES[backbone].STRIDE
+    size = tuple(input_shape[:2])
+    if all(side is None or (side > 0 and side % stride == 0) for side in size):
+        return
+    low = tuple(side and max(side // stride, 1) * stride for side in size)
+    high = tuple(side and max(-(-side // stride), 1) * stride for side in size)
+    nearest = " or ".join(str(candidate) for candidate in dict.fromkeys((low, high)))
+    raise UserError(f"input_shape must be multiples of {stride}; got {size}. Nearest: {nearest}.")
+
+
+def check_num_classes(num_classes):
+    """Raises UserError unless there are 2 to 255 classes (255 itself is the void label)."""
+    if not 2 <= num_classes <= 255:
+        raise UserError(
+            f"num_classes must be 2 to 255 and counts the background too; got {num_classes}. "
+            "One kind of object on a background is num_classes=2."
+        )
+
+
+def Unet(
+    input_shape=(256, 256, 3),
+    num_classes=21,
+    backbone="vgg",
+    *,
+    encoder_initializer="glorot_uniform",
+    width=64,
+):
+    """Builds the U-Net.
+
+    Args:
+        input_shape: (height, width, channels); height and width multiples of 16 or None.
+        num_classes: int, 2 to 255, the background included.
+        backbone: "vgg".
+        encoder_initializer: kernel initializer of the encoder. Keras' default is the
+            article's; "he_normal" learns far faster when training from scratch.
+        width: int. Filters of the first block; 64 is the article's network.
+
+    Returns:
+        keras.Model from pictures (B, H, W, channels), float in [-1, 1], to class
+        probabilities (B, H, W, num_classes), float32 whatever the precision policy.
+
+    Raises:
+        UserError: for a size, class count or backbone that the network can't have.
+    """
+    check_input_shape(input_shape, backbone)
+    check_num_classes(num_classes)
+    inputs = keras.Input(input_shape, name="image")
+    *skips, x = _ENCODERS[backbone](inputs, width, encoder_initializer)
+    for stage, (skip, widening) in enumerate(
+        zip(reversed(skips), _DECODER_WIDENING, strict=True), start=1
+    ):
+        x = _decoder_stage(x, skip, width * widening, f"decoder{stage}")
+    # float32 logits: bfloat16 keeps 8 bits, too few to tell close classes apart.
+    x = layers.Conv2D(num_classes, 1, dtype="float32", name="head_conv")(x)
+    outputs = layers.Softmax(dtype="float32", name="head_softmax")(x)
+    return keras.Model(inputs, outputs, name=f"unet_{backbone}")
+
+
+def _decoder_stage(x, skip, filters, name):
+    x = layers.UpSampling2D(name=f"{name}_upsample")(x)
+    x = layers.Concatenate(name=f"{name}_concat")([skip, x])
+    for index in (1, 2):
+        x = layers.Conv2D(
+            filters,
+            3,
+            padding="same",
+            activation="relu",
+            kernel_initializer="he_normal",
+            name=f"{name}_conv{index}",
+        )(x)
+    return x
+
+
+def set_encoder_trainable(model, trainable, backbone="vgg"):
+    """Freezes or unfreezes the encoder, found by layer name.
+
+    Differs from upstream, which counts layers and leaves the encoder's last ones trainable.
+
+    Returns:
+        list of str: the names of the encoder's layers that have weights.
+    """
+    prefix = BACKBONES[backbone].LAYER_PREFIX
+    encoder = [layer for layer in model.layers if layer.name.startswith(prefix)]
+    for layer in encoder:
+        layer.trainable = trainable
+    return [layer.name for layer in encoder if layer.weights]

@@ -1,0 +1,1 @@
+"""Everything around the network: settings, data, prediction, evaluation, pictures."""

@@ -1,0 +1,216 @@
+"""Settings: a dataclass at the top of each script, overridden on the command line.
+
+    @settings
+    class TrainConfig:
+        # Data
+        num_classes: int = 21  # classes + 1 for the background
+
+One line is one setting: its name, type, value and, as a comment, its meaning. The comment
+is also the help text. `--num_classes 3`, `--input_shape 256,256`, `--no-freeze_train`.
+"""
+
+import argparse
+import dataclasses
+import difflib
+import inspect
+import io
+import os
+import sys
+import tokenize
+import types
+import typing
+
+from errors import UserError
+
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+def settings(cls):
+    """Class decorator: a frozen dataclass whose values are checked against their types.
+
+    Lists become tuples and ints floats where the type says so. A method `check(self)`, if
+    there is one, runs afterwards and raises UserError for values that make no sense.
+    """
+    annotated = inspect.get_annotations(cls)
+    for name, value in list(vars(cls).items()):
+        if isinstance(value, list):
+            setattr(cls, name, tuple(value))  # dataclasses refuse lists as defaults
+    forgotten = [
+        name
+        for name, value in vars(cls).items()
+        if not name.startswith("_") and name not in annotated and not callable(value)
+        if not isinstance(value, (property, staticmethod, classmethod))
+    ]
+
+    def validate(self):
+        for name in forgotten:
+            value = getattr(cls, name)
+            raise UserError(
+                f"The setting '{name} = {value!r}' has no type. "
+                f"Write '{name}: {type(value).__name__} = {value!r}', if there is such a setting."
+            )
+        for setting in dataclasses.fields(self):
+            value = getattr(self, setting.name)
+            object.__setattr__(self, setting.name, _conform(setting.name, value, setting.type))
+        if hasattr(self, "check"):
+            self.check()
+
+    cls.__post_init__ = validate
+    return dataclasses.dataclass(frozen=True)(cls)
+
+
+def load_config(cls, argv=None):
+    """Makes the settings from the class' values and the command line.
+
+    Args:
+        cls: a class made by `settings`.
+        argv: list of str; None: the command line.
+
+    Raises:
+        UserError: for an unknown setting or a value of the wrong type.
+    """
+    parser = _Parser(
+        description=inspect.cleandoc(sys.modules[cls.__module__].__doc__ or ""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    comments, group, title = _comments(cls), parser, None
+    for setting in dataclasses.fields(cls):
+        section, meaning = comments.get(setting.name, ("", ""))
+        if section != title:
+            group, title = parser.add_argument_group(section), section
+        _add_argument(group, setting, meaning)
+    given = vars(parser.parse_args(argv))
+    return cls(**{name: value for name, value in given.items() if value is not None})
+
+
+def format_settings(config):
+    """The resolved settings as a table for the terminal."""
+    values = dataclasses.asdict(config)
+    width = max(map(len, values))
+    return "\n".join(f"  {name:<{width}}  {value!r}" for name, value in values.items())
+
+
+def run_script(main):
+    """Runs a script's `main()`: a user's mistake is one message and exit status 2."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up chatter
+    try:
+        sys.exit(main())
+    except UserError as error:
+        message, status = f"error: {error}", 2
+    except OSError as error:
+        message, status = f"error: {error}", 2
+    except KeyboardInterrupt:
+        message, status = "stopped.", 130
+    except ImportError as error:
+        if "cv2" not in str(error) and ".so" not in str(error):
+            raise
+        message, status = (
+            (
+                f"error: a package can't be loaded: {error}\nOn a server without a desktop, "
+                "replace opencv-python: pip uninstall opencv-python; "
+                "pip install opencv-python-headless"
+            ),
+            2,
+        )
+    print(message, file=sys.stderr)
+    sys.exit(status)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        if message.startswith("unrecognized arguments: --"):
+            option = message.split()[2].split("=")[0]
+            close = difflib.get_close_matches(option, self._option_string_actions, n=1)
+            hint = f"Did you mean {close[0]}?" if close else "See --help for all settings."
+            raise UserError(f"There is no setting {option}. {hint}")
+        raise UserError(f"{message}. See --help for all settings.")
+
+
+def _add_argument(group, setting, meaning):
+    shown = "" if setting.default is None else f" (now {setting.default!r})"
+    options = {"default": None, "help": (meaning + shown).replace("%", "%%")}
+    if setting.type is bool:
+        options |= {"nargs": "?", "const": True}
+        group.add_argument(
+            f"--no-{setting.name}", dest=setting.name, action="store_false", default=None,
+            help=argparse.SUPPRESS,
+        )  # fmt: skip
+    group.add_argument(
+        f"--{setting.name}",
+        type=lambda text: _parse(setting.name, text, setting.type),
+        metavar=_type_name(setting.type),
+        **options,
+    )
+
+
+def _parse(name, text, kind):
+    """Reads a command-line text as a value of the setting's type."""
+    kind, optional = _strip_none(kind)
+    if optional and text.lower() in ("none", ""):
+        return None
+    if kind is bool:
+        if text.lower() in _TRUE + _FALSE:
+            return text.lower() in _TRUE
+        raise UserError(f"{name} must be true or false; got {text!r}.")
+    if typing.get_origin(kind) is tuple:
+        parts = [part.strip(" ()[]'\"") for part in text.split(",")]
+        kinds = typing.get_args(kind)
+        parts = [_parse(name, part, kinds[0]) for part in parts if part]
+        return _conform(name, tuple(parts), kind)
+    try:
+        return kind(text)
+    except ValueError:
+        raise UserError(f"{name} must be {_type_name(kind)}; got {text!r}.") from None
+
+
+def _conform(name, value, kind):
+    """Returns `value` as the setting's type, or raises UserError."""
+    kind, optional = _strip_none(kind)
+    if value is None and optional:
+        return None
+    if typing.get_origin(kind) is tuple:
+        kinds = typing.get_args(kind)
+        if isinstance(value, (list, tuple)):
+            if kinds[-1] is Ellipsis:
+                return tuple(_conform(name, item, kinds[0]) for item in value)
+            if len(value) == len(kinds):
+                return tuple(
+                    _conform(name, item, one) for item, one in zip(value, kinds, strict=True)
+                )
+    elif kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    elif isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+        return value
+    raise UserError(f"{name} must be {_type_name(kind)}; got {value!r}.")
+
+
+def _strip_none(kind):
+    if isinstance(kind, types.UnionType):
+        return next(arg for arg in typing.get_args(kind) if arg is not types.NoneType), True
+    return kind, False
+
+
+def _type_name(kind):
+    kind, _ = _strip_none(kind)
+    if typing.get_origin(kind) is tuple:
+        kinds = typing.get_args(kind)
+        if kinds[-1] is Ellipsis:
+            return f"{kinds[0].__name__},..."
+        return ",".join(one.__name__ for one in kinds)
+    return kind.__name__
+
+
+def _comments(cls):
+    """{setting: (title of its group, its comment)}, read from the class' source."""
+    found, section, name = {}, "", None
+    source = inspect.cleandoc(inspect.getsource(cls)) + "\n"
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        before = token.line[: token.start[1]].strip()
+        if token.type == tokenize.NAME and not before:
+            name = token.string
+        elif token.type == tokenize.COMMENT and not before:
+            section = token.string.lstrip("# ")
+        elif token.type == tokenize.COMMENT and name:
+            found[name] = (section, token.string.lstrip("# "))
+    return found

@@ -1,0 +1,121 @@
+"""The Keras data set: VOC samples in, batches of pictures and class ids out."""
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
+import numpy as np
+
+from errors import UserError
+from utils.image import letterbox_image, letterbox_mask, normalize, read_image
+from utils.metrics import VOID
+from utils.voc import read_mask
+
+_AHEAD = 2  # batches made ahead of the one that is asked for
+
+
+class UnetDataset(keras.utils.PyDataset):
+    """Batches for `Model.fit` and `Model.evaluate`.
+
+    With `augment` it is a training set: shuffled and augmented anew in each epoch, every
+    draw from a generator of its own per (seed, epoch, sample), so that the result is the
+    same whatever the number of workers. Without, it is a validation set: every sample once,
+    in order, letterboxed. The last batch may be smaller.
+
+    Keras sees one worker: threads of this class make samples ahead instead. Keras' own
+    workers would carry batches of one epoch into the next one on some backends.
+
+    Args:
+        samples: list of `utils.voc.Sample`.
+        input_shape: (height, width) of the batches.
+        batch_size: int.
+        num_classes: int.
+        augment: `utils.augment.Augment` or a callable like it; None: validation.
+        ignore_labels: mask values that count as void.
+        seed: int.
+        num_workers: int, threads.
+    """
+
+    def __init__(
+        self,
+        samples,
+        input_shape,
+        batch_size,
+        num_classes,
+        augment=None,
+        *,
+        ignore_labels=(VOID,),
+        seed=0,
+        num_workers=2,
+    ):
+        super().__init__(workers=1)
+        self.samples = list(samples)
+        self.input_shape = tuple(input_shape)
+        self.batch_size = batch_size
+        self.num_classes = num_classes
+        self.augment = augment
+        self.ignore_labels = tuple(ignore_labels)
+        self.seed = seed
+        self.error = None
+        self._pool = ThreadPoolExecutor(num_workers, thread_name_prefix="dataset")
+        self._pending = {}
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch):
+        """Chooses the epoch, which decides the order and the draws of a training set."""
+        self.epoch = epoch
+        self._order = np.arange(len(self.samples))
+        if self.augment:
+            np.random.default_rng((self.seed, epoch)).shuffle(self._order)
+        for futures in self._pending.values():
+            for future in futures:
+                future.cancel()
+        self._pending = {}
+
+    def __len__(self):
+        return math.ceil(len(self.samples) / self.batch_size)
+
+    def __getitem__(self, index):
+        """Makes a batch.
+
+        Returns:
+            (images, masks): float32 (B, H, W, 3) in [-1, 1], and uint8 (B, H, W) of class
+            ids with 255 for void and padding.
+
+        Raises:
+            UserError: for a picture or mask that can't be used. It is kept in `error` too,
+            since backends wrap what is raised while they draw data.
+        """
+        for ahead in range(index, min(index + 1 + _AHEAD, len(self))):
+            if ahead not in self._pending:
+                self._pending[ahead] = [
+                    self._pool.submit(self._load, self.epoch, int(position))
+                    for position in self._batch_positions(ahead)
+                ]
+        try:
+            loaded = [future.result() for future in self._pending.pop(index)]
+        except UserError as error:
+            self.error = error
+            raise
+        images, masks = zip(*loaded, strict=True)
+        return np.stack(images), np.stack(masks)
+
+    def _batch_positions(self, index):
+        return self._order[index * self.batch_size : (index + 1) * self.batch_size]
+
+    def _load(self, epoch, position):
+        sample = self.samples[position]
+        image = read_image(sample.image_path)
+        mask = read_mask(sample.mask_path, self.num_classes, self.ignore_labels)
+        if image.shape[:2] != mask.shape:
+            raise UserError(
+                f"The picture {sample.image_path} and its mask differ in size: "
+                f"{image.shape[:2]} and {mask.shape} (height, width)."
+            )
+        if self.augment:
+            rng = np.random.default_rng((self.seed, epoch, position))
+            image, mask = self.augment(image, mask, self.input_shape, rng)
+        else:
+            image, _ = letterbox_image(image, self.input_shape)
+            mask = letterbox_mask(mask, self.input_shape, VOID)
+        return normalize(image), mask

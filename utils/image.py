@@ -1,0 +1,159 @@
+"""Pictures as arrays: reading, resizing, letterboxing and its inverse, normalizing.
+
+Sizes are (height, width). Pictures are uint8 (H, W, 3) RGB; masks uint8 (H, W).
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from errors import UserError
+
+GREY = 128  # the padding of pictures
+_NORMALIZED = (np.arange(256, dtype=np.float32) / 127.5 - 1).astype(np.float32)
+
+
+def open_image(path):
+    """Opens a picture file and decodes it.
+
+    Returns:
+        PIL.Image, as stored: any mode, not yet rotated.
+
+    Raises:
+        UserError: if the file is missing, broken or no picture.
+    """
+    try:
+        image = Image.open(path)
+        image.load()
+        return image
+    except FileNotFoundError:
+        raise UserError(f"There is no file {path}.") from None
+    except Exception as error:  # Pillow's decoders raise whatever a broken file leads to
+        raise UserError(f"The picture {path} can't be read: {error}") from error
+
+
+def read_image(path):
+    """Reads a picture file as uint8 (H, W, 3) RGB, upright; raises as `open_image`."""
+    return to_rgb_array(open_image(path))
+
+
+def image_size(path):
+    """(height, width) of a picture file, upright, from its header; raises as `open_image`."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(0x0112, 1) >= 5  # orientations 5 to 8 swap the sides
+    except Exception as error:
+        raise UserError(f"The picture {path} can't be read: {error}") from error
+    return (width, height) if turned else (height, width)
+
+
+def to_rgb_array(image):
+    """Converts a PIL picture of any mode to uint8 (H, W, 3) RGB, turned upright by its EXIF.
+
+    16-bit grey is scaled from 0..65535; 32-bit integers too if any exceeds 255; floats are
+    scaled from 0..1, or from 0..maximum above 255. Transparency is dropped.
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        grey = _to_8_bit(image)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return np.array(image.convert("RGB"))
+
+
+def _to_8_bit(image):
+    values = np.nan_to_num(np.array(image).astype(np.float64), posinf=0, neginf=0)
+    largest = values.max(initial=0)
+    if image.mode.startswith("I;16") or (image.mode == "I" and largest > 255):
+        values = values / 257
+    elif image.mode == "F" and (largest <= 1 or largest > 255):
+        values = values * (255 if largest <= 1 else 255 / largest)
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def resize_image(image, size):
+    """Resizes a picture: area averaging where it shrinks (no aliasing), else linear.
+
+    Args:
+        image: uint8 (H, W, 3), or (H, W).
+        size: (height, width), at least 1 each.
+    """
+    height, width = size
+    if image.shape[:2] == (height, width):
+        return image
+    # One axis at a time where only one shrinks: area averaging can't enlarge.
+    if (height < image.shape[0]) != (width < image.shape[1]):
+        shrunk = (min(width, image.shape[1]), min(height, image.shape[0]))
+        image = cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)
+        return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    shrinks = height < image.shape[0]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(image, (width, height), interpolation=method)
+
+
+def resize_mask(mask, size):
+    """Resizes class ids to the nearest pixel: no new ids appear."""
+    return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+class Box(NamedTuple):
+    """Where a picture lies on a canvas, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def slices(self):
+        """Index of the box's rows and columns."""
+        return (
+            slice(self.top, self.top + self.height),
+            slice(self.left, self.left + self.width),
+        )
+
+
+def letterbox_box(size, target):
+    """Where a picture of `size` lies, centred, when it is fitted into `target`.
+
+    Sizes are rounded, and at least 1 pixel. (Upstream truncates: 511 instead of 512.)
+    """
+    scale = min(target[0] / size[0], target[1] / size[1])
+    height = min(max(round(size[0] * scale), 1), target[0])
+    width = min(max(round(size[1] * scale), 1), target[1])
+    return Box((target[0] - height) // 2, (target[1] - width) // 2, height, width)
+
+
+def letterbox_image(image, target):
+    """Fits a picture into (height, width), keeping its aspect, on grey.
+
+    Returns:
+        (uint8 (height, width, 3), Box of the picture in it).
+    """
+    box = letterbox_box(image.shape[:2], target)
+    resized = resize_image(image, (box.height, box.width))
+    return paste(resized, box, target, GREY), box
+
+
+def letterbox_mask(mask, target, fill):
+    """Fits a mask into (height, width) just as `letterbox_image` does its picture."""
+    box = letterbox_box(mask.shape[:2], target)
+    return paste(resize_mask(mask, (box.height, box.width)), box, target, fill)
+
+
+def paste(image, box, target, fill):
+    """Puts an array of the box's size on a canvas of `target` size filled with `fill`."""
+    if image.shape[:2] == tuple(target):
+        return image
+    canvas = np.full((*target, *image.shape[2:]), fill, np.uint8)
+    canvas[box.slices] = image
+    return canvas
+
+
+def normalize(image):
+    """Maps uint8 0..255 to float32 in [-1, 1]: x / 127.5 - 1."""
+    return cv2.LUT(image, _NORMALIZED)
