@@ -12,23 +12,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from errors import UserError
+from nets.checks import check_precision
 
-PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 _SPEEDUP_WANTED = 1.5  # below it, the gain isn't worth the coarser numbers
-
-
-def check_precision(precision):
-    """Raises UserError unless `precision` is one of `PRECISIONS`."""
-    if precision not in PRECISIONS:
-        raise UserError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}.")
 
 
 def choose_precision(precision="auto"):
     """Resolves "auto" to the precision policy that is fastest here.
 
     Args:
-        precision: one of `PRECISIONS`.
+        precision: one of `nets.checks.PRECISIONS`.
 
     Returns:
         (policy, reason): a Keras dtype policy name, and a line for the user.

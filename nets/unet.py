@@ -12,45 +12,11 @@ unet-keras article: 24,892,437 parameters at 21 classes.
 import keras
 from keras import layers
 
-from errors import UserError
-from nets import vgg16
+from nets.checks import BACKBONES, check_input_shape, check_num_classes
+from nets.vgg16 import VGG16
 
-BACKBONES = {"vgg": vgg16}
-_ENCODERS = {"vgg": vgg16.VGG16}
+_ENCODERS = {"vgg": VGG16}
 _DECODER_WIDENING = (8, 4, 2, 1)  # filters from feat4's stage to feat1's, in units of `width`
-
-
-def check_backbone(backbone):
-    """Raises UserError unless `backbone` names a known encoder."""
-    if backbone not in BACKBONES:
-        raise UserError(f"backbone must be one of {', '.join(BACKBONES)}; got {backbone!r}.")
-
-
-def check_input_shape(input_shape, backbone="vgg"):
-    """Raises UserError unless height and width fit the encoder's stride.
-
-    Args:
-        input_shape: (height, width) or longer; None stands for any size.
-        backbone: str, a key of `BACKBONES`.
-    """
-    check_backbone(backbone)
-    stride = BACKBONES[backbone].STRIDE
-    size = tuple(input_shape[:2])
-    if all(side is None or (side > 0 and side % stride == 0) for side in size):
-        return
-    low = tuple(side and max(side // stride, 1) * stride for side in size)
-    high = tuple(side and max(-(-side // stride), 1) * stride for side in size)
-    nearest = " or ".join(str(candidate) for candidate in dict.fromkeys((low, high)))
-    raise UserError(f"input_shape must be multiples of {stride}; got {size}. Nearest: {nearest}.")
-
-
-def check_num_classes(num_classes):
-    """Raises UserError unless there are 2 to 255 classes (255 itself is the void label)."""
-    if not 2 <= num_classes <= 255:
-        raise UserError(
-            f"num_classes must be 2 to 255 and counts the background too; got {num_classes}. "
-            "One kind of object on a background is num_classes=2."
-        )
 
 
 def Unet(
@@ -115,7 +81,7 @@ def set_encoder_trainable(model, trainable, backbone="vgg"):
     Returns:
         list of str: the names of the encoder's layers that have weights.
     """
-    prefix = BACKBONES[backbone].LAYER_PREFIX
+    prefix = BACKBONES[backbone].layer_prefix
     encoder = [layer for layer in model.layers if layer.name.startswith(prefix)]
     for layer in encoder:
         layer.trainable = trainable

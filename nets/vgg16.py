@@ -19,8 +19,6 @@ from keras import layers
 
 CONVOLUTIONS = (2, 2, 3, 3, 3)  # in each block
 WIDENING = (1, 2, 4, 8, 8)  # filters of each block, in units of `width`
-STRIDE = 16  # of feat5: picture sizes are multiples of it
-LAYER_PREFIX = "block"  # every layer of this encoder, and no other, is named so
 
 
 def VGG16(img_input, width=64, kernel_initializer="glorot_uniform"):

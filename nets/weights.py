@@ -29,6 +29,7 @@ class Description:
         input_shape: (height, width) that pictures are letterboxed to in prediction.
         name_classes: one name a class.
         width: int, filters of the first block.
+        ignore_labels: mask values that were void in training.
         versions: the packages that wrote the file.
     """
 
@@ -37,6 +38,7 @@ class Description:
     input_shape: tuple[int, int]
     name_classes: tuple[str, ...]
     width: int = 64
+    ignore_labels: tuple[int, ...] = (255,)
     versions: dict[str, str] = field(
         default_factory=lambda: {
             "keras": keras.__version__,
@@ -112,6 +114,7 @@ def read_description(path):
             input_shape=tuple(int(side) for side in values["input_shape"]),
             name_classes=tuple(str(name) for name in values["name_classes"]),
             width=int(values["width"]),
+            ignore_labels=tuple(int(label) for label in values["ignore_labels"]),
             versions=dict(values["versions"]),
         )
     except (ValueError, KeyError, TypeError) as error:

@@ -23,19 +23,26 @@ def check_sizes(sample, mask_shape):
         )
 
 
-def check_samples(samples, num_classes, ignore_labels, workers=2, progress=True):
+def check_samples(samples, num_classes, ignore_labels, workers=2, progress=True, least_classes=2):
     """Reads every mask, and the size of every picture.
+
+    Args:
+        samples: list of `utils.voc.Sample` with masks.
+        num_classes, ignore_labels: as in `utils.voc.read_mask`.
+        workers: int, threads.
+        progress: bool, whether to show a progress bar.
+        least_classes: int, how many classes must occur.
 
     Returns:
         int64 (num_classes,): pixels of each class.
 
     Raises:
-        UserError: for the first fault, naming the file; or if fewer than two classes occur.
+        UserError: for the first fault, naming the file; or if fewer classes occur.
     """
     count = partial(_count_classes, num_classes=num_classes, ignore_labels=ignore_labels)
     histogram = sum(_map(count, samples, workers, progress, "Checking the data"))
     present = np.flatnonzero(histogram)
-    if len(present) < 2:
+    if len(present) < least_classes:
         raise UserError(
             f"In all {len(samples)} masks, the only class ids that count are "
             f"{present.tolist()}: there is nothing to learn. Void: {tuple(ignore_labels)}. "

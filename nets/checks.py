@@ -1,0 +1,61 @@
+"""What a network may look like. Needs no Keras, so settings are checked at once."""
+
+from dataclasses import dataclass
+
+from errors import UserError
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """Facts about an encoder.
+
+    Attributes:
+        stride: int; picture sizes are multiples of it.
+        layer_prefix: str; every layer of the encoder, and no other, is named so.
+    """
+
+    stride: int
+    layer_prefix: str
+
+
+BACKBONES = {"vgg": Backbone(stride=16, layer_prefix="block")}
+PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+
+
+def check_backbone(backbone):
+    """Raises UserError unless `backbone` names a known encoder."""
+    if backbone not in BACKBONES:
+        raise UserError(f"backbone must be one of {', '.join(BACKBONES)}; got {backbone!r}.")
+
+
+def check_input_shape(input_shape, backbone="vgg"):
+    """Raises UserError unless height and width fit the encoder's stride.
+
+    Args:
+        input_shape: (height, width) or longer; None stands for any size.
+        backbone: str, a key of `BACKBONES`.
+    """
+    check_backbone(backbone)
+    stride = BACKBONES[backbone].stride
+    size = tuple(input_shape[:2])
+    if all(side is None or (side > 0 and side % stride == 0) for side in size):
+        return
+    low = tuple(side and max(side // stride, 1) * stride for side in size)
+    high = tuple(side and max(-(-side // stride), 1) * stride for side in size)
+    nearest = " or ".join(str(candidate) for candidate in dict.fromkeys((low, high)))
+    raise UserError(f"input_shape must be multiples of {stride}; got {size}. Nearest: {nearest}.")
+
+
+def check_num_classes(num_classes):
+    """Raises UserError unless there are 2 to 255 classes (255 itself is the void label)."""
+    if not 2 <= num_classes <= 255:
+        raise UserError(
+            f"num_classes must be 2 to 255 and counts the background too; got {num_classes}. "
+            "One kind of object on a background is num_classes=2."
+        )
+
+
+def check_precision(precision):
+    """Raises UserError unless `precision` is one of `PRECISIONS`."""
+    if precision not in PRECISIONS:
+        raise UserError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}.")

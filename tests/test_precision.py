@@ -1,0 +1,162 @@
+import re
+
+import keras
+import pytest
+
+from errors import UserError
+from nets import precision
+from nets.precision import PRECISIONS, check_precision, choose_precision, dtype_policy
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Pretends to be a machine: seconds of the convolution by dtype, and its GPUs."""
+
+    def pretend(seconds, gpus=()):
+        timed = []
+
+        def time_convolution(dtype):
+            timed.append(dtype)
+            return seconds[dtype]
+
+        def list_devices(device_type=None):
+            return list(gpus) if device_type == "gpu" else ["cpu:0"]
+
+        monkeypatch.setattr(precision, "_time_convolution", time_convolution)
+        monkeypatch.setattr(keras.distribution, "list_devices", list_devices)
+        return timed
+
+    return pretend
+
+
+@pytest.fixture
+def global_policy():
+    """The global policy, put back whatever a test leaves behind."""
+    former = keras.config.dtype_policy()
+    yield former
+    keras.config.set_dtype_policy(former)
+
+
+@pytest.mark.parametrize("name", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_explicit_precision_is_taken_without_timing(machine, name):
+    timed = machine({})
+    assert choose_precision(name) == (name, f"precision: {name}, as set.")
+    assert timed == []
+
+
+@pytest.mark.parametrize("function", [check_precision, choose_precision])
+@pytest.mark.parametrize("value", ["float64", "", None])
+def test_unknown_precision_is_refused(function, value):
+    message = (
+        f"precision must be one of auto, float32, mixed_bfloat16, mixed_float16; got {value!r}."
+    )
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        function(value)
+
+
+@pytest.mark.parametrize("name", PRECISIONS)
+def test_known_precisions_pass_the_check(name):
+    check_precision(name)
+
+
+def test_auto_keeps_float32_where_bfloat16_is_slow(machine):
+    timed = machine({"float32": 1.0, "bfloat16": 2.0})
+    policy, reason = choose_precision("auto")
+    assert policy == "float32"
+    # 1.0 s / 2.0 s
+    assert reason == (
+        "precision: float32 (a convolution in bfloat16 0.5 times as fast as float32; "
+        "worth it from 1.5 on)."
+    )
+    assert timed == ["float32", "bfloat16"]
+
+
+def test_auto_takes_bfloat16_where_it_is_fast(machine):
+    timed = machine({"float32": 9.0, "bfloat16": 2.0})
+    # 9.0 s / 2.0 s
+    assert choose_precision("auto") == (
+        "mixed_bfloat16",
+        "precision: mixed_bfloat16 (a convolution in bfloat16 4.5 times as fast as float32).",
+    )
+    assert timed == ["float32", "bfloat16"]
+
+
+@pytest.mark.parametrize(
+    ("bfloat16_seconds", "policy"), [(2.0, "mixed_bfloat16"), (2.01, "float32")]
+)
+def test_auto_wants_a_speedup_of_one_and_a_half(machine, bfloat16_seconds, policy):
+    machine({"float32": 3.0, "bfloat16": bfloat16_seconds})  # 3 / 2 = 1.5
+    assert choose_precision()[0] == policy
+
+
+def test_auto_prefers_bfloat16_on_a_gpu(machine):
+    timed = machine({"float32": 4.0, "bfloat16": 2.0, "float16": 1.0}, gpus=["gpu:0"])
+    assert choose_precision("auto")[0] == "mixed_bfloat16"
+    assert timed == ["float32", "bfloat16"]
+
+
+def test_auto_takes_float16_on_a_gpu_that_is_slow_in_bfloat16(machine):
+    timed = machine({"float32": 4.0, "bfloat16": 5.0, "float16": 2.0}, gpus=["gpu:0"])
+    assert choose_precision("auto") == (
+        "mixed_float16",
+        "precision: mixed_float16 (a convolution in float16 2.0 times as fast as float32).",
+    )
+    assert timed == ["float32", "bfloat16", "float16"]
+
+
+def test_auto_keeps_float32_on_a_gpu_slow_in_both(machine):
+    machine({"float32": 4.0, "bfloat16": 5.0, "float16": 4.0}, gpus=["gpu:0"])
+    policy, reason = choose_precision("auto")
+    assert policy == "float32"
+    # 4 / 5 and 4 / 4
+    assert "bfloat16 0.8 times as fast as float32, float16 1.0 times as fast" in reason
+
+
+def test_auto_never_takes_float16_without_a_gpu(machine):
+    timed = machine({"float32": 4.0, "bfloat16": 5.0, "float16": 1.0})
+    assert choose_precision("auto")[0] == "float32"
+    assert "float16" not in timed
+
+
+def test_measuring_works_on_this_machine():
+    policy, reason = choose_precision("auto")
+    assert policy in {"float32", "mixed_bfloat16", "mixed_float16"}
+    assert reason.startswith(f"precision: {policy} (a convolution in ")
+
+
+def test_timing_is_the_median_after_two_warm_ups(monkeypatch):
+    # Seconds of each run; the first two, and the outlier, must not count.
+    durations = [100.0, 100.0, 1.0, 3.0, 50.0]
+    readings = iter([reading for seconds in durations for reading in (0.0, seconds)])
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: next(readings))
+    assert precision._time_convolution("float32", repeats=3) == 3.0
+
+
+@pytest.mark.parametrize("name", ["float32", "mixed_bfloat16"])
+def test_dtype_policy_holds_inside_and_is_put_back(global_policy, name):
+    keras.config.set_dtype_policy("mixed_float16")
+    with dtype_policy(name):
+        assert keras.config.dtype_policy().name == name
+        assert keras.layers.Dense(1).dtype_policy.name == name
+    assert keras.config.dtype_policy().name == "mixed_float16"
+
+
+def test_dtype_policy_is_put_back_after_an_exception(global_policy):
+    with pytest.raises(RuntimeError, match="inside"), dtype_policy("mixed_bfloat16"):
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+        raise RuntimeError("inside")
+    assert keras.config.dtype_policy().name == global_policy.name
+
+
+def test_dtype_policies_nest(global_policy):
+    with dtype_policy("mixed_bfloat16"):
+        with dtype_policy("float32"):
+            assert keras.config.dtype_policy().name == "float32"
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+    assert keras.config.dtype_policy().name == global_policy.name
+
+
+def test_an_unknown_policy_changes_nothing(global_policy):
+    with pytest.raises(ValueError), dtype_policy("float99"):
+        pass
+    assert keras.config.dtype_policy().name == global_policy.name

@@ -1,0 +1,117 @@
+"""Charts and contact sheets as PNG files. Never opens a window, so it works on servers."""
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from utils.voc import voc_palette
+
+_MAX_NUMBERED = 25  # classes up to which a confusion matrix shows its numbers
+
+
+def _figure(width, height):
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def plot_curves(epochs, panels, path):
+    """Draws curves over epochs, one panel above the other.
+
+    Args:
+        epochs: sequence of N epoch numbers.
+        panels: dict from a panel's title to a dict from a curve's name to N values; NaN
+            values (epochs without a measurement) are left out.
+        path: PNG file to write.
+    """
+    figure = _figure(8, 2.6 * len(panels))
+    all_axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    for axes, (title, curves) in zip(all_axes, panels.items(), strict=True):
+        for name, values in curves.items():
+            points = [(e, v) for e, v in zip(epochs, values, strict=True) if np.isfinite(v)]
+            if points:
+                marker = "o" if len(points) < 40 else None
+                axes.plot(*zip(*points, strict=True), label=name, marker=marker, markersize=3)
+        axes.set_title(title)
+        axes.grid(alpha=0.3)
+        if len(curves) > 1:
+            axes.legend()
+    all_axes[-1].set_xlabel("epoch")
+    figure.savefig(path, dpi=110)
+
+
+def plot_bars(values, names, title, path):
+    """Draws one horizontal bar a class, the first class on top.
+
+    Args:
+        values: (num_classes,) in 0..1; NaN is labelled as not defined.
+        names: class names.
+        title: str.
+        path: PNG file to write.
+    """
+    figure = _figure(8, 1.2 + 0.32 * len(names))
+    axes = figure.subplots()
+    positions = np.arange(len(names))
+    axes.barh(positions, np.nan_to_num(values), color="royalblue")
+    for position, value in zip(positions, values, strict=True):
+        text = "not defined" if np.isnan(value) else f"{100 * value:.1f}"
+        axes.text(np.nan_to_num(value) + 0.01, position, text, va="center", fontsize=9)
+    axes.set_yticks(positions, names)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.12)
+    axes.set_xticks(np.linspace(0, 1, 6), [f"{100 * tick:.0f}%" for tick in np.linspace(0, 1, 6)])
+    axes.set_title(title)
+    figure.savefig(path, dpi=110)
+
+
+def plot_confusion(matrix, names, path):
+    """Draws a confusion matrix [true, predicted], each row in percent of its true pixels."""
+    totals = matrix.sum(axis=1, keepdims=True)
+    shares = np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
+    side = 2.5 + 0.5 * len(names)
+    figure = _figure(side + 0.8, side)
+    axes = figure.subplots()
+    shown = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title("share of the true class, in percent")
+    if len(names) <= _MAX_NUMBERED:
+        for (row, column), share in np.ndenumerate(shares):
+            color = "white" if share > 0.5 else "black"
+            axes.text(
+                column, row, f"{100 * share:.0f}", ha="center", va="center", color=color, size=9
+            )
+    figure.colorbar(shown, ax=axes, shrink=0.75)
+    figure.savefig(path, dpi=110)
+
+
+def contact_sheet(rows, names, path):
+    """Draws picture, truth and prediction side by side, one row a sample, with a legend.
+
+    Args:
+        rows: list of (title, uint8 (H, W, 3) RGB, true mask (H, W), predicted mask (H, W)).
+        names: class names; masks are coloured by the VOC palette, void (255) is white.
+        path: PNG file to write.
+    """
+    palette = voc_palette(256)
+    palette[255] = 255
+    height, width = rows[0][1].shape[:2]
+    figure = _figure(9, 0.6 + len(rows) * (3 * height / width + 0.25))
+    grid = figure.subplots(len(rows), 3, squeeze=False)
+    for axes_row, (title, image, true, predicted) in zip(grid, rows, strict=True):
+        pictures = (image, palette[true], palette[predicted])
+        for axes, picture, heading in zip(
+            axes_row, pictures, (title, "truth", "prediction"), strict=True
+        ):
+            axes.imshow(picture, interpolation="nearest")
+            axes.set_title(heading, fontsize=9)
+            axes.set_axis_off()
+    patches = [
+        Patch(facecolor=palette[index] / 255, edgecolor="grey", label=name)
+        for index, name in enumerate(names)
+    ]
+    figure.legend(handles=patches, loc="outside lower center", ncols=min(len(names), 6))
+    figure.savefig(path, dpi=110)
