@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image
 
 from errors import UserError
+from nets import unet as networks
 from nets.checks import check_input_shape, check_num_classes
 from nets.precision import choose_precision, dtype_policy
-from nets.unet import Unet as build_unet
 from nets.weights import Description, load_weights, read_description
 from utils.image import to_rgb_array
 from utils.inference import predict_mask
@@ -71,7 +71,7 @@ class Unet:
         policy, self.precision_reason = choose_precision(precision)
         described = self.description
         with dtype_policy(policy):
-            self.model = build_unet(
+            self.model = networks.Unet(
                 (*described.input_shape, 3),
                 described.num_classes,
                 described.backbone,

@@ -76,7 +76,9 @@ def _map(function, samples, workers, progress, title):
     with ThreadPoolExecutor(workers) as pool:
         try:
             results = pool.map(function, samples)
-            yield from tqdm(results, title, len(samples), disable=not progress, leave=False)
+            yield from tqdm(
+                results, title, len(samples), disable=None if progress else True, leave=False
+            )
         except UserError:
             pool.shutdown(cancel_futures=True)
             raise

@@ -92,10 +92,14 @@ def format_settings(config):
 
 
 def run_script(main):
-    """Runs a script's `main()`: a user's mistake is one message and exit status 2."""
+    """Runs a script's `main()`: a user's mistake is one message and exit status 2.
+
+    An int that `main` returns is the exit status; whatever else it returns is not.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up chatter
     try:
-        sys.exit(main())
+        status = main()
+        sys.exit(status if isinstance(status, int) else 0)
     except UserError as error:
         message, status = f"error: {error}", 2
     except OSError as error:

@@ -26,7 +26,7 @@ def evaluate(predict, samples, num_classes, ignore_labels=(VOID,), progress=True
         UserError: for a mask that can't be used or whose size differs from the prediction's.
     """
     matrix = np.zeros((num_classes, num_classes), np.int64)
-    for sample in tqdm(samples, "Evaluating", disable=not progress, leave=False):
+    for sample in tqdm(samples, "Evaluating", disable=None if progress else True, leave=False):
         true = read_mask(sample.mask_path, num_classes, ignore_labels)
         predicted = predict(sample)
         if true.shape != predicted.shape:
