@@ -61,7 +61,7 @@ def main(config=None):
             width=config.width,
             unfreeze_epoch=config.epochs,
             unfreeze_batch_size=4,
-            init_lr=3e-4,
+            init_lr=5e-4,
             scale=(0.9, 1.6),
             save_dir=str(folder),
             save_period=0,
@@ -132,15 +132,15 @@ def draw_cells(size, rng):
         radius = rng.uniform(0.1, 0.2) * height
         cell = _blob(size, center, radius, rng)
         nucleus = _blob(size, center + rng.normal(0, radius / 8, 2), radius * 0.45, rng) & cell
-        tone = rng.uniform(12, 32)
+        tone = rng.uniform(18, 36)
         texture = _smooth_noise(size, 2, rng)
         picture = np.where(cell, 110 + 45 * light + tone + 6 * texture, picture)
         rim = cell & ~cv2.erode(cell.astype(np.uint8), np.ones((3, 3))).astype(bool)
         picture[rim] -= 30
-        picture[nucleus] -= tone + rng.uniform(14, 30)
+        picture[nucleus] -= tone + rng.uniform(18, 32)
         mask[cell] = _CELL
         mask[nucleus] = _NUCLEUS
-    picture = cv2.GaussianBlur(picture, (0, 0), 0.8) + rng.normal(0, 9, size)
+    picture = cv2.GaussianBlur(picture, (0, 0), 0.8) + rng.normal(0, 7, size)
     tinted = picture[..., None] * np.array((1.04, 0.92, 1.08))
     return np.clip(np.rint(tinted), 0, 255).astype(np.uint8), mask
 

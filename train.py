@@ -321,7 +321,7 @@ def run_phase(config, phase, model, train_samples, val_samples, callbacks):
         loss=make_loss(config),
         metrics=[
             keras.metrics.MeanIoU(
-                config.num_classes, name="miou", ignore_class=VOID, sparse_y_pred=False
+                config.num_classes, name="batch_miou", ignore_class=VOID, sparse_y_pred=False
             )
         ],
     )

@@ -8,13 +8,8 @@ from hypothesis import strategies as st
 
 from errors import UserError
 from nets import losses, precision
-from nets.unet import (
-    Unet,
-    check_backbone,
-    check_input_shape,
-    check_num_classes,
-    set_encoder_trainable,
-)
+from nets.checks import check_backbone, check_input_shape, check_num_classes
+from nets.unet import Unet, set_encoder_trainable
 from nets.vgg16 import VGG16
 
 ENCODER_CONVOLUTIONS = [

@@ -26,7 +26,7 @@ class EpochOfDataset(keras.callbacks.Callback):
 
 
 class MeanIoU(keras.callbacks.Callback):
-    """Scores the validation pictures at their own size, and adds `val_miou` to the logs.
+    """Scores the validation pictures at their own size; adds `val_miou` to that epoch's logs.
 
     Args:
         evaluate: callable without arguments that returns a confusion matrix.
@@ -42,8 +42,8 @@ class MeanIoU(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         due = self.period and ((epoch + 1) % self.period == 0 or epoch + 1 == self.last_epoch)
-        logs["val_miou"] = score(self.evaluate()).miou if due else math.nan
         if due:
+            logs["val_miou"] = score(self.evaluate()).miou
             print(f"epoch {epoch + 1}: validation mIoU {100 * logs['val_miou']:.2f}%")
 
 
@@ -69,7 +69,7 @@ class Checkpoints(keras.callbacks.Callback):
         if logs["val_loss"] < self.lowest_loss:
             self.lowest_loss = logs["val_loss"]
             names.append("best_epoch_weights")
-        if logs["val_miou"] > self.highest_miou:
+        if logs.get("val_miou", -math.inf) > self.highest_miou:
             self.highest_miou = logs["val_miou"]
             names.append("best_miou_weights")
         if self.period and (epoch + 1) % self.period == 0:
@@ -85,7 +85,7 @@ class RunLog(keras.callbacks.Callback):
         folder: Path of the run.
     """
 
-    columns = ("epoch", "loss", "val_loss", "miou", "val_miou", "learning_rate")
+    columns = ("epoch", "loss", "val_loss", "batch_miou", "val_miou", "learning_rate")
 
     def __init__(self, folder):
         super().__init__()
@@ -93,14 +93,15 @@ class RunLog(keras.callbacks.Callback):
         self.rows = []
 
     def on_epoch_end(self, epoch, logs=None):
-        self.rows.append({"epoch": epoch + 1, **{name: logs[name] for name in self.columns[1:]}})
+        scores = {name: logs.get(name, math.nan) for name in self.columns[1:]}
+        self.rows.append({"epoch": epoch + 1, **scores})
         with open(self.folder / "history.csv", "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
             writer.writerows(self.rows)
         panels = {
             "loss": {"training": "loss", "validation": "val_loss"},
-            "mean IoU": {"training (augmented batches)": "miou", "validation": "val_miou"},
+            "mean IoU": {"training (augmented batches)": "batch_miou", "validation": "val_miou"},
             "learning rate": {"learning rate": "learning_rate"},
         }
         plot_curves(

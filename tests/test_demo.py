@@ -1,0 +1,57 @@
+"""The demo: its drawn pictures, and the whole way through the scripts."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import demo
+from utils.metrics import confusion_matrix, score
+from utils.voc import read_label_ids, read_samples
+
+
+def draw(count, size=(112, 144)):
+    return [demo.draw_cells(size, np.random.default_rng((1, index))) for index in range(count)]
+
+
+def test_pictures_are_the_same_for_the_same_seed():
+    (first, first_mask), (second, _) = draw(2)
+    again, again_mask = demo.draw_cells((112, 144), np.random.default_rng((1, 0)))
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(first_mask, again_mask)
+    assert (first != second).any()
+    assert (first.shape, first.dtype) == ((112, 144, 3), np.uint8)
+
+
+def test_every_class_has_its_share():
+    shares = np.bincount(np.concatenate([mask.ravel() for _, mask in draw(20)])) / (20 * 112 * 144)
+    assert len(shares) == 3
+    assert shares[0] > 0.5
+    assert shares[1] > 0.15
+    assert shares[2] > 0.03
+
+
+def test_no_threshold_solves_it():
+    """The best class for each brightness, even with the masks at hand, scores badly."""
+    pictures = draw(20)
+    brightness = np.concatenate([image.mean(axis=2).astype(int).ravel() for image, _ in pictures])
+    truth = np.concatenate([mask.ravel() for _, mask in pictures])
+    counts = np.zeros((256, 3))
+    np.add.at(counts, (brightness, truth), 1)
+    for weights in (1, counts.sum(axis=0)):  # by pixels, and each class counting the same
+        predicted = (counts / weights).argmax(axis=1)[brightness]
+        assert score(confusion_matrix(truth, predicted, 3)).miou < 0.4
+
+
+@pytest.mark.slow
+def test_the_demo_runs_from_drawing_to_contact_sheet(tmp_path, capsys):
+    config = demo.DemoConfig(folder=str(tmp_path / "demo"), pictures=8, epochs=2, width=8)
+    scores = demo.main(config)
+    assert 0 <= scores.miou <= 1
+    devkit = tmp_path / "demo" / "VOCdevkit"
+    train, val = (read_samples(devkit, split) for split in ("train", "val"))
+    assert (len(train), len(val)) == (7, 1)  # 0.85 * 8 = 6.8
+    assert read_label_ids(val[0].mask_path).shape == (112, 144)
+    with Image.open(tmp_path / "demo" / "contact_sheet.png") as sheet:
+        assert sheet.width > 300
+    assert (tmp_path / "demo" / "img_out" / f"{val[0].name}.png").is_file()
+    assert "Done in" in capsys.readouterr().out

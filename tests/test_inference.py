@@ -1,0 +1,132 @@
+"""From a picture to a mask of the picture's own size."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from utils.inference import most_probable, predict_mask
+
+COLORS = np.eye(3, dtype=np.uint8) * 255  # class 0 is red, 1 green, 2 blue
+
+
+class ColorNet:
+    """A network that knows the class from the colour; it keeps what it was given."""
+
+    def __call__(self, images):
+        self.images = images
+        probabilities = np.exp(3 * images)
+        return probabilities / probabilities.sum(axis=-1, keepdims=True)
+
+
+def blocks(height, width, side):
+    """(picture, mask) of random square blocks of the three classes."""
+    rng = np.random.default_rng(5)
+    ids = rng.integers(0, 3, (height // side + 1, width // side + 1)).astype(np.uint8)
+    mask = np.kron(ids, np.ones((side, side), np.uint8))[:height, :width]
+    return COLORS[mask], mask
+
+
+@pytest.mark.parametrize("input_shape", [(64, 64), (96, 48), (48, 96)])
+@pytest.mark.parametrize("size", [(64, 64), (120, 80), (70, 200), (200, 70), (31, 33), (10, 300)])
+def test_the_mask_lies_on_the_picture(size, input_shape):
+    image, mask = blocks(*size, side=max(size) // 4)
+    predicted = predict_mask(ColorNet(), image, input_shape)
+    assert (predicted.shape, predicted.dtype) == (size, np.uint8)
+    # Two pixels of the network's canvas around an edge may belong to either side.
+    reach = 2 * int(np.ceil(max(size[0] / input_shape[0], size[1] / input_shape[1]))) + 1
+    kernel = np.ones((2 * reach + 1,) * 2, np.uint8)
+    inner = cv2.erode(mask, kernel) == cv2.dilate(mask, kernel)
+    assert inner.mean() > 0.2
+    np.testing.assert_array_equal(predicted[inner], mask[inner])
+
+
+def test_a_picture_of_the_network_s_size_is_exact():
+    image, mask = blocks(48, 64, side=1)
+    np.testing.assert_array_equal(predict_mask(ColorNet(), image, (48, 64)), mask)
+
+
+def test_the_network_sees_a_normalized_letterbox():
+    network = ColorNet()
+    predict_mask(network, np.full((20, 40, 3), (0, 255, 51), np.uint8), (64, 64))
+    assert (network.images.shape, network.images.dtype) == ((1, 64, 64, 3), np.float32)
+    inside, padding = network.images[0, 16:48], network.images[0, [0, 15, 48, 63]]
+    np.testing.assert_allclose(inside, np.broadcast_to((-1, 1, -0.6), inside.shape), atol=1e-6)
+    np.testing.assert_allclose(padding, 128 / 127.5 - 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 30_000), (30_000, 1), (3, 5000), (5000, 3)])
+@pytest.mark.parametrize("input_shape", [(32, 32), (32, 96)])
+def test_extreme_shapes(size, input_shape):
+    image = np.full((*size, 3), COLORS[2])
+    assert np.all(predict_mask(ColorNet(), image, input_shape) == 2)
+    assert predict_mask(ColorNet(), image, input_shape).shape == size
+
+
+def smooth(rng, height, width, channels):
+    """Probabilities that change slowly, as a network's do; float32."""
+    logits = rng.normal(0, 3, (height // 4 + 1, width // 4 + 1, channels)).astype(np.float32)
+    logits = cv2.resize(logits, (width, height)).reshape(height, width, channels)
+    probabilities = np.exp(logits)
+    return probabilities / probabilities.sum(axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    "size", [(50, 70), (97, 61), (13, 200), (200, 13), (20, 30), (41, 30), (20, 59)]
+)
+@pytest.mark.parametrize("channels", [2, 3, 21])
+def test_most_probable_is_the_class_of_the_bilinear_resize(rng, size, channels):
+    probabilities = smooth(rng, 20, 30, channels)
+    oracle = cv2.resize(probabilities, size[::-1], interpolation=cv2.INTER_LINEAR).argmax(axis=-1)
+    mask = most_probable(probabilities, size)
+    assert (mask.shape, mask.dtype) == (size, np.uint8)
+    assert np.mean(mask != oracle) <= 0.001  # ties fall either way
+    assert len(np.unique(mask)) > 1
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.sampled_from([1, 500, 3000]))
+@example(1, 60, 1)
+@example(60, 1, 1)
+def test_strips_do_not_matter(height, width, strip):
+    probabilities = smooth(np.random.default_rng(1), 17, 23, 5)
+    whole = most_probable(probabilities, (height, width), strip=2**40)
+    np.testing.assert_array_equal(most_probable(probabilities, (height, width), strip), whole)
+
+
+def test_strips_bound_the_memory(rng, monkeypatch):
+    probabilities = smooth(rng, 10, 10, 3)
+    rows = []
+    resize = cv2.resize
+
+    def watch(array, size, **options):
+        rows.append(size[1])
+        return resize(array, size, **options)
+
+    monkeypatch.setattr(cv2, "resize", watch)
+    most_probable(probabilities, (40, 50), strip=50 * 3 * 7)
+    assert rows == [7, 7, 7, 7, 7, 5]
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        1,
+        2,
+        5,
+        100,
+        pytest.param(200, marks=pytest.mark.xfail(strict=True, reason="128 channels in OpenCV 5")),
+    ],
+)
+def test_any_number_of_classes(classes):
+    probabilities = np.zeros((4, 6, classes), np.float32)
+    probabilities[:, :3, 0] = probabilities[:, 3:, classes - 1] = 1
+    expected = np.repeat([[0, classes - 1]], 6, axis=1).reshape(1, 12).repeat(8, axis=0)
+    np.testing.assert_array_equal(most_probable(probabilities, (8, 12)), expected)
+
+
+def test_the_same_size_needs_no_resize(rng):
+    probabilities = rng.random((6, 7, 4)).astype(np.float32)
+    mask = most_probable(probabilities, (6, 7))
+    assert mask.dtype == np.uint8
+    np.testing.assert_array_equal(mask, probabilities.argmax(axis=-1))

@@ -1,0 +1,179 @@
+"""Imports only go down; see the table of levels."""
+
+import ast
+import graphlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A module may import modules of its own level and below. Scripts are at the top; every
+# module of a package needs its line here.
+LEVELS = {
+    "errors": 0,
+    "nets.checks": 0,
+    "nets.losses": 0,
+    "nets.precision": 0,
+    "nets.resnet50": 0,
+    "nets.unet": 0,
+    "nets.vgg16": 0,
+    "nets.weights": 0,
+    "utils.config": 0,
+    "utils.image": 0,
+    "utils.lr_schedule": 0,
+    "utils.metrics": 0,
+    "utils.voc": 0,
+    "utils.augment": 1,
+    "utils.check": 1,
+    "utils.dataset": 1,
+    "utils.inference": 1,
+    "utils.plots": 1,
+    "utils.callbacks": 2,
+    "utils.evaluate": 2,
+    "unet": 3,
+}
+SCRIPT = 4
+# Settings are checked, and --help is printed, without the seconds that Keras takes to load.
+WITHOUT_KERAS = {
+    "errors",
+    "nets.checks",
+    "utils.config",
+    "utils.image",
+    "utils.lr_schedule",
+    "utils.metrics",
+    "utils.voc",
+}
+# Keras stands between the packages and its backends.
+BACKENDS = {"tensorflow", "jax", "torch"}
+
+
+def find_modules(root):
+    """{dotted name: path} of the scripts and of both packages' modules."""
+    paths = [*root.glob("*.py"), *root.glob("nets/**/*.py"), *root.glob("utils/**/*.py")]
+    modules = {}
+    for path in sorted(paths):
+        parts = path.relative_to(root).with_suffix("").parts
+        modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return modules
+
+
+def imported_names(source, package=""):
+    """The dotted names that a source imports, anywhere in it.
+
+    `from a import b` counts as both `a` and `a.b`, since b may be a module. `package` is
+    where the source's relative imports start.
+    """
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, *filter(None, [node.module])])
+            names.add(base)
+            names |= {f"{base}.{alias.name}" for alias in node.names}
+    return names
+
+
+MODULES = find_modules(ROOT)
+
+
+def imports_of(module):
+    path = MODULES[module]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    return imported_names(path.read_text(encoding="utf-8"), package)
+
+
+def tops(names):
+    return {name.split(".")[0] for name in names}
+
+
+def is_in_package(module):
+    return module.split(".")[0] in {"nets", "utils"}
+
+
+def level(module):
+    # A package itself only documents: its __init__ must import nothing of the project.
+    return LEVELS.get(module, -1 if module in {"nets", "utils"} else SCRIPT)
+
+
+PACKAGED = [module for module in MODULES if is_in_package(module)]
+
+
+def test_import_finder():
+    source = """
+import os, keras.ops as ops
+from utils import image
+from utils.voc import read_mask as read
+def later():
+    if True:
+        import tensorflow
+    from .plots import plot
+    from . import metrics
+"""
+    assert imported_names(source, "utils") == {
+        "os",
+        "keras.ops",
+        "utils",
+        "utils.image",
+        "utils.voc",
+        "utils.voc.read_mask",
+        "tensorflow",
+        "utils.plots",
+        "utils.plots.plot",
+        "utils.metrics",
+    }
+    assert imported_names("from ..nets import losses", "a.utils") == {"a.nets", "a.nets.losses"}
+
+
+def test_modules_are_found():
+    assert {"errors", "nets", "nets.vgg16", "utils", "utils.metrics"} <= set(MODULES)
+
+
+@pytest.mark.parametrize("module", PACKAGED)
+def test_every_module_of_a_package_has_a_level(module):
+    assert module in LEVELS or module in {"nets", "utils"}
+
+
+@pytest.mark.parametrize("module", PACKAGED)
+def test_nets_and_utils_do_not_import_each_other(module):
+    other = {"nets": "utils", "utils": "nets"}[module.split(".")[0]]
+    assert other not in tops(imports_of(module))
+
+
+@pytest.mark.parametrize("module", PACKAGED)
+def test_packages_import_no_scripts(module):
+    scripts = {name for name in MODULES if "." not in name} - {"errors", "nets", "utils"}
+    assert not tops(imports_of(module)) & scripts
+
+
+@pytest.mark.parametrize("module", PACKAGED)
+def test_packages_import_no_backend(module):
+    assert not tops(imports_of(module)) & BACKENDS
+
+
+@pytest.mark.parametrize("module", sorted(WITHOUT_KERAS & set(MODULES)))
+def test_light_modules_import_no_keras(module):
+    assert "keras" not in tops(imports_of(module))
+    # Nor through another module.
+    assert imports_of(module) & set(MODULES) <= WITHOUT_KERAS | {"nets", "utils"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_only_go_down(module):
+    above = {name for name in imports_of(module) & set(MODULES) if level(name) > level(module)}
+    assert not above
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_the_demo_calls_other_scripts(module):
+    scripts = {name for name in imports_of(module) & set(MODULES) if level(name) == SCRIPT}
+    assert not scripts or module == "demo"
+
+
+def test_imports_have_no_cycle():
+    graph = {name: imports_of(name) & set(MODULES) - {name} for name in MODULES}
+    graphlib.TopologicalSorter(graph).prepare()

@@ -1,0 +1,309 @@
+"""The training script: settings, phases, files, and what it survives."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import train
+from errors import UserError
+from nets.unet import Unet
+from nets.weights import load_weights, read_description
+from train import TrainConfig, make_loss, make_optimizer, plan_phases
+from utils.lr_schedule import learning_rate
+
+PROJECT = Path(train.__file__).parent
+
+
+@pytest.fixture
+def config(voc_dir, tmp_path):
+    """config(**changes): settings of a tiny training on the tiny dataset."""
+
+    def make(**changes):
+        values = {
+            "VOCdevkit_path": str(voc_dir),
+            "num_classes": 3,
+            "input_shape": (32, 32),
+            "width": 8,
+            "precision": "float32",
+            "unfreeze_epoch": 2,
+            "freeze_epoch": 1,
+            "save_dir": str(tmp_path / "logs"),
+            "save_period": 2,
+            "eval_period": 1,
+            "init_lr": 1e-3,
+        }
+        return TrainConfig(**(values | changes))
+
+    return make
+
+
+def read_history(save_dir):
+    """The rows of the one run in a folder."""
+    (path,) = Path(save_dir).glob("loss_*/history.csv")
+    with open(path, encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def read_weights(path, num_classes=3):
+    model = Unet((32, 32, 3), num_classes, width=8)
+    load_weights(model, path)
+    return {weight.path: weight.numpy() for weight in model.weights}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_classes": 1}, "num_classes must be 2 to 255"),
+        ({"input_shape": (500, 512)}, r"multiples of 16; got \(500, 512\)"),
+        ({"val_input_shape": (100, 96)}, r"multiples of 16; got \(100, 96\)"),
+        ({"backbone": "alexnet"}, "backbone must be one of vgg; got 'alexnet'"),
+        ({"precision": "float8"}, "precision must be one of auto"),
+        ({"name_classes": ("a", "b")}, "name_classes holds 2 names, but num_classes is 3"),
+        ({"ignore_labels": (300,)}, "ignore_labels must be 0 to 255; got 300"),
+        ({"optimizer_type": "lion"}, "optimizer_type must be one of adam, sgd; got 'lion'"),
+        ({"lr_decay_type": "exp"}, "lr_decay_type must be one of cos, step; got 'exp'"),
+        ({"cls_weights": (1.0, 2.0)}, "cls_weights holds 2 numbers, but num_classes is 3"),
+        ({"min_lr": 1.0}, "0 < min_lr <= init_lr; got min_lr=1.0, init_lr=0.001"),
+        ({"init_lr": -1.0}, "0 < min_lr <= init_lr"),
+        ({"init_epoch": 2}, "no epoch to train: init_epoch is 2"),
+        ({"unfreeze_batch_size": 0}, "unfreeze_batch_size must be at least 1; got 0"),
+        ({"weight_decay": -0.1}, "weight_decay must be at least 0; got -0.1"),
+        ({"scale": (0.0, 2.0)}, "scale must be"),
+        ({"input_shape": 512}, "input_shape must be int,int; got 512"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(config, changes, message):
+    with pytest.raises(UserError, match=message):
+        config(**changes)
+
+
+def test_phases_of_fine_tuning_and_of_training_from_scratch(config, capsys):
+    fine_tuning = plan_phases(
+        config(model_path="x", freeze_epoch=3, unfreeze_epoch=5, freeze_batch_size=4)
+    )
+    assert [(p.first_epoch, p.last_epoch, p.batch_size, p.train_encoder) for p in fine_tuning] == [
+        (0, 3, 4, False),
+        (3, 5, 2, True),
+    ]
+    later = plan_phases(config(model_path="x", init_epoch=4, freeze_epoch=3, unfreeze_epoch=5))
+    assert [(p.first_epoch, p.last_epoch, p.train_encoder) for p in later] == [(4, 5, True)]
+    assert capsys.readouterr().out == ""
+
+    scratch = plan_phases(config(freeze_epoch=3, unfreeze_epoch=5))
+    assert [(p.first_epoch, p.last_epoch, p.train_encoder) for p in scratch] == [(0, 5, True)]
+    assert "freeze_train is skipped" in capsys.readouterr().out
+
+
+def test_phases_end_with_the_last_epoch(config):
+    (phase,) = plan_phases(config(model_path="x", freeze_epoch=9, unfreeze_epoch=5))
+    assert (phase.first_epoch, phase.last_epoch, phase.train_encoder) == (0, 5, False)
+
+
+def test_the_rate_that_is_set_is_the_rate_that_is_used(config):
+    optimizer = make_optimizer(config(init_lr=0.05, momentum=0.8, weight_decay=1e-3))
+    assert float(optimizer.learning_rate) == pytest.approx(0.05)
+    assert (optimizer.beta_1, optimizer.weight_decay) == (0.8, 1e-3)
+    sgd = make_optimizer(config(optimizer_type="sgd", init_lr=0.3, momentum=0.7))
+    assert float(sgd.learning_rate) == pytest.approx(0.3)
+    assert (sgd.momentum, sgd.nesterov, sgd.weight_decay) == (0.7, True, None)
+
+
+def test_weight_decay_spares_biases(config):
+    layer = keras.layers.Dense(2, bias_initializer="ones")
+    layer.build((None, 3))
+    before = layer.kernel.numpy()
+    optimizer = make_optimizer(
+        config(optimizer_type="sgd", momentum=0.0, init_lr=0.1, weight_decay=0.5)
+    )
+    optimizer.apply([keras.ops.zeros_like(weight) for weight in layer.weights], list(layer.weights))
+    # Without a gradient, one step multiplies by 1 - 0.1 * 0.5.
+    np.testing.assert_allclose(layer.kernel.numpy(), before * 0.95, rtol=1e-6)
+    np.testing.assert_array_equal(layer.bias.numpy(), 1)
+
+
+@pytest.mark.parametrize(
+    ("dice", "focal", "expected"),
+    [
+        # One pixel, two classes, p = 0.5 each, true class 0: CE = log 2 = 0.6931;
+        # focal = 0.5 * 0.5^2 * log 2 = 0.0866; Dice: class 0 F = 2*0.5 / (2*0.5 + 0.5),
+        # class 1 F = 0, so the Dice loss is 1 - 0.5 * 0.6667 = 0.6667.
+        (False, False, 0.6931),
+        (False, True, 0.0866),
+        (True, False, 0.6931 + 0.6667),
+        (True, True, 0.0866 + 0.6667),
+    ],
+)
+def test_the_loss_that_the_settings_name(config, dice, focal, expected):
+    loss = make_loss(config(dice_loss=dice, focal_loss=focal))
+    value = loss(np.zeros((1, 1, 1), np.uint8), np.full((1, 1, 1, 2), 0.5, np.float32))
+    assert float(value) == pytest.approx(expected, abs=1e-4)
+
+
+def test_class_weights_reach_the_loss(config):
+    loss = make_loss(config(dice_loss=False, cls_weights=(3.0, 1.0, 1.0)))
+    value = loss(np.zeros((1, 1, 1), np.uint8), np.full((1, 1, 1, 3), 1 / 3, np.float32))
+    assert float(value) == pytest.approx(3 * np.log(3), rel=1e-5)
+
+
+def test_a_training_from_scratch_leaves_what_it_promises(config, capsys):
+    settings = config(name_classes=("ground", "cell", "core"), val_input_shape=(48, 64))
+    train.main(settings)
+    save_dir = Path(settings.save_dir)
+    names = {path.name for path in save_dir.glob("*.h5")}
+    (numbered,) = (name for name in names if name.startswith("ep"))
+    assert names - {numbered} == {
+        "best_epoch_weights.weights.h5",
+        "best_miou_weights.weights.h5",
+        "last_epoch_weights.weights.h5",
+    }
+    rows = read_history(save_dir)
+    assert numbered == (
+        f"ep002-loss{float(rows[1]['loss']):.3f}-val_loss{float(rows[1]['val_loss']):.3f}"
+        ".weights.h5"
+    )
+    description = read_description(save_dir / "last_epoch_weights.weights.h5")
+    assert description.num_classes == 3
+    assert description.input_shape == (48, 64)
+    assert description.name_classes == ("ground", "cell", "core")
+    (run,) = save_dir.glob("loss_*")
+    saved = json.loads((run / "settings.json").read_text())
+    assert (saved["num_classes"], saved["init_lr"]) == (3, 1e-3)
+    assert {"curves.png", "history.csv"} <= {path.name for path in run.iterdir()}
+    assert list(run.rglob("events.out.tfevents*"))
+    out = capsys.readouterr().out
+    assert "freeze_train is skipped" in out
+    assert "python predict.py --model_path" in out
+
+
+def test_the_history_holds_the_schedule_and_the_scores(config):
+    settings = config(unfreeze_epoch=4, eval_period=3)
+    train.main(settings)
+    rows = read_history(settings.save_dir)
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4]
+    rates = [learning_rate(epoch, 4, 1e-3, 1e-5) for epoch in range(4)]
+    assert [float(row["learning_rate"]) for row in rows] == pytest.approx(rates, rel=1e-5)
+    # Scored every third epoch, and the last.
+    assert [np.isnan(float(row["val_miou"])) for row in rows] == [True, True, False, False]
+    assert all(0 <= float(row["batch_miou"]) <= 1 and float(row["loss"]) > 0 for row in rows)
+
+
+def test_scores_can_be_switched_off(config):
+    settings = config(eval_flag=False)
+    train.main(settings)
+    assert all(np.isnan(float(row["val_miou"])) for row in read_history(settings.save_dir))
+    assert not (Path(settings.save_dir) / "best_miou_weights.weights.h5").exists()
+
+
+def test_the_result_does_not_depend_on_the_number_of_workers(config, tmp_path):
+    results = []
+    for workers in (1, 3):
+        settings = config(num_workers=workers, save_dir=str(tmp_path / str(workers)))
+        train.main(settings)
+        results.append(read_weights(tmp_path / str(workers) / "last_epoch_weights.weights.h5"))
+    for path, values in results[0].items():
+        np.testing.assert_allclose(values, results[1][path], atol=1e-6, err_msg=path)
+
+
+def test_the_frozen_phase_trains_the_decoder_only(config, tmp_path):
+    first = config(save_dir=str(tmp_path / "first"))
+    train.main(first)
+    start = tmp_path / "first" / "last_epoch_weights.weights.h5"
+    second = config(model_path=str(start), freeze_epoch=2, save_dir=str(tmp_path / "second"))
+    train.main(second)
+    before = read_weights(start)
+    after = read_weights(tmp_path / "second" / "last_epoch_weights.weights.h5")
+    moved = {path.split("/")[0] for path in before if (before[path] != after[path]).any()}
+    assert moved
+    assert not any(name.startswith("block") for name in moved)
+    third = config(model_path=str(start), freeze_epoch=1, save_dir=str(tmp_path / "third"))
+    train.main(third)
+    after = read_weights(tmp_path / "third" / "last_epoch_weights.weights.h5")
+    assert (before["block1_conv1/kernel"] != after["block1_conv1/kernel"]).any()
+
+
+def test_fine_tuning_to_other_classes_says_what_was_loaded(config, tmp_path, capsys):
+    first = config(save_dir=str(tmp_path / "first"))
+    train.main(first)
+    start = str(tmp_path / "first" / "last_epoch_weights.weights.h5")
+    capsys.readouterr()
+    second = config(num_classes=4, model_path=start, save_dir=str(tmp_path / "second"))
+    train.main(second)
+    out = capsys.readouterr().out
+    assert "weights loaded into 21 layers" in out
+    assert "head_conv [(1, 1, 8, 4), (4,)] (in the file [(1, 1, 8, 3), (3,)])" in out
+
+
+@pytest.mark.parametrize(("name", "value"), [("width", 16)])
+def test_a_setting_that_contradicts_the_weights_is_refused(config, tmp_path, name, value):
+    train.main(config(save_dir=str(tmp_path / "first"), unfreeze_epoch=1))
+    start = str(tmp_path / "first" / "last_epoch_weights.weights.h5")
+    with pytest.raises(UserError, match=f"{name} is {value}, but .* holds {name} 8"):
+        train.main(config(model_path=start, **{name: value}))
+
+
+def test_names_of_the_weights_file_are_kept_in_fine_tuning(config, tmp_path):
+    names = ("ground", "cell", "core")
+    train.main(config(save_dir=str(tmp_path / "first"), unfreeze_epoch=1, name_classes=names))
+    start = str(tmp_path / "first" / "last_epoch_weights.weights.h5")
+    train.main(config(model_path=start, unfreeze_epoch=1))
+    description = read_description(tmp_path / "logs" / "last_epoch_weights.weights.h5")
+    assert description.name_classes == names
+
+
+def test_a_broken_picture_is_named_and_nothing_is_overwritten(config, voc_dir):
+    settings = config()
+    kept = Path(settings.save_dir) / "last_epoch_weights.weights.h5"
+    kept.parent.mkdir()
+    kept.write_bytes(b"from an earlier run")
+    picture = next((voc_dir / "VOC2007" / "JPEGImages").glob("train_c.*"))
+    picture.write_bytes(picture.read_bytes()[:300])
+    with pytest.raises(UserError, match=r"picture .*train_c.* can't be read"):
+        train.main(settings)
+    assert kept.read_bytes() == b"from an earlier run"
+
+
+def test_runs_that_start_in_the_same_second_get_folders_of_their_own(config):
+    folders = {train.make_run_folder(config()) for _ in range(3)}
+    assert len(folders) == 3
+    assert all((folder / "settings.json").is_file() for folder in folders)
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_moment_leaves_every_finished_file_loadable(config, tmp_path):
+    settings = config(unfreeze_epoch=1000, save_period=1)
+    arguments = [
+        f"--{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
+        for name in ("VOCdevkit_path", "num_classes", "input_shape", "width", "precision")
+        + ("unfreeze_epoch", "save_dir", "save_period", "eval_period")
+        for value in [getattr(settings, name)]
+    ]
+    process = subprocess.Popen(
+        [sys.executable, PROJECT / "train.py", *arguments],
+        cwd=tmp_path,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    rng, folder = np.random.default_rng(), Path(settings.save_dir)
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("ep0*.weights.h5")):
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(rng.uniform(0, 1.5))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    files = [path for path in folder.glob("*.weights.h5") if not path.name.startswith(".")]
+    assert len(files) >= 3
+    for path in files:
+        assert read_description(path).num_classes == 3
+        assert read_weights(path)
