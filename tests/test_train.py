@@ -279,13 +279,14 @@ def test_runs_that_start_in_the_same_second_get_folders_of_their_own(config):
 
 @pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_every_finished_file_loadable(config, tmp_path):
-    settings = config(unfreeze_epoch=1000, save_period=1)
-    arguments = [
-        f"--{name}={','.join(map(str, value)) if isinstance(value, tuple) else value}"
-        for name in ("VOCdevkit_path", "num_classes", "input_shape", "width", "precision")
-        + ("unfreeze_epoch", "save_dir", "save_period", "eval_period")
-        for value in [getattr(settings, name)]
-    ]
+    settings = config(unfreeze_epoch=1000)
+    folder = Path(settings.save_dir)
+    names = "VOCdevkit_path num_classes input_shape width precision unfreeze_epoch"
+    arguments = [f"--save_dir={folder}", "--save_period=1", "--eval_period=1"]
+    for name in names.split():
+        value = getattr(settings, name)
+        text = ",".join(map(str, value)) if isinstance(value, tuple) else value
+        arguments.append(f"--{name}={text}")
     process = subprocess.Popen(
         [sys.executable, PROJECT / "train.py", *arguments],
         cwd=tmp_path,
@@ -293,13 +294,12 @@ def test_a_kill_at_any_moment_leaves_every_finished_file_loadable(config, tmp_pa
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    rng, folder = np.random.default_rng(), Path(settings.save_dir)
     deadline = time.monotonic() + 120
     while not list(folder.glob("ep0*.weights.h5")):
         assert process.poll() is None, process.stderr.read().decode()
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    time.sleep(rng.uniform(0, 1.5))
+    time.sleep(np.random.default_rng().uniform(0, 1.5))
     process.send_signal(signal.SIGKILL)
     process.wait()
     files = [path for path in folder.glob("*.weights.h5") if not path.name.startswith(".")]
