@@ -40,8 +40,8 @@ def check_input_shape(input_shape, backbone="vgg"):
     size = tuple(input_shape[:2])
     if all(side is None or (side > 0 and side % stride == 0) for side in size):
         return
-    low = tuple(side and max(side // stride, 1) * stride for side in size)
-    high = tuple(side and max(-(-side // stride), 1) * stride for side in size)
+    low = tuple(None if side is None else max(side // stride, 1) * stride for side in size)
+    high = tuple(None if side is None else max(-(-side // stride), 1) * stride for side in size)
     nearest = " or ".join(str(candidate) for candidate in dict.fromkeys((low, high)))
     raise UserError(f"input_shape must be multiples of {stride}; got {size}. Nearest: {nearest}.")
 

@@ -90,7 +90,14 @@ def _prepare(y_true, y_pred):
     """Returns one-hot labels (B, H, W, C), validity (B, H, W), clipped probabilities."""
     y_pred = ops.cast(y_pred, "float32")
     num_classes = y_pred.shape[-1]
-    if len(y_true.shape) == len(y_pred.shape):
+    if len(y_true.shape) not in (3, 4) or (
+        len(y_true.shape) == 4 and y_true.shape[-1] != num_classes + 1
+    ):
+        raise ValueError(
+            "y_true must be class ids (B, H, W) or one-hot with void last (B, H, W, "
+            f"{num_classes + 1}); got shape {tuple(y_true.shape)}."
+        )
+    if len(y_true.shape) == 4:
         labels = ops.cast(y_true[..., :-1], "float32")
         valid = 1.0 - ops.cast(y_true[..., -1], "float32")
     else:
@@ -111,6 +118,11 @@ def _valid_mean(values, valid):
 def _weighted_log_likelihood(labels, probabilities, cls_weights):
     log_p = labels * ops.log(probabilities)
     if cls_weights is not None:
+        if len(cls_weights) != probabilities.shape[-1]:
+            raise ValueError(
+                f"cls_weights must hold {probabilities.shape[-1]} numbers, one a class; got "
+                f"{len(cls_weights)}."
+            )
         log_p = log_p * ops.convert_to_tensor(cls_weights, dtype="float32")
     return ops.sum(log_p, axis=-1)
 

@@ -12,7 +12,7 @@ unet-keras article: 24,892,437 parameters at 21 classes.
 import keras
 from keras import layers
 
-from nets.checks import BACKBONES, check_input_shape, check_num_classes
+from nets.checks import BACKBONES, check_backbone, check_input_shape, check_num_classes
 from nets.vgg16 import VGG16
 
 _ENCODERS = {"vgg": VGG16}
@@ -33,7 +33,7 @@ def Unet(
         input_shape: (height, width, channels); height and width multiples of 16 or None.
         num_classes: int, 2 to 255, the background included.
         backbone: "vgg".
-        encoder_initializer: kernel initializer of the encoder. Keras' default is the
+        encoder_initializer: str, kernel initializer of the encoder. Keras' default is the
             article's; "he_normal" learns far faster when training from scratch.
         width: int. Filters of the first block; 64 is the article's network.
 
@@ -81,6 +81,7 @@ def set_encoder_trainable(model, trainable, backbone="vgg"):
     Returns:
         list of str: the names of the encoder's layers that have weights.
     """
+    check_backbone(backbone)
     prefix = BACKBONES[backbone].layer_prefix
     encoder = [layer for layer in model.layers if layer.name.startswith(prefix)]
     for layer in encoder:

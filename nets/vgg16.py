@@ -27,7 +27,7 @@ def VGG16(img_input, width=64, kernel_initializer="glorot_uniform"):
     Args:
         img_input: Keras tensor (B, H, W, channels); H and W multiples of 16 or None.
         width: int. Filters of the first block; 64 is VGG16.
-        kernel_initializer: of every convolution. Keras' default is the article's.
+        kernel_initializer: str, of every convolution. Keras' default is the article's.
 
     Returns:
         (feat1, ..., feat5), Keras tensors as in the table above.

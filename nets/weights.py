@@ -117,7 +117,7 @@ def read_description(path):
             ignore_labels=tuple(int(label) for label in values["ignore_labels"]),
             versions=dict(values["versions"]),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise UserError(
             f"{path}: its description can't be read ({error!r}). Train or save it again."
         ) from error
@@ -176,7 +176,7 @@ def _open(path):
         raise UserError(
             f"{path} is no weights file, or is broken ({error}). Expected a {SUFFIX} file."
         ) from error
-    if "layers" not in file:
+    if not isinstance(file.get("layers"), h5py.Group):
         file.close()
         raise UserError(
             f"{path} is an HDF5 file, but holds no Keras 3 weights. Expected a {SUFFIX} file."
@@ -186,8 +186,17 @@ def _open(path):
 
 def _stored_layers(file):
     """{layer name: HDF5 group of its numbered variables}, from the names Keras notes."""
-    groups = (layer.get("vars") for layer in file["layers"].values())
-    return {str(group.attrs["name"]): group for group in groups if group and len(group)}
+    stored = {}
+    for layer in file["layers"].values():
+        group = layer.get("vars") if isinstance(layer, h5py.Group) else None
+        if isinstance(group, h5py.Group) and len(group):
+            if "name" not in group.attrs:
+                raise UserError(
+                    f"{file.filename} does not name its layers: an early Keras 3 wrote it. Load "
+                    "it there into the same network and save it with Keras 3.6 or newer."
+                )
+            stored[str(group.attrs["name"])] = group
+    return stored
 
 
 def _read(group, path):

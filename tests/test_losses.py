@@ -391,3 +391,16 @@ def test_low_precision_predictions_are_scored_in_float32():
     assert result.dtype == tf.float32
     expected = oracle(ids, tf.cast(low, "float32").numpy(), dice=True)
     assert float(result) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 7, 3), (2, 5, 7, 1), (2, 35)])
+def test_targets_of_another_shape_are_refused(shape):
+    _, y_pred = batch()
+    with pytest.raises(ValueError, match=r"y_true must be class ids \(B, H, W\) or one-hot"):
+        CE()(np.zeros(shape, np.float32), y_pred)
+
+
+def test_class_weights_must_be_one_a_class():
+    ids, y_pred = batch()
+    with pytest.raises(ValueError, match="cls_weights must hold 3 numbers, one a class; got 1"):
+        CE(cls_weights=[2.0])(ids, y_pred)

@@ -261,7 +261,14 @@ def test_num_classes_at_the_limits(num_classes):
     assert tiny_unet(num_classes=num_classes).output_shape[-1] == num_classes
 
 
-@pytest.mark.parametrize("check", [check_backbone, lambda name: check_input_shape((32, 32), name)])
+@pytest.mark.parametrize(
+    "check",
+    [
+        check_backbone,
+        lambda name: check_input_shape((32, 32), name),
+        lambda name: set_encoder_trainable(tiny_unet(), False, name),
+    ],
+)
 def test_unknown_backbone_is_refused(check):
     with pytest.raises(UserError, match=r"^backbone must be one of vgg.*; got 'alexnet'\.$"):
         check("alexnet")

@@ -423,3 +423,32 @@ def test_an_unreadable_description_is_refused(copy, text):
         read_description(copy)
     # The weights themselves are good.
     assert len(load_weights(tiny_unet(), copy).loaded) == 22
+
+
+def test_a_file_without_layer_names_is_refused_with_the_way_out(copy):
+    """Early releases of Keras 3 numbered the layers and left their names out."""
+    with h5py.File(copy, "a") as file:
+        for layer in file["layers"].values():
+            if "vars" in layer:
+                layer["vars"].attrs.pop("name", None)
+    refuse(tiny_unet(), copy, "does not name its layers: an early Keras 3 wrote it")
+
+
+def test_a_layer_that_is_no_group_is_no_layer(network, copy):
+    with h5py.File(copy, "a") as file:
+        file["layers"]["odd"] = [1, 2, 3]
+    target = tiny_unet()
+    load_weights(target, copy)
+    assert_equal_weights(network.get_weights(), target.get_weights())
+
+
+def test_layers_that_are_no_group_are_refused(path):
+    with h5py.File(path, "w") as file:
+        file["layers"] = [1, 2, 3]
+    refuse(tiny_unet(), path, "holds no Keras 3 weights")
+
+
+def test_an_infinite_class_count_is_refused(copy):
+    write_description(copy, json.dumps(GOOD | {"num_classes": float("inf")}))
+    with pytest.raises(UserError, match="description can't be read"):
+        read_description(copy)
