@@ -6,7 +6,6 @@ python train.py --num_classes 3 --input_shape 256,256 --no-freeze_train
 
 import dataclasses
 import json
-import sys
 import time
 from pathlib import Path
 
@@ -145,7 +144,7 @@ def main(config=None):
     check_samples(val_samples, *options, least_classes=0)
     print(f"{len(train_samples)} pictures to train, {len(val_samples)} to validate.")
 
-    model, description = build_model(config)
+    model, description = build(config)
     run_folder = make_run_folder(config)
     callbacks = make_callbacks(config, model, description, val_samples, run_folder)
     for phase in plan_phases(config):
@@ -171,67 +170,29 @@ def plan_phases(config):
     return [phase for phase in phases if phase.first_epoch < phase.last_epoch]
 
 
-# Keras is imported inside functions: it takes seconds to load, and --help and the check of
-# the data do without.
+# What needs Keras is imported inside functions: it takes seconds to load, and --help and the
+# check of the data do without.
 
 
-def build_model(config):
-    """Builds the network, with the weights of `model_path` if one is given.
+def build(config):
+    """The network, with the weights of `model_path` if one is given.
 
     Returns:
         (keras.Model, nets.weights.Description).
     """
-    import keras
+    from training import build_network
 
-    from nets.precision import choose_precision, dtype_policy
-    from nets.unet import Unet
-    from nets.weights import Description, load_weights
-
-    known = read_pretrained(config)
-    names = config.name_classes
-    if known and not names and known.num_classes == config.num_classes:
-        names = known.name_classes
-    description = Description(
+    return build_network(
+        config.model_path,
         config.num_classes,
-        config.backbone,
-        config.prediction_shape,
-        class_names(config.num_classes, names),
-        config.width,
-        config.ignore_labels,
+        config.name_classes,
+        backbone=config.backbone,
+        width=config.width,
+        input_shape=config.prediction_shape,
+        ignore_labels=config.ignore_labels,
+        precision=config.precision,
+        seed=config.seed,
     )
-    policy, reason = choose_precision(config.precision)
-    print(reason)
-    keras.utils.set_random_seed(config.seed)
-    with dtype_policy(policy):
-        model = Unet(
-            # Any size: training and validation may use different ones.
-            (None, None, 3),
-            config.num_classes,
-            config.backbone,
-            # The article's own initializer fades through thirteen layers without weights.
-            encoder_initializer="glorot_uniform" if config.model_path else "he_normal",
-            width=config.width,
-        )
-    if config.model_path:
-        other_head = known is None or known.num_classes != config.num_classes
-        print(load_weights(model, config.model_path, allow_mismatch=other_head))
-    return model, description
-
-
-def read_pretrained(config):
-    """What the weights file in `model_path` says of itself, or None; checks it fits."""
-    from nets.weights import read_description
-
-    if not config.model_path:
-        return None
-    known = read_description(config.model_path)
-    for name in ("backbone", "width") if known else ():
-        if getattr(config, name) != getattr(known, name):
-            raise UserError(
-                f"{name} is {getattr(config, name)!r}, but {config.model_path} holds {name} "
-                f"{getattr(known, name)!r}. Set {name} to the file's, or leave model_path empty."
-            )
-    return known
 
 
 def make_run_folder(config):
@@ -286,12 +247,9 @@ def make_callbacks(config, model, description, val_samples, run_folder):
 
 def run_phase(config, phase, model, train_samples, val_samples, callbacks):
     """Trains the network from one epoch to another."""
-    import keras
-
     from nets.unet import set_encoder_trainable
-    from utils.callbacks import EpochOfDataset
+    from training import compile_twin, fit, make_loss, make_optimizer
     from utils.dataset import UnetDataset
-    from utils.metrics import VOID
 
     names = set_encoder_trainable(model, phase.train_encoder, config.backbone)
     frozen = "nothing" if phase.train_encoder else f"{names[0]} to {names[-1]}"
@@ -313,64 +271,12 @@ def run_phase(config, phase, model, train_samples, val_samples, callbacks):
         **options,
     )
     val_set = UnetDataset(val_samples, config.prediction_shape, **options)
-    # A twin with the same layers is compiled, so that `model` is saved without the
-    # optimizer; and each phase gets a new optimizer, for its own set of variables.
-    trainer = keras.Model(model.inputs, model.outputs)
-    trainer.compile(
-        optimizer=make_optimizer(config),
-        loss=make_loss(config),
-        metrics=[
-            keras.metrics.MeanIoU(
-                config.num_classes, name="batch_miou", ignore_class=VOID, sparse_y_pred=False
-            )
-        ],
+    trainer = compile_twin(
+        model,
+        make_optimizer(config.optimizer_type, config.init_lr, config.momentum, config.weight_decay),
+        make_loss(config.dice_loss, config.focal_loss, config.cls_weights),
     )
-    try:
-        trainer.fit(
-            train_set,
-            validation_data=val_set,
-            initial_epoch=phase.first_epoch,
-            epochs=phase.last_epoch,
-            shuffle=False,  # the dataset shuffles by (seed, epoch)
-            callbacks=[EpochOfDataset(train_set), *callbacks],
-            verbose=1 if sys.stdout.isatty() else 2,
-        )
-    except Exception:
-        # Backends wrap what a dataset raises; the user's mistake is what it kept.
-        error = train_set.error or val_set.error
-        if error:
-            raise error from None
-        raise
-
-
-def make_optimizer(config):
-    """The optimizer that the settings name, at the rate that the user sets."""
-    import keras
-
-    options = {
-        "learning_rate": config.init_lr,
-        "weight_decay": config.weight_decay or None,
-    }
-    if config.optimizer_type == "adam":
-        optimizer = keras.optimizers.Adam(beta_1=config.momentum, **options)
-    else:
-        optimizer = keras.optimizers.SGD(momentum=config.momentum, nesterov=True, **options)
-    if config.weight_decay:
-        optimizer.exclude_from_weight_decay(var_names=["bias"])
-    return optimizer
-
-
-def make_loss(config):
-    """The loss that the settings name."""
-    from nets import losses
-
-    factory = {
-        (True, True): losses.dice_loss_with_Focal_Loss,
-        (True, False): losses.dice_loss_with_CE,
-        (False, True): losses.Focal_Loss,
-        (False, False): losses.CE,
-    }[config.dice_loss, config.focal_loss]
-    return factory(config.cls_weights or None)
+    fit(trainer, train_set, val_set, phase.first_epoch, phase.last_epoch, callbacks)
 
 
 def _check_choice(config, name, choices):

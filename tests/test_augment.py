@@ -97,7 +97,7 @@ def test_nothing_but_the_generator_decides():
     np.testing.assert_array_equal(mask, before[1])
 
 
-@pytest.mark.parametrize("picture", [(50, 80), (80, 50), (64, 64), (200, 30), (3, 400)])
+@pytest.mark.parametrize("picture", [(50, 80), (80, 50), (64, 64), (200, 30), (3, 400), (400, 3)])
 def test_without_strengths_it_is_a_letterbox_at_a_random_place(picture):
     image, mask = blocks(*picture)
     tops = set()
@@ -118,7 +118,7 @@ def test_without_strengths_it_is_a_letterbox_at_a_random_place(picture):
 
 @pytest.mark.parametrize("flip", [0, 1])
 def test_flip_is_left_right(flip):
-    image, mask = blocks(64, 64)
+    image, mask = blocks(64, 64, 1)
     new_image, new_mask = geometry(jitter=0, scale=(1, 1), flip=flip)(
         image, mask, (64, 64), np.random.default_rng(0)
     )
@@ -149,6 +149,15 @@ def test_scale_and_jitter_stay_within_their_bounds_and_use_them():
     assert 0.85 < max(longest) <= 0.905
     assert 2 * (0.8 / 1.2) * 0.95 <= min(aspects) < 1.5
     assert 2.6 < max(aspects) <= 2 * (1.2 / 0.8) * 1.05
+
+
+@pytest.mark.parametrize(
+    ("picture", "expected"), [((200, 20), (32, 3)), ((20, 200), (6, 64)), ((40, 200), (13, 64))]
+)
+def test_the_longer_side_is_scaled_on_a_canvas_that_is_not_square(picture, expected):
+    augment = geometry(jitter=0, scale=(0.5, 0.5))
+    _, mask = augment(*blocks(*picture), (64, 128), np.random.default_rng(0))
+    assert rows_and_columns(mask != VOID) == expected
 
 
 def test_a_picture_larger_than_the_canvas_is_cut_at_random_places():

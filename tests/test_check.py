@@ -64,6 +64,7 @@ def test_progress_is_shown_on_a_terminal_if_asked_for(sample, monkeypatch):
     check = partial(check_samples, num_classes=2, ignore_labels=())
     assert "Checking the data" in shown(check, True)
     assert "Reading the masks" in shown(label_histogram, True)
+    assert shown(check, True).endswith("\r")  # the bar is wiped away
     for function in (check, label_histogram):
         assert shown(function, True, progress=False) == ""
         assert shown(function, False) == ""  # a log file wants no bar

@@ -254,6 +254,25 @@ def test_a_setting_without_a_comment_stays_in_its_group(capsys):
     assert "\n:\n" not in data
 
 
+@settings
+class Checked:
+    size: int = 3  # pixels a side
+
+    def check(self):
+        size = self.size  # never zero
+        if not size:
+            raise UserError("size is 0.")
+
+
+@pytest.mark.xfail(strict=True, reason="comments of methods are taken for those of settings")
+def test_comments_in_methods_are_not_shown(capsys):
+    with pytest.raises(SystemExit):
+        load_config(Checked, ["--help"])
+    shown = capsys.readouterr().out
+    assert "pixels a side (now 3)" in shown
+    assert "never zero" not in shown
+
+
 def test_format_settings_lists_each_value():
     lines = format_settings(Config(num_classes=3)).splitlines()
     assert lines[0].split() == ["num_classes", "3"]
@@ -304,6 +323,17 @@ def test_only_an_int_that_main_returns_is_the_status(returned, status):
     with pytest.raises(SystemExit) as caught:
         run_script(lambda: returned)
     assert caught.value.code == status
+
+
+@pytest.mark.parametrize(("before", "inside"), [(None, "3"), ("0", "0")])
+def test_tensorflow_is_quiet_unless_the_user_wants_to_hear_it(monkeypatch, before, inside):
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "")
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
+    if before:
+        monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", before)
+    with pytest.raises(SystemExit):
+        run_script(lambda: None)
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == inside
 
 
 def test_a_script_with_a_bad_argument_ends_with_status_2_and_no_traceback(tmp_path):

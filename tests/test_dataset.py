@@ -1,5 +1,7 @@
 """The Keras data set: what a batch holds, and that nothing but seed and epoch decides it."""
 
+import time
+
 import keras
 import numpy as np
 import pytest
@@ -132,6 +134,23 @@ def test_training_takes_every_sample_once_an_epoch_in_a_new_order(samples):
     assert len({tuple(order) for order in orders}) == 4
     draws = [draw for one in augment.draws.values() for draw in one]
     assert len(set(draws)) == len(draws) == 4 * len(samples)
+
+
+def test_two_batches_are_made_ahead_and_no_more(samples):
+    augment = Names()
+    dataset = UnetDataset(samples, SHAPE, 1, 3, augment)
+    assert not augment.draws
+    dataset[0]
+    deadline = time.monotonic() + 10
+    while len(augment.draws) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    assert len(augment.draws) == 3
+
+
+def test_keras_is_told_to_use_one_worker(samples):
+    dataset = training(samples, num_workers=4)
+    assert (dataset.workers, dataset.use_multiprocessing) == (1, False)
 
 
 def test_ignored_labels_become_void(samples):

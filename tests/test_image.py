@@ -94,12 +94,14 @@ def test_image_size_is_that_of_the_array(tmp_path, extension, orientation):
         ("I;16B", 100 * 257, (100, 100, 100)),
         ("I", 200, (200, 200, 200)),
         ("I", 255, (255, 255, 255)),
+        ("I", 256, (1, 1, 1)),
         ("I", 65535, (255, 255, 255)),
         ("I", 100 * 257, (100, 100, 100)),
         ("I", 1_000_000, (255, 255, 255)),
         ("I", -5, (0, 0, 0)),
         ("F", 0.5, (128, 128, 128)),
         ("F", 1.0, (255, 255, 255)),
+        ("F", 1.6, (2, 2, 2)),
         ("F", 200.4, (200, 200, 200)),
         ("F", 1e9, (255, 255, 255)),
         ("F", -1.0, (0, 0, 0)),
@@ -192,19 +194,17 @@ def test_a_uniform_picture_stays_uniform(before, after, value):
     assert np.all(resized == value)
 
 
-@pytest.mark.parametrize("size", [(16, 16), (64, 16), (16, 64), (16, 200), (200, 16)])
+@pytest.mark.parametrize("size", [(16, 12), (64, 12), (16, 48), (16, 200), (200, 12)])
 def test_shrinking_averages(rng, size):
-    # Noise along the axes that shrink. Plain bilinear resizing would average the two
-    # nearest of each four pixels only.
-    shape = [64 if side == 16 else 1 for side in size]
-    noise = rng.integers(0, 256, (*shape, 3)).astype(np.uint8)
-    image = np.broadcast_to(noise, (64, 64, 3)).copy()
-    means = image.reshape(16, 4, 64, 3).mean(axis=1) if size[0] == 16 else image
-    means = means.reshape(-1, 16, 4, 3).mean(axis=2) if size[1] == 16 else means
-    resized = resize_image(image, size).astype(int)
+    # Noise along the axes that shrink, by 4. Plain bilinear resizing would average only
+    # the middle two of each four pixels.
+    rows, columns = 64 if size[0] == 16 else 1, 48 if size[1] == 12 else 1
+    noise = rng.integers(0, 256, (rows, columns, 3)).astype(np.uint8)
+    means = noise.reshape(-1, 4, columns, 3).mean(axis=1) if rows > 1 else noise
+    means = means.reshape(len(means), -1, 4, 3).mean(axis=2) if columns > 1 else means
+    resized = resize_image(np.broadcast_to(noise, (64, 48, 3)).copy(), size)
     assert resized.shape == (*size, 3)
-    expected = np.broadcast_to(means[: shape[0], : shape[1]], resized.shape)
-    assert np.abs(resized - expected).max() <= 1
+    assert np.abs(resized - np.broadcast_to(means, resized.shape)).max() <= 1
 
 
 def test_a_fine_checkerboard_becomes_grey():

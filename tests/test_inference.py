@@ -64,11 +64,9 @@ def test_extreme_shapes(size, input_shape):
     assert predict_mask(ColorNet(), image, input_shape).shape == size
 
 
-def smooth(rng, height, width, channels):
-    """Probabilities that change slowly, as a network's do; float32."""
-    logits = rng.normal(0, 3, (height // 4 + 1, width // 4 + 1, channels)).astype(np.float32)
-    logits = cv2.resize(logits, (width, height)).reshape(height, width, channels)
-    probabilities = np.exp(logits)
+def noisy(rng, height, width, channels):
+    """Probabilities that differ from pixel to pixel; float32."""
+    probabilities = np.exp(rng.normal(0, 3, (height, width, channels)).astype(np.float32))
     return probabilities / probabilities.sum(axis=-1, keepdims=True)
 
 
@@ -77,7 +75,7 @@ def smooth(rng, height, width, channels):
 )
 @pytest.mark.parametrize("channels", [2, 3, 21])
 def test_most_probable_is_the_class_of_the_bilinear_resize(rng, size, channels):
-    probabilities = smooth(rng, 20, 30, channels)
+    probabilities = noisy(rng, 20, 30, channels)
     oracle = cv2.resize(probabilities, size[::-1], interpolation=cv2.INTER_LINEAR).argmax(axis=-1)
     mask = most_probable(probabilities, size)
     assert (mask.shape, mask.dtype) == (size, np.uint8)
@@ -89,13 +87,13 @@ def test_most_probable_is_the_class_of_the_bilinear_resize(rng, size, channels):
 @example(1, 60, 1)
 @example(60, 1, 1)
 def test_strips_do_not_matter(height, width, strip):
-    probabilities = smooth(np.random.default_rng(1), 17, 23, 5)
+    probabilities = noisy(np.random.default_rng(1), 17, 23, 5)
     whole = most_probable(probabilities, (height, width), strip=2**40)
     np.testing.assert_array_equal(most_probable(probabilities, (height, width), strip), whole)
 
 
 def test_strips_bound_the_memory(rng, monkeypatch):
-    probabilities = smooth(rng, 10, 10, 3)
+    probabilities = noisy(rng, 10, 10, 3)
     rows = []
     resize = cv2.resize
 

@@ -15,9 +15,11 @@ import pytest
 
 import train
 from errors import UserError
+from nets.precision import dtype_policy
 from nets.unet import Unet
 from nets.weights import load_weights, read_description
-from train import TrainConfig, make_loss, make_optimizer, plan_phases
+from train import TrainConfig, plan_phases
+from training import compile_twin, make_loss, make_optimizer
 from utils.lr_schedule import learning_rate
 
 PROJECT = Path(train.__file__).parent
@@ -108,22 +110,20 @@ def test_phases_end_with_the_last_epoch(config):
     assert (phase.first_epoch, phase.last_epoch, phase.train_encoder) == (0, 5, False)
 
 
-def test_the_rate_that_is_set_is_the_rate_that_is_used(config):
-    optimizer = make_optimizer(config(init_lr=0.05, momentum=0.8, weight_decay=1e-3))
+def test_the_rate_that_is_set_is_the_rate_that_is_used():
+    optimizer = make_optimizer("adam", 0.05, 0.8, 1e-3)
     assert float(optimizer.learning_rate) == pytest.approx(0.05)
     assert (optimizer.beta_1, optimizer.weight_decay) == (0.8, 1e-3)
-    sgd = make_optimizer(config(optimizer_type="sgd", init_lr=0.3, momentum=0.7))
+    sgd = make_optimizer("sgd", 0.3, 0.7, 0.0)
     assert float(sgd.learning_rate) == pytest.approx(0.3)
     assert (sgd.momentum, sgd.nesterov, sgd.weight_decay) == (0.7, True, None)
 
 
-def test_weight_decay_spares_biases(config):
+def test_weight_decay_spares_biases():
     layer = keras.layers.Dense(2, bias_initializer="ones")
     layer.build((None, 3))
     before = layer.kernel.numpy()
-    optimizer = make_optimizer(
-        config(optimizer_type="sgd", momentum=0.0, init_lr=0.1, weight_decay=0.5)
-    )
+    optimizer = make_optimizer("sgd", 0.1, 0.0, 0.5)
     optimizer.apply([keras.ops.zeros_like(weight) for weight in layer.weights], list(layer.weights))
     # Without a gradient, one step multiplies by 1 - 0.1 * 0.5.
     np.testing.assert_allclose(layer.kernel.numpy(), before * 0.95, rtol=1e-6)
@@ -142,16 +142,25 @@ def test_weight_decay_spares_biases(config):
         (True, True, 0.0866 + 0.6667),
     ],
 )
-def test_the_loss_that_the_settings_name(config, dice, focal, expected):
-    loss = make_loss(config(dice_loss=dice, focal_loss=focal))
+def test_the_loss_that_the_settings_name(dice, focal, expected):
+    loss = make_loss(dice, focal)
     value = loss(np.zeros((1, 1, 1), np.uint8), np.full((1, 1, 1, 2), 0.5, np.float32))
     assert float(value) == pytest.approx(expected, abs=1e-4)
 
 
-def test_class_weights_reach_the_loss(config):
-    loss = make_loss(config(dice_loss=False, cls_weights=(3.0, 1.0, 1.0)))
+def test_class_weights_reach_the_loss():
+    loss = make_loss(False, False, (3.0, 1.0, 1.0))
     value = loss(np.zeros((1, 1, 1), np.uint8), np.full((1, 1, 1, 3), 1 / 3, np.float32))
     assert float(value) == pytest.approx(3 * np.log(3), rel=1e-5)
+
+
+def test_float16_trains_with_a_scaled_loss_and_leaves_the_network_uncompiled():
+    with dtype_policy("mixed_float16"):
+        model = Unet((32, 32, 3), 3, width=8)
+    trainer = compile_twin(model, make_optimizer("adam", 1e-3, 0.9, 0.0), make_loss(True, False))
+    assert isinstance(trainer.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert not model.compiled
+    assert keras.config.dtype_policy().name == "float32"
 
 
 def test_a_training_from_scratch_leaves_what_it_promises(config, capsys):

@@ -1,0 +1,222 @@
+"""The scripts as users start them: help, and what typical mistakes look like."""
+
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import demo
+import get_miou
+import predict
+import train
+import voc_annotation
+from utils.config import load_config
+
+ROOT = Path(train.__file__).parent
+CONFIGS = {
+    "voc_annotation": voc_annotation.AnnotationConfig,
+    "train": train.TrainConfig,
+    "predict": predict.PredictConfig,
+    "get_miou": get_miou.MiouConfig,
+    "demo": demo.DemoConfig,
+}
+HEAVY = ("keras", "tensorflow", "jax", "torch")
+CHATTER = re.compile(r"import time:|WARNING: All log messages before absl|[IW]\d{4} ")
+
+
+def run(name, *argv, folder, python=()):
+    """Runs a script in a folder as `python name.py ...`, without a display or any input."""
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("DISPLAY", "WAYLAND_DISPLAY", "PYTHONPATH", "TF_CPP_MIN_LOG_LEVEL")
+    }
+    return subprocess.run(
+        [sys.executable, *python, ROOT / f"{name}.py", *map(str, argv)],
+        cwd=folder,
+        env=environment | {"PYTHONUTF8": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=300,
+    )
+
+
+def contents(folder):
+    """{path: bytes} of everything in a folder."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def imported(importtime):
+    """The modules that `python -X importtime` lists."""
+    return set(re.findall(r"^import time:.*\| +(\S+)$", importtime, re.MULTILINE))
+
+
+def assert_one_message(done, *parts):
+    """Status 2; the message is all that stderr holds, once, and no traceback."""
+    # TensorFlow greets on stderr, whatever its log level, and so does -X importtime.
+    lines = [line for line in done.stderr.splitlines() if not CHATTER.match(line)]
+    message = "\n".join(lines)
+    assert done.returncode == 2, message
+    assert "Traceback" not in done.stdout + message
+    assert message.startswith("error: ")
+    assert (done.stdout + message).count("error: ") == 1
+    for part in parts:
+        assert str(part) in message
+
+
+# Help
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_help_lists_every_setting_and_loads_no_network(name, tmp_path):
+    done = run(name, "--help", folder=tmp_path, python=["-X", "importtime"])
+    assert done.returncode == 0
+    for setting in dataclasses.fields(CONFIGS[name]):
+        assert f"--{setting.name} " in done.stdout
+    modules = imported(done.stderr)
+    assert {"argparse", "utils.config"} <= modules
+    assert modules.isdisjoint(HEAVY)
+    assert contents(tmp_path) == {}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_help_says_what_each_setting_means(name, capsys):
+    with pytest.raises(SystemExit):
+        load_config(CONFIGS[name], ["--help"])
+    listed = " ".join(capsys.readouterr().out.partition("\noptions:")[2].split())
+    for setting in dataclasses.fields(CONFIGS[name]):
+        found = re.search(rf"--{setting.name} \S+ (\S+)", listed)
+        # Without a comment, what follows is the value "(now ...)" or the next setting.
+        assert found and found[1][0] not in "(-", setting.name
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("name", "argv", "message"),
+    [
+        ("train", ["--num_clases", "3"], "no setting --num_clases. Did you mean --num_classes?"),
+        ("train", ["--num_classes", "1"], "num_classes must be 2 to 255"),
+        ("train", ["--input_shape", "500,500"], "input_shape must be multiples of 16; got (500,"),
+        ("predict", ["street.jpg"], "unrecognized arguments: street.jpg. See --help"),
+        ("get_miou", ["--miou_mode", "3"], "miou_mode must be 0, 1 or 2; got 3."),
+        ("voc_annotation", ["--train_percent", "90"], "train_percent is a share: above 0, at"),
+    ],
+)
+def test_bad_settings(name, argv, message, tmp_path):
+    done = run(name, *argv, folder=tmp_path)
+    assert_one_message(done, message)
+    assert contents(tmp_path) == {}
+
+
+# Data. These faults are found before the seconds that a network's packages take to load.
+
+OPTIONS = {
+    "train": ["--num_classes", "3"],
+    "get_miou": ["--num_classes", "3", "--miou_mode", "2"],
+    "voc_annotation": [],
+}
+
+
+@pytest.mark.parametrize("name", ["voc_annotation", "train", "get_miou"])
+def test_a_missing_dataset(name, tmp_path):
+    done = run(name, *OPTIONS[name], folder=tmp_path)
+    assert_one_message(done, Path("VOCdevkit", "VOC2007", "JPEGImages"))
+    assert contents(tmp_path) == {}
+
+
+def test_an_empty_dataset(tmp_path):
+    for name in ("JPEGImages", "SegmentationClass"):
+        (tmp_path / "VOCdevkit" / "VOC2007" / name).mkdir(parents=True)
+    done = run("voc_annotation", folder=tmp_path)
+    assert_one_message(done, "VOCdevkit holds no pictures and no masks.")
+    assert contents(tmp_path) == {}
+
+
+@pytest.mark.parametrize("name", ["train", "get_miou"])
+@pytest.mark.parametrize("fault", ["missing", "empty", "missing picture", "missing mask"])
+def test_faulty_lists(name, fault, voc_dir):
+    folder = voc_dir / "VOC2007"
+    path = folder / "ImageSets" / "Segmentation" / "val.txt"
+    if fault == "missing":
+        path.unlink()
+        parts = [f"There is no list {path.relative_to(voc_dir.parent)}.", "voc_annotation.py"]
+    elif fault == "empty":
+        path.write_text("\n")
+        parts = [f"{path.relative_to(voc_dir.parent)} is empty."]
+    elif fault == "missing picture":
+        (folder / "JPEGImages" / "val_b.jpg").unlink()
+        parts = [path.relative_to(voc_dir.parent), "names 'val_b', which has no picture."]
+    else:
+        (folder / "SegmentationClass" / "val_b.png").unlink()
+        parts = [path.relative_to(voc_dir.parent), "names 'val_b', which has no mask."]
+    before = contents(voc_dir.parent)
+    done = run(name, *OPTIONS[name], folder=voc_dir.parent)
+    assert_one_message(done, *parts)
+    assert contents(voc_dir.parent) == before
+
+
+@pytest.mark.parametrize("name", ["voc_annotation", "train"])
+def test_a_picture_and_mask_of_different_sizes(name, voc_dir, write_mask):
+    mask = write_mask(
+        voc_dir / "VOC2007" / "SegmentationClass" / "val_b.png", np.zeros((91, 31), np.uint8)
+    )
+    picture = voc_dir / "VOC2007" / "JPEGImages" / "val_b.jpg"
+    before = contents(voc_dir.parent)
+    done = run(name, *OPTIONS[name], folder=voc_dir.parent)
+    assert_one_message(
+        done,
+        f"{picture.relative_to(voc_dir.parent)} is 31x90 pixels",
+        f"{mask.relative_to(voc_dir.parent)} is 31x91.",
+    )
+    assert contents(voc_dir.parent) == before
+
+
+def test_a_mask_value_out_of_range(voc_dir):
+    before = contents(voc_dir.parent)
+    done = run("train", "--num_classes", "2", folder=voc_dir.parent, python=["-X", "importtime"])
+    assert imported(done.stderr).isdisjoint(HEAVY)
+    mask = Path("VOCdevkit", "VOC2007", "SegmentationClass", "train_a.png")
+    assert_one_message(done, f"The mask {mask} holds the value 2 in ", "with num_classes=2")
+    assert contents(voc_dir.parent) == before
+
+
+def test_a_coloured_mask(voc_dir):
+    path = voc_dir / "VOC2007" / "SegmentationClass" / "train_a.png"
+    with Image.open(path) as image:
+        image.convert("RGB").save(path)
+    done = run("train", "--num_classes", "3", folder=voc_dir.parent)
+    assert_one_message(done, f"{path.relative_to(voc_dir.parent)} is no class-id mask: it is a c")
+
+
+def test_a_broken_picture(voc_dir):
+    path = voc_dir / "VOC2007" / "JPEGImages" / "train_c.jpg"
+    path.write_bytes(b"no picture")
+    done = run("voc_annotation", folder=voc_dir.parent)
+    assert_one_message(done, f"The picture {path.relative_to(voc_dir.parent)} can't be read")
+
+
+# Weights. These do load the network's packages.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["train", "predict", "get_miou"])
+def test_a_weights_file_that_is_none(name, voc_dir):
+    path = voc_dir.parent / "my photo.weights.h5"
+    path.write_bytes(b"\xff\xd8 no weights")
+    (voc_dir.parent / "logs").mkdir()
+    (voc_dir.parent / "logs" / "last_epoch_weights.weights.h5").write_text("of an earlier run")
+    before = contents(voc_dir.parent)
+    options = OPTIONS["train"] if name == "train" else []
+    done = run(name, "--model_path", path.name, *options, folder=voc_dir.parent)
+    assert_one_message(done, f"{path.name} is no weights file, or is broken")
+    assert contents(voc_dir.parent) == before

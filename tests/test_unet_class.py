@@ -1,0 +1,418 @@
+"""`Unet`: a weights file in, masks and pictures out."""
+
+import re
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import unet as unet_module
+from errors import UserError
+from nets import unet as networks
+from nets.weights import Description, save_weights
+from unet import Unet, draw_mask, format_count, resolve_description
+from utils.inference import predict_mask
+from utils.voc import voc_palette
+
+NAMES = ("background", "cell", "猫")
+DESCRIPTION = Description(3, "vgg", (32, 48), NAMES, 8, (1, 255))
+COLORS = voc_palette(256)
+
+
+@pytest.fixture(scope="module")
+def network():
+    """An untrained network that yet finds all of its three classes in noise."""
+    keras.utils.set_random_seed(0)
+    network = networks.Unet((None, None, 3), 3, encoder_initializer="he_normal", width=8)
+    noise = np.random.default_rng(0).uniform(-1, 1, (1, 32, 48, 3)).astype(np.float32)
+    kernel, _ = network.get_layer("head_conv").get_weights()
+    features = keras.Model(network.input, network.get_layer("head_conv").input)
+    logits = features.predict_on_batch(noise)[0] @ kernel[0, 0]
+    # Centred, so that each class is the largest somewhere.
+    network.get_layer("head_conv").set_weights([kernel, -np.median(logits, axis=(0, 1))])
+    return network
+
+
+@pytest.fixture(scope="module")
+def weights(network, tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "tiny.weights.h5"
+    save_weights(network, path, DESCRIPTION)
+    return path
+
+
+@pytest.fixture(scope="module")
+def plain(network, tmp_path_factory):
+    """The same network in a file that does not say what it holds."""
+    path = tmp_path_factory.mktemp("plain") / "plain.weights.h5"
+    network.save_weights(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def shared(weights):
+    """For tests that change nothing."""
+    return Unet(weights, precision="float32")
+
+
+@pytest.fixture
+def fixed(weights, monkeypatch):
+    """fixed(mask, mix_type): a Unet that finds this mask; `.seen` is what it was given."""
+
+    def make(mask, mix_type=0):
+        unet = Unet(weights, mix_type=mix_type, precision="float32")
+        unet.seen = []
+
+        def predict_array(image):
+            unet.seen.append(image)
+            return np.broadcast_to(np.array(mask, np.uint8), image.shape[:2])
+
+        monkeypatch.setattr(unet, "predict_array", predict_array)
+        return unet
+
+    return make
+
+
+@pytest.fixture
+def noise(rng):
+    """uint8 (40, 50, 3); neither the network's size nor its aspect."""
+    return rng.integers(0, 256, (40, 50, 3)).astype(np.uint8)
+
+
+# What the file says
+
+
+def test_everything_is_read_from_the_file(network, weights):
+    unet = Unet(weights, precision="float32")
+    assert unet.description == DESCRIPTION
+    assert unet.model.input_shape == (None, 32, 48, 3)
+    assert unet.model.output_shape == (None, 32, 48, 3)
+    for loaded, saved in zip(unet.model.get_weights(), network.get_weights(), strict=True):
+        np.testing.assert_array_equal(loaded, saved)
+
+
+def test_a_path_may_be_a_string(weights):
+    assert Unet(str(weights), precision="float32").description == DESCRIPTION
+
+
+def test_the_mask_is_that_of_the_saved_network(network, shared, noise):
+    mask = shared.predict_array(noise)
+    np.testing.assert_array_equal(mask, predict_mask(network.predict_on_batch, noise, (32, 48)))
+    assert np.unique(mask).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"num_classes": 3, "backbone": "vgg", "input_shape": (32, 48), "name_classes": NAMES},
+        {"input_shape": [32, 48], "name_classes": list(NAMES)},
+        {"input_shape": (32, 48, 3), "name_classes": ()},
+    ],
+)
+def test_arguments_may_repeat_what_the_file_says(weights, given):
+    assert Unet(weights, precision="float32", **given).description == DESCRIPTION
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "held"),
+    [
+        ("num_classes", 4, 3),
+        ("num_classes", 0, 3),
+        ("backbone", "resnet50", "vgg"),
+        ("input_shape", (48, 32), (32, 48)),
+        ("name_classes", ("a", "b", "c"), NAMES),
+    ],
+)
+def test_what_contradicts_the_file_is_refused_with_both_values(weights, name, given, held):
+    with pytest.raises(UserError) as caught:
+        Unet(weights, **{name: given})
+    assert str(caught.value) == (
+        f"{name} is {given!r}, but {weights} holds {name} {held!r}. "
+        f"Leave {name} out to use the file's."
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({}, "num_classes, backbone, input_shape"),
+        ({"num_classes": 3, "input_shape": (32, 48)}, "backbone"),
+        ({"backbone": "vgg"}, "num_classes, input_shape"),
+    ],
+)
+def test_a_plain_keras_file_needs_arguments(plain, given, missing):
+    with pytest.raises(UserError) as caught:
+        Unet(plain, **given)
+    assert str(caught.value) == (
+        f"{plain} does not say what it holds (a plain Keras file). Give {missing} as well."
+    )
+
+
+@pytest.mark.parametrize("names", [None, (), NAMES])
+def test_arguments_describe_a_plain_keras_file(plain, names):
+    described = resolve_description(plain, 3, "vgg", [32, 48, 3], names)
+    expected = names or ("background", "class_1", "class_2")
+    assert described == Description(3, "vgg", (32, 48), expected, width=64, ignore_labels=(255,))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_classes": 1}, "num_classes must be 2 to 255 .* got 1"),
+        ({"backbone": "mobilenet"}, "backbone must be one of .* got 'mobilenet'"),
+        ({"input_shape": (30, 48)}, r"multiples of 16; got \(30, 48\)\. Nearest: \(16, 48\) or"),
+        ({"name_classes": ("a", "b")}, "name_classes holds 2 names, but num_classes is 3"),
+    ],
+)
+def test_arguments_for_a_plain_keras_file_are_checked(plain, change, message):
+    given = {"num_classes": 3, "backbone": "vgg", "input_shape": (32, 48), **change}
+    with pytest.raises(UserError, match=message):
+        Unet(plain, **given)
+
+
+@pytest.mark.slow
+def test_a_plain_keras_file_of_the_article_s_network(tmp_path, noise):
+    network = networks.Unet((None, None, 3), 2)
+    path = tmp_path / "plain.weights.h5"
+    network.save_weights(path)
+    unet = Unet(path, 2, "vgg", (32, 32), precision="float32")
+    expected = predict_mask(network.predict_on_batch, noise, (32, 32))
+    np.testing.assert_array_equal(unet.predict_array(noise), expected)
+
+
+def test_a_plain_keras_file_of_another_network_is_refused(plain):
+    with pytest.raises(UserError) as caught:
+        Unet(plain, 3, "vgg", (32, 48), precision="float32")
+    assert str(caught.value).startswith(f"{plain} does not fit this network.\n")
+    assert "block1_conv1 [(3, 3, 3, 64), (64,)] (in the file [(3, 3, 3, 8), (8,)])" in str(
+        caught.value
+    )
+
+
+def test_files_that_hold_no_weights_are_named(tmp_path):
+    path = tmp_path / "no.weights.h5"
+    with pytest.raises(UserError, match=f"^No weights file {re.escape(str(path))}"):
+        Unet(path)
+    path.write_text("no weights")
+    with pytest.raises(UserError, match=f"^{re.escape(str(path))} is no weights file"):
+        Unet(path)
+
+
+@pytest.mark.parametrize("mix_type", [3, -1, "0", None])
+def test_an_unknown_mix_type_is_refused(weights, mix_type):
+    with pytest.raises(UserError) as caught:
+        Unet(weights, mix_type=mix_type)
+    assert str(caught.value) == f"mix_type must be one of (0, 1, 2); got {mix_type!r}."
+
+
+def test_an_unknown_precision_is_refused(weights):
+    with pytest.raises(UserError, match=r"precision must be one of .*; got 'float64'\."):
+        Unet(weights, precision="float64")
+
+
+# Drawing
+
+
+def assert_blended(result, picture, painted):
+    """Each value is the integer nearest to 0.3 picture + 0.7 colour; halves either way."""
+    tenths = 3 * picture.astype(int) + 7 * painted.astype(int)
+    assert np.abs(10 * result.astype(int) - tenths).max() <= 5
+
+
+def test_a_blend_has_three_tenths_of_the_picture(fixed, noise, rng):
+    mask = rng.integers(0, 3, (40, 50))
+    result = fixed(mask, mix_type=0).detect_image(Image.fromarray(noise))
+    assert (result.mode, result.size) == ("RGB", (50, 40))
+    assert_blended(np.array(result), noise, COLORS[mask])
+
+
+def test_a_blend_by_hand():
+    image = np.array([[(100, 0, 255), (100, 0, 255)]], np.uint8)
+    # Class 1 is (128, 0, 0): 0.3 * 100 + 0.7 * 128 = 119.6; 0.3 * 255 = 76.5 is either.
+    blended = draw_mask(image, np.array([[0, 1]], np.uint8), COLORS).tolist()
+    assert [pixel[:2] for pixel in blended[0]] == [[30, 0], [120, 0]]
+
+
+def test_every_pair_of_values_blends_right():
+    """All 256 values of a picture over all 256 colours."""
+    picture = np.repeat(np.arange(256, dtype=np.uint8), 256).reshape(256, 256, 1).repeat(3, axis=2)
+    mask = np.tile(np.arange(256, dtype=np.uint8), (256, 1))
+    assert_blended(draw_mask(picture, mask, COLORS), picture, COLORS[mask])
+
+
+def test_the_mask_s_colours_alone(fixed, noise, rng):
+    mask = rng.integers(0, 3, (40, 50))
+    result = fixed(mask, mix_type=1).detect_image(Image.fromarray(noise))
+    assert result.mode == "RGB"
+    np.testing.assert_array_equal(np.array(result), COLORS[mask])
+
+
+def test_the_background_is_removed(fixed, noise, rng):
+    mask = rng.integers(0, 3, (40, 50))
+    result = fixed(mask, mix_type=2).detect_image(Image.fromarray(noise))
+    assert result.mode == "RGB"
+    np.testing.assert_array_equal(np.array(result), noise * (mask > 0)[..., None])
+
+
+def of_mode(mode):
+    """(picture of 10 rows and 20 columns in this mode, the grey (10, 20) that it shows)."""
+    grey = np.arange(200, dtype=np.uint8).reshape(10, 20)
+    image = Image.fromarray(grey)
+    if mode == "I;16":
+        return Image.fromarray(grey.astype(np.uint16) * 257), grey
+    if mode == "P":
+        image.putpalette([value for index in range(256) for value in [255 - index] * 3])
+        return image, 255 - grey
+    if mode == "1":
+        return Image.fromarray(grey > 90), np.where(grey > 90, 255, 0)
+    return image.convert(mode), grey
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "I;16", "I", "F"])
+def test_pictures_of_any_mode(fixed, mode):
+    image, grey = of_mode(mode)
+    assert image.mode == mode
+    # With all foreground, mix_type 2 gives back the picture.
+    unet = fixed(1, mix_type=2)
+    result = unet.detect_image(image)
+    assert (result.mode, result.size) == ("RGB", (20, 10))
+    np.testing.assert_array_equal(np.array(result), np.repeat(grey[..., None], 3, axis=2))
+    assert unet.get_miou_png(image).size == (20, 10)
+    for seen in unet.seen:
+        np.testing.assert_array_equal(seen, np.array(result))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_rotated_pictures_are_turned_upright(fixed, orientation, noise):
+    image = Image.fromarray(noise)
+    image.getexif()[0x0112] = orientation
+    # What EXIF says of row 0 and column 0 of the file, as NumPy turns them.
+    upright = {
+        1: noise,
+        2: noise[:, ::-1],
+        3: noise[::-1, ::-1],
+        4: noise[::-1],
+        5: noise.transpose(1, 0, 2),
+        6: noise.transpose(1, 0, 2)[:, ::-1],
+        7: noise.transpose(1, 0, 2)[::-1, ::-1],
+        8: noise.transpose(1, 0, 2)[::-1],
+    }[orientation]
+    unet = fixed(2, mix_type=2)
+    np.testing.assert_array_equal(np.array(unet.detect_image(image)), upright)
+    assert unet.get_miou_png(image).size == (upright.shape[1], upright.shape[0])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 90), (130, 3), (32, 48)])
+def test_pictures_of_any_size(shared, rng, size):
+    image = Image.fromarray(rng.integers(0, 256, (*size, 3)).astype(np.uint8))
+    assert shared.detect_image(image).size == size[::-1]
+    assert shared.get_miou_png(image).size == size[::-1]
+
+
+def test_the_picture_itself_is_not_changed(shared, noise):
+    image = Image.fromarray(noise).convert("RGBA")
+    before = image.tobytes()
+    shared.detect_image(image)
+    assert (image.mode, image.tobytes()) == ("RGBA", before)
+
+
+# Counting
+
+
+def test_the_count_table():
+    mask = np.zeros((1000, 2000), np.uint8)
+    mask[:5, :3] = 2
+    assert format_count(mask, ("background", "cell", "tree")).splitlines() == [
+        "class             pixels   share",
+        "background     1,999,985  100.00%",
+        "tree                  15   0.00%",
+    ]
+
+
+def test_counting_is_printed_if_asked_for(fixed, noise, capsys):
+    mask = np.zeros((40, 50), np.uint8)
+    mask[:10] = 1
+    unet = fixed(mask)
+    unet.detect_image(Image.fromarray(noise))
+    assert capsys.readouterr().out == ""
+    unet.detect_image(Image.fromarray(noise), count=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines] == [
+        ["class", "pixels", "share"],
+        ["background", "1,500", "75.00%"],
+        ["cell", "500", "25.00%"],
+    ]
+
+
+def test_names_for_the_count_may_be_given(fixed, noise, capsys):
+    unet = fixed(2)
+    unet.detect_image(Image.fromarray(noise), count=True, name_classes=["nothing", "a", "tree"])
+    assert capsys.readouterr().out.splitlines()[1].split() == ["tree", "2,000", "100.00%"]
+    with pytest.raises(UserError, match="name_classes holds 1 names, but num_classes is 3"):
+        unet.detect_image(Image.fromarray(noise), count=True, name_classes=["nothing"])
+
+
+# Masks and time
+
+
+def test_get_miou_png_holds_the_class_ids(shared, noise):
+    png = shared.get_miou_png(Image.fromarray(noise))
+    assert png.mode == "P"
+    np.testing.assert_array_equal(np.array(png), shared.predict_array(noise))
+    np.testing.assert_array_equal(np.array(png.convert("RGB")), COLORS[np.array(png)])
+
+
+def test_get_fps_times_real_predictions(shared, noise):
+    assert 0 < shared.get_FPS(Image.fromarray(noise), 2) < 10
+
+
+def test_get_fps_leaves_out_the_warm_up(fixed, noise, monkeypatch):
+    unet, clock = fixed(0), [0.0]
+    durations = iter([100.0, 1.0, 2.0, 6.0])  # the first one warms up
+
+    def predict_array(image):
+        clock[0] += next(durations)
+
+    monkeypatch.setattr(unet, "predict_array", predict_array)
+    # The module's own name, for others read the real clock.
+    monkeypatch.setattr(unet_module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    assert unet.get_FPS(Image.fromarray(noise), 3) == (1 + 2 + 6) / 3
+
+
+# Precision
+
+
+@pytest.fixture
+def unchanged_policy():
+    """Fails the test if it leaves another global dtype policy behind."""
+    before = keras.config.dtype_policy().name
+    yield
+    assert keras.config.dtype_policy().name == before == "float32"
+
+
+@pytest.mark.usefixtures("unchanged_policy")
+def test_mixed_bfloat16(weights, shared, noise):
+    unet = Unet(weights, precision="mixed_bfloat16")
+    assert unet.precision_reason == "precision: mixed_bfloat16, as set."
+    assert unet.model.get_layer("block1_conv1").compute_dtype == "bfloat16"
+    assert unet.model.get_layer("head_conv").compute_dtype == "float32"
+    mask = unet.predict_array(noise)
+    assert (mask.shape, mask.dtype) == (noise.shape[:2], np.uint8)
+    # bfloat16 rounds: single pixels on edges between classes may fall to the other side.
+    assert np.mean(mask == shared.predict_array(noise)) > 0.9
+
+
+@pytest.mark.usefixtures("unchanged_policy")
+def test_a_failure_leaves_the_policy_alone(plain):
+    with pytest.raises(UserError, match="does not fit"):
+        Unet(plain, 3, "vgg", (32, 48), precision="mixed_bfloat16")
+
+
+@pytest.mark.usefixtures("unchanged_policy")
+def test_auto_takes_what_the_measurement_says(weights, monkeypatch):
+    chosen = "mixed_bfloat16", "a reason"
+    monkeypatch.setattr(unet_module, "choose_precision", {"auto": chosen}.__getitem__)
+    unet = Unet(weights)
+    assert unet.precision_reason == "a reason"
+    assert unet.model.get_layer("block1_conv1").compute_dtype == "bfloat16"

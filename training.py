@@ -1,0 +1,153 @@
+"""A network in training: start weights, optimizer, loss, and the run over some epochs."""
+
+import sys
+
+import keras
+
+from errors import UserError
+from nets import losses
+from nets.precision import choose_precision, dtype_policy
+from nets.unet import Unet
+from nets.weights import Description, load_weights, read_description
+from utils.callbacks import EpochOfDataset
+from utils.metrics import VOID
+from utils.voc import class_names
+
+
+def build_network(
+    model_path,
+    num_classes,
+    name_classes,
+    *,
+    backbone,
+    width,
+    input_shape,
+    ignore_labels,
+    precision,
+    seed,
+):
+    """Builds the network to train and describes it; prints what it chose and loaded.
+
+    Args:
+        model_path: weights to start from; "": from scratch. Another class count in the
+            file is fine-tuning: what fits is kept.
+        num_classes, name_classes, backbone, width, input_shape, ignore_labels: as in
+            `nets.weights.Description`. Without names, those of the file are taken where
+            the class counts are equal.
+        precision: one of `nets.checks.PRECISIONS`.
+        seed: int, of the start weights.
+
+    Returns:
+        (keras.Model for pictures of any size, Description).
+
+    Raises:
+        UserError: if the file can't be used, or has another backbone or width.
+    """
+    known = read_description(model_path) if model_path else None
+    if known:
+        _check_same(model_path, known, backbone=backbone, width=width)
+        if known.num_classes == num_classes:
+            name_classes = name_classes or known.name_classes
+    names = class_names(num_classes, name_classes)
+    description = Description(num_classes, backbone, input_shape, names, width, ignore_labels)
+    policy, reason = choose_precision(precision)
+    print(reason)
+    keras.utils.set_random_seed(seed)
+    with dtype_policy(policy):
+        model = Unet(
+            (None, None, 3),  # training and validation may use different sizes
+            num_classes,
+            backbone,
+            # The article's own initializer fades through thirteen layers without weights.
+            encoder_initializer="glorot_uniform" if model_path else "he_normal",
+            width=width,
+        )
+    if model_path:
+        other_head = known is None or known.num_classes != num_classes
+        print(load_weights(model, model_path, allow_mismatch=other_head))
+    return model, description
+
+
+def _check_same(model_path, known, **given):
+    for name, value in given.items():
+        if value != getattr(known, name):
+            raise UserError(
+                f"{name} is {value!r}, but {model_path} holds {name} {getattr(known, name)!r}. "
+                f"Set {name} to the file's, or leave model_path empty."
+            )
+
+
+def make_optimizer(kind, learning_rate, momentum, weight_decay):
+    """Adam or SGD with Nesterov momentum, at the rate that is asked for.
+
+    Args:
+        kind: "adam" or "sgd".
+        learning_rate: float.
+        momentum: float, beta_1 of Adam.
+        weight_decay: float, decoupled from the gradient; biases are spared. 0: none.
+    """
+    options = {"learning_rate": learning_rate, "weight_decay": weight_decay or None}
+    if kind == "adam":
+        optimizer = keras.optimizers.Adam(beta_1=momentum, **options)
+    else:
+        optimizer = keras.optimizers.SGD(momentum=momentum, nesterov=True, **options)
+    if weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return optimizer
+
+
+def make_loss(dice, focal, cls_weights=()):
+    """Cross-entropy or focal loss, with or without Dice loss.
+
+    Args:
+        dice, focal: bool.
+        cls_weights: a weight a class; empty: all 1.
+    """
+    factory = {
+        (True, True): losses.dice_loss_with_Focal_Loss,
+        (True, False): losses.dice_loss_with_CE,
+        (False, True): losses.Focal_Loss,
+        (False, False): losses.CE,
+    }[dice, focal]
+    return factory(cls_weights or None)
+
+
+def compile_twin(model, optimizer, loss):
+    """Compiles a twin that shares the network's layers.
+
+    The network itself stays without an optimizer, so that its weights are saved alone; and
+    each phase compiles anew, for its own set of trainable variables.
+    """
+    # Keras scales the loss under mixed_float16 only if the model itself has that policy.
+    with dtype_policy(model.dtype_policy):
+        twin = keras.Model(model.inputs, model.outputs)
+    num_classes = model.output_shape[-1]
+    metric = keras.metrics.MeanIoU(
+        num_classes, name="batch_miou", ignore_class=VOID, sparse_y_pred=False
+    )
+    twin.compile(optimizer=optimizer, loss=loss, metrics=[metric])
+    return twin
+
+
+def fit(trainer, train_set, val_set, first_epoch, last_epoch, callbacks):
+    """Runs the epochs first_epoch..last_epoch - 1, counted from 0.
+
+    Raises:
+        UserError: for a picture or mask that can't be used.
+    """
+    try:
+        trainer.fit(
+            train_set,
+            validation_data=val_set,
+            initial_epoch=first_epoch,
+            epochs=last_epoch,
+            shuffle=False,  # the dataset shuffles by (seed, epoch)
+            callbacks=[EpochOfDataset(train_set), *callbacks],
+            verbose=1 if sys.stdout.isatty() else 2,
+        )
+    except Exception:
+        # Backends wrap what a dataset raises; the user's mistake is what it kept.
+        error = train_set.error or val_set.error
+        if error:
+            raise error from None
+        raise
