@@ -89,7 +89,6 @@ def test_the_command_line_of_the_process_is_the_default(monkeypatch):
     assert load_config(Config).num_classes == 7
 
 
-@pytest.mark.xfail(strict=True, reason="a given None is taken for an argument that is absent")
 @pytest.mark.parametrize("text", ["none", "None", ""])
 def test_none_on_the_command_line_replaces_a_value(text):
     assert load_config(Config, ["--weights", text]).weights is None
@@ -117,7 +116,6 @@ def test_unknown_and_incomplete_arguments_are_refused(argv, message):
     assert message in str(caught.value)
 
 
-@pytest.mark.xfail(strict=True, reason="argparse swallows UserError, a ValueError")
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
@@ -244,7 +242,6 @@ def test_help_shows_group_comment_and_value(capsys):
     assert "keep the encoder as it is (now True)" in shown
 
 
-@pytest.mark.xfail(strict=True, reason="its group is only known from its comment")
 def test_a_setting_without_a_comment_stays_in_its_group(capsys):
     with pytest.raises(SystemExit):
         load_config(Config, ["--help"])
@@ -264,7 +261,6 @@ class Checked:
             raise UserError("size is 0.")
 
 
-@pytest.mark.xfail(strict=True, reason="comments of methods are taken for those of settings")
 def test_comments_in_methods_are_not_shown(capsys):
     with pytest.raises(SystemExit):
         load_config(Checked, ["--help"])

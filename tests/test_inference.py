@@ -113,7 +113,7 @@ def test_strips_bound_the_memory(rng, monkeypatch):
         2,
         5,
         100,
-        pytest.param(200, marks=pytest.mark.xfail(strict=True, reason="128 channels in OpenCV 5")),
+        200,
     ],
 )
 def test_any_number_of_classes(classes):

@@ -82,7 +82,6 @@ def test_rates_stay_within_bounds_and_fall_after_the_warm_up(total, init_lr, rat
         assert all(a >= b * (1 - 1e-9) for a, b in pairwise(table[top:]))
 
 
-@pytest.mark.xfail(strict=True, reason="taken for cos")
 def test_an_unknown_schedule_is_refused():
     with pytest.raises(ValueError, match="cosine"):
         learning_rate(0, 100, 1e-2, 1e-4, "cosine")

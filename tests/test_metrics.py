@@ -135,7 +135,6 @@ def test_a_prediction_out_of_range_is_refused():
         confusion_matrix(np.array([0, 1]), np.array([0, 2]), 2)
 
 
-@pytest.mark.xfail(strict=True, reason="counted as another class")
 def test_a_negative_prediction_is_refused():
     with pytest.raises(ValueError, match=r"A predicted id is -1; num_classes is 2\."):
         confusion_matrix(np.array([0, 1]), np.array([0, -1]), 2)

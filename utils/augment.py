@@ -77,7 +77,8 @@ class Augment:
         aspect *= rng.uniform(1 - self.jitter, 1 + self.jitter)
         aspect /= rng.uniform(1 - self.jitter, 1 + self.jitter)
         scale = rng.uniform(*self.scale)
-        if aspect < 1:
+        # Differs from upstream, which compares with 1 and so cuts off parts of non-square targets.
+        if aspect < target[1] / target[0]:
             height = scale * target[0]
             width = height * aspect
         else:
@@ -109,8 +110,8 @@ def change_colors(image, factors):
     """
     levels = np.arange(256)
     table = np.empty((1, 256, 3), np.uint8)
-    table[0, :, 0] = (levels * factors[0]) % 180
-    table[0, :, 1] = np.clip(levels * factors[1], 0, 255)
-    table[0, :, 2] = np.clip(levels * factors[2], 0, 255)
+    table[0, :, 0] = np.rint(levels * factors[0]) % 180
+    table[0, :, 1] = np.rint(np.clip(levels * factors[1], 0, 255))
+    table[0, :, 2] = np.rint(np.clip(levels * factors[2], 0, 255))
     hsv = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2HSV)
     return cv2.cvtColor(cv2.LUT(hsv, table), cv2.COLOR_HSV2RGB)

@@ -80,8 +80,10 @@ def load_config(cls, argv=None):
         if section != title:
             group, title = parser.add_argument_group(section), section
         _add_argument(group, setting, meaning)
+    # Texts become values here: argparse would turn a UserError into a message of its own.
+    kinds = {setting.name: setting.type for setting in dataclasses.fields(cls)}
     given = vars(parser.parse_args(argv))
-    return cls(**{name: value for name, value in given.items() if value is not None})
+    return cls(**{name: _parse(name, text, kinds[name]) for name, text in given.items()})
 
 
 def format_settings(config):
@@ -133,16 +135,15 @@ class _Parser(argparse.ArgumentParser):
 
 def _add_argument(group, setting, meaning):
     shown = "" if setting.default is None else f" (now {setting.default!r})"
-    options = {"default": None, "help": (meaning + shown).replace("%", "%%")}
+    options = {"default": argparse.SUPPRESS, "help": (meaning + shown).replace("%", "%%")}
     if setting.type is bool:
-        options |= {"nargs": "?", "const": True}
+        options |= {"nargs": "?", "const": "true"}
         group.add_argument(
-            f"--no-{setting.name}", dest=setting.name, action="store_false", default=None,
-            help=argparse.SUPPRESS,
+            f"--no-{setting.name}", dest=setting.name, action="store_const", const="false",
+            default=argparse.SUPPRESS, help=argparse.SUPPRESS,
         )  # fmt: skip
     group.add_argument(
         f"--{setting.name}",
-        type=lambda text: _parse(setting.name, text, setting.type),
         metavar=_type_name(setting.type),
         **options,
     )
@@ -212,7 +213,10 @@ def _comments(cls):
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         before = token.line[: token.start[1]].strip()
         if token.type == tokenize.NAME and not before:
+            if token.string == "def":
+                break  # what methods hold is no setting
             name = token.string
+            found.setdefault(name, (section, ""))
         elif token.type == tokenize.COMMENT and not before:
             section = token.string.lstrip("# ")
         elif token.type == tokenize.COMMENT and name:

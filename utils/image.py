@@ -44,7 +44,10 @@ def image_size(path):
     try:
         with Image.open(path) as image:
             width, height = image.size
-            turned = image.getexif().get(0x0112, 1) >= 5  # orientations 5 to 8 swap the sides
+            # Orientations 5 to 8 swap the sides; of a TIFF, Pillow has swapped them already.
+            turned = image.format != "TIFF" and image.getexif().get(0x0112) in (5, 6, 7, 8)
+    except FileNotFoundError:
+        raise UserError(f"There is no file {path}.") from None
     except Exception as error:
         raise UserError(f"The picture {path} can't be read: {error}") from error
     return (width, height) if turned else (height, width)

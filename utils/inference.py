@@ -57,6 +57,8 @@ def _resize_rows(probabilities, height, width, start, stop):
     high = np.minimum(low + 1, probabilities.shape[0] - 1)
     weight = (source - low).astype(np.float32)[:, None, None]
     rows = probabilities[low] * (1 - weight) + probabilities[high] * weight
-    return cv2.resize(rows, (width, stop - start), interpolation=cv2.INTER_LINEAR).reshape(
-        stop - start, width, -1
-    )
+    parts = [  # OpenCV 5 takes at most 128 channels
+        cv2.resize(np.ascontiguousarray(rows[..., first : first + 128]), (width, stop - start))
+        for first in range(0, rows.shape[2], 128)
+    ]
+    return np.concatenate([part.reshape(stop - start, width, -1) for part in parts], axis=-1)

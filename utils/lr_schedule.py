@@ -25,6 +25,8 @@ def learning_rate(epoch, total_epochs, init_lr, min_lr, decay_type="cos"):
 
     Source: unet-keras, `get_lr_scheduler`.
     """
+    if decay_type not in SCHEDULES:
+        raise ValueError(f"decay_type must be one of {SCHEDULES}; got {decay_type!r}.")
     if decay_type == "step":
         return init_lr * (min_lr / init_lr) ** (epoch * 10 // total_epochs / 9)
     warmup = min(max(0.05 * total_epochs, 1), 3)

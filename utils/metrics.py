@@ -26,8 +26,9 @@ def confusion_matrix(true, predicted, num_classes):
     valid = true < num_classes
     true = true[valid].astype(np.int32)
     predicted = predicted[valid]
-    if predicted.size and predicted.max() >= num_classes:
-        raise ValueError(f"A predicted id is {predicted.max()}; num_classes is {num_classes}.")
+    wrong = predicted[(predicted < 0) | (predicted >= num_classes)]
+    if wrong.size:
+        raise ValueError(f"A predicted id is {wrong[0]}; num_classes is {num_classes}.")
     counts = np.bincount(true * num_classes + predicted, minlength=num_classes**2)
     return counts.reshape(num_classes, num_classes)
 
