@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 from errors import UserError
+from nets.checks import check_num_classes
 from utils.config import load_config, run_script, settings
 from utils.voc import check_ignore_labels, class_names, read_label_ids, read_samples
 
@@ -36,7 +37,9 @@ class MiouConfig:
         if self.miou_mode not in (0, 1, 2):
             raise UserError(f"miou_mode must be 0, 1 or 2; got {self.miou_mode}.")
         check_ignore_labels(self.ignore_labels or ())
-        if self.miou_mode == 2 and not self.num_classes:
+        if self.num_classes is not None:
+            check_num_classes(self.num_classes)
+        elif self.miou_mode == 2:
             raise UserError("miou_mode=2 reads no weights file: give num_classes.")
 
 
@@ -46,6 +49,7 @@ def main(config=None):
     Returns:
         utils.metrics.Scores, or None with miou_mode 1.
     """
+    from utils.check import check_samples
     from utils.evaluate import evaluate, format_scores, scores_to_dict
     from utils.metrics import VOID, score
     from utils.plots import plot_bars, plot_confusion
@@ -56,13 +60,17 @@ def main(config=None):
     predictions = out / "detection-results"
     if config.miou_mode == 2:
         names = class_names(config.num_classes, config.name_classes)
-        ignore_labels = config.ignore_labels or (VOID,)
+        ignore_labels = (VOID,)
         predict = _stored_prediction(predictions)
     else:
         unet = _load_unet(config)
         names = unet.description.name_classes
-        ignore_labels = config.ignore_labels or unet.description.ignore_labels
+        ignore_labels = unet.description.ignore_labels
         predict = _new_prediction(unet, predictions)
+    if config.ignore_labels is not None:
+        ignore_labels = config.ignore_labels
+    # Before anything is written: a faulty mask leaves the results of an earlier run alone.
+    check_samples(samples, len(names), ignore_labels, least_classes=0)
     if config.miou_mode == 1:
         for sample in samples:
             predict(sample)
@@ -81,7 +89,10 @@ def main(config=None):
         f"mean precision {scores.mean_precision:.2%}",
         out / "Precision.png",
     )
-    results = {"model_path": config.model_path, "pictures": len(samples)}
+    results = {
+        "model_path": None if config.miou_mode == 2 else config.model_path,
+        "pictures": len(samples),
+    }
     results |= {"ignore_labels": list(ignore_labels), **scores_to_dict(scores, names)}
     text = json.dumps(results, indent=2, ensure_ascii=False)
     (out / "results.json").write_text(text + "\n", encoding="utf-8")
@@ -110,9 +121,8 @@ def _new_prediction(unet, folder):
     from utils.image import read_image
     from utils.voc import mask_to_image
 
-    folder.mkdir(parents=True, exist_ok=True)
-
     def predict(sample):
+        folder.mkdir(parents=True, exist_ok=True)
         mask = unet.predict_array(read_image(sample.image_path))
         mask_to_image(mask).save(folder / f"{sample.name}.png")
         return mask

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from errors import UserError
 from utils.config import load_config, run_script, settings
+from utils.draw import check_mix_type
 
 MODES = ("predict",)
 
@@ -36,6 +37,7 @@ class PredictConfig:
         """Raises UserError for values that make no sense."""
         if self.mode not in MODES:
             raise UserError(f"mode must be one of {', '.join(MODES)}; got {self.mode!r}.")
+        check_mix_type(self.mix_type)
 
 
 def main(config=None):
@@ -58,11 +60,13 @@ def main(config=None):
         config.name_classes,
     )
     print(unet.precision_reason)
+    results = ResultFiles(config.dir_save_path)
     if config.image:
-        failed = [path for path in config.image if not predict_file(unet, path, config)]
-        return 1 if failed else 0
+        done = [predict_file(unet, path, results, config.count) for path in config.image]
+        return 0 if all(done) else 1
     while path := ask_path():
-        predict_file(unet, path, config)
+        if predict_file(unet, path, results, config.count) and has_display():
+            results.last.show()
     return 0
 
 
@@ -75,8 +79,40 @@ def ask_path():
         return ""
 
 
-def predict_file(unet, path, config):
-    """Segments a picture file, saves the result, and shows it where there is a display.
+class ResultFiles:
+    """Saves results as PNG under the pictures' names, never over a picture or each other.
+
+    Args:
+        folder: where to.
+
+    Attributes:
+        last: PIL.Image saved last.
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.last = None
+        self._sources = {}
+
+    def save(self, result, picture):
+        """Saves the result of a picture file; returns the path. The same picture again
+        replaces its own result."""
+        picture = Path(picture).resolve()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        names = (f"{picture.stem}{end}.png" for end in ("", *(f"_{n}" for n in range(2, 10**6))))
+        target = next(
+            target
+            for target in (self.folder / name for name in names)
+            if target.resolve() != picture and self._sources.get(target, picture) == picture
+        )
+        result.save(target)
+        self._sources[target] = picture
+        self.last = result
+        return target
+
+
+def predict_file(unet, path, results, count):
+    """Segments a picture file and saves the result.
 
     Returns:
         bool: whether it went well; if not, one line says why.
@@ -84,17 +120,11 @@ def predict_file(unet, path, config):
     from utils.image import open_image
 
     try:
-        result = unet.detect_image(open_image(path), count=config.count)
+        result = unet.detect_image(open_image(path), count=count)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return False
-    folder = Path(config.dir_save_path)
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{Path(path).stem}.png"
-    result.save(target)
-    print(f"saved {target}")
-    if not config.image and has_display():
-        result.show()
+    print(f"saved {results.save(result, path)}")
     return True
 
 

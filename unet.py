@@ -9,7 +9,6 @@ unet.detect_image(Image.open("img/street.jpg")).save("street.png")
 
 import time
 
-import numpy as np
 from PIL import Image
 
 from errors import UserError
@@ -17,12 +16,10 @@ from nets import unet as networks
 from nets.checks import check_input_shape, check_num_classes
 from nets.precision import choose_precision, dtype_policy
 from nets.weights import Description, load_weights, read_description
+from utils.draw import check_mix_type, draw_mask, format_count
 from utils.image import to_rgb_array
 from utils.inference import predict_mask
 from utils.voc import class_names, mask_to_image, voc_palette
-
-MIX_TYPES = (0, 1, 2)
-_OVERLAY = 0.7  # share of the mask's colours in a blend
 
 
 class Unet:
@@ -62,8 +59,7 @@ class Unet:
         precision="auto",
         name_classes=None,
     ):
-        if mix_type not in MIX_TYPES:
-            raise UserError(f"mix_type must be one of {MIX_TYPES}; got {mix_type!r}.")
+        check_mix_type(mix_type)
         self.mix_type = mix_type
         self.description = resolve_description(
             model_path, num_classes, backbone, input_shape, name_classes
@@ -158,37 +154,3 @@ def resolve_description(model_path, num_classes, backbone, input_shape, name_cla
             )
     check_input_shape(described.input_shape, described.backbone)
     return described
-
-
-def draw_mask(image, mask, colors, mix_type=0):
-    """Draws class ids over a picture, as `Unet` explains.
-
-    Args:
-        image: uint8 (H, W, 3) RGB.
-        mask: uint8 (H, W).
-        colors: uint8 (256, 3).
-        mix_type: 0, 1 or 2.
-
-    Returns:
-        uint8 (H, W, 3).
-    """
-    if mix_type == 2:
-        return np.where(mask[..., None] == 0, np.uint8(0), image)
-    painted = colors[mask]
-    if mix_type == 1:
-        return painted
-    blend = image * np.float32(1 - _OVERLAY) + painted * np.float32(_OVERLAY)
-    return np.rint(blend).astype(np.uint8)
-
-
-def format_count(mask, names):
-    """A table of pixels and share of each class that a mask holds."""
-    counts = np.bincount(mask.ravel(), minlength=len(names))
-    width = max(len("class"), *map(len, names))
-    lines = [f"{'class':<{width}}  {'pixels':>12}   share"]
-    lines += [
-        f"{name:<{width}}  {count:>12,}  {count / mask.size:6.2%}"
-        for name, count in zip(names, counts, strict=True)
-        if count
-    ]
-    return "\n".join(lines)

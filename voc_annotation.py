@@ -140,12 +140,14 @@ def format_histogram(histogram):
     ]
     classes = [int(value) for value in values if value != VOID]
     lines.append(f"num_classes for these masks: {max(classes, default=0) + 1}, if 255 is void")
-    if classes == [0]:
+    if not classes:
+        lines.append("warning: the masks hold only 255, which is void: nothing can be learnt.")
+    elif classes == [0]:
         lines.append(
             "warning: the masks hold only 0"
             + (" and 255. Change 255 to 1, or nothing is learnt." if VOID in values else ".")
         )
-    elif classes and classes != list(range(max(classes) + 1)):
+    elif classes != list(range(max(classes) + 1)):
         lines.append("warning: some ids below the largest never occur. Ids should be 0, 1, 2, ...")
     return "\n".join(lines)
 

@@ -1,12 +1,19 @@
 """Charts and contact sheets as PNG files. Never opens a window, so it works on servers."""
 
 import numpy as np
+from matplotlib import font_manager, rcParams
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from utils.voc import voc_palette
 
+# Class names may be Chinese, Japanese or Korean: fonts to fall back on, where installed.
+_FALLBACK_FONTS = ("Noto Sans CJK SC", "Source Han Sans SC", "WenQuanYi Zen Hei")
+_FALLBACK_FONTS += ("Microsoft YaHei", "SimHei", "PingFang SC", "Arial Unicode MS")
+_installed = set(font_manager.get_font_names())
+rcParams["font.family"] = ["DejaVu Sans", *(f for f in _FALLBACK_FONTS if f in _installed)]
+rcParams["text.parse_math"] = False  # a dollar in a class name is no formula
 _MAX_NUMBERED = 25  # classes up to which a confusion matrix shows its numbers
 
 
@@ -35,7 +42,7 @@ def plot_curves(epochs, panels, path):
                 axes.plot(*zip(*points, strict=True), label=name, marker=marker, markersize=3)
         axes.set_title(title)
         axes.grid(alpha=0.3)
-        if len(curves) > 1:
+        if len(curves) > 1 and axes.lines:
             axes.legend()
     all_axes[-1].set_xlabel("epoch")
     figure.savefig(path, dpi=110)
@@ -69,7 +76,7 @@ def plot_confusion(matrix, names, path):
     """Draws a confusion matrix [true, predicted], each row in percent of its true pixels."""
     totals = matrix.sum(axis=1, keepdims=True)
     shares = np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
-    side = 2.5 + 0.5 * len(names)
+    side = 2.5 + min(0.5 * len(names), 14)
     figure = _figure(side + 0.8, side)
     axes = figure.subplots()
     shown = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -99,7 +106,7 @@ def contact_sheet(rows, names, path):
     palette = voc_palette(256)
     palette[255] = 255
     height, width = rows[0][1].shape[:2]
-    figure = _figure(9, 0.6 + len(rows) * (3 * height / width + 0.25))
+    figure = _figure(9, 0.6 + len(rows) * (3 * min(height / width, 2) + 0.25))
     grid = figure.subplots(len(rows), 3, squeeze=False)
     for axes_row, (title, image, true, predicted) in zip(grid, rows, strict=True):
         pictures = (image, palette[true], palette[predicted])
