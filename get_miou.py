@@ -26,6 +26,7 @@ class MiouConfig:
 
     # Data
     VOCdevkit_path: str = "VOCdevkit"  # folder that holds VOC2007
+    val_list: str = "val"  # list in ImageSets/Segmentation, or the path of a .txt file
     ignore_labels: tuple[int, ...] | None = None  # mask values left out; None: as in training
 
     # What to do
@@ -55,7 +56,7 @@ def main(config=None):
     from utils.plots import plot_bars, plot_confusion
 
     config = config or load_config(MiouConfig)
-    samples = read_samples(config.VOCdevkit_path, "val")
+    samples = read_samples(config.VOCdevkit_path, config.val_list)
     out = Path(config.miou_out_path)
     predictions = out / "detection-results"
     if config.miou_mode == 2:
@@ -70,7 +71,7 @@ def main(config=None):
     if config.ignore_labels is not None:
         ignore_labels = config.ignore_labels
     # Before anything is written: a faulty mask leaves the results of an earlier run alone.
-    check_samples(samples, len(names), ignore_labels, least_classes=0)
+    check_samples([], samples, len(names), ignore_labels)
     if config.miou_mode == 1:
         for sample in samples:
             predict(sample)

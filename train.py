@@ -14,6 +14,7 @@ from nets.checks import check_input_shape, check_num_classes, check_precision
 from utils.augment import Augment
 from utils.check import check_samples
 from utils.config import format_settings, load_config, run_script, settings
+from utils.faults import format_faults
 from utils.lr_schedule import SCHEDULES, learning_rate
 from utils.voc import check_ignore_labels, class_names, read_samples
 
@@ -27,7 +28,9 @@ class TrainConfig:
     ignore_labels: tuple[int, ...] = (
         255,
     )  # mask values that are void: never trained, never scored
-    num_workers: int = 2  # threads that read and augment pictures
+    train_list: str = "train"  # list in ImageSets/Segmentation, or the path of a .txt file
+    val_list: str = "val"  # same for validation
+    num_workers: int = 0  # threads that read and augment pictures; 0: one a processor
 
     # Network
     backbone: str = "vgg"  # encoder
@@ -79,9 +82,10 @@ class TrainConfig:
 
     def check(self):
         """Raises UserError for values that make no sense together; needs no data."""
-        counts = ("num_workers", "width", "freeze_batch_size", "unfreeze_batch_size", "eval_period")
+        counts = ("width", "freeze_batch_size", "unfreeze_batch_size", "eval_period")
         _check_at_least(self, 1, *counts)
-        _check_at_least(self, 0, "save_period", "init_epoch", "momentum", "weight_decay", "seed")
+        _check_at_least(self, 0, "num_workers", "save_period", "init_epoch", "seed")
+        _check_at_least(self, 0, "momentum", "weight_decay")
         check_num_classes(self.num_classes)
         check_input_shape(self.input_shape, self.backbone)
         check_input_shape(self.prediction_shape, self.backbone)
@@ -137,11 +141,18 @@ def main(config=None):
     """Trains; `config` is a TrainConfig, or None to read the command line."""
     config = config or load_config(TrainConfig)
     print(format_settings(config))
-    train_samples = read_samples(config.VOCdevkit_path, "train")
-    val_samples = read_samples(config.VOCdevkit_path, "val")
-    options = config.num_classes, config.ignore_labels, config.num_workers
-    check_samples(train_samples, *options)
-    check_samples(val_samples, *options, least_classes=0)
+    train_samples = read_samples(config.VOCdevkit_path, config.train_list)
+    val_samples = read_samples(config.VOCdevkit_path, config.val_list)
+    report = check_samples(
+        train_samples,
+        val_samples,
+        config.num_classes,
+        config.ignore_labels,
+        workers=config.num_workers,
+        cache=Path(config.save_dir) / ".data_check.json",
+    )
+    if report.faults:
+        print(format_faults(report))
     print(f"{len(train_samples)} pictures to train, {len(val_samples)} to validate.")
 
     model, description = build(config)

@@ -1,155 +1,129 @@
-"""Splits a VOC folder into training and validation: python voc_annotation.py
+"""Checks a VOC folder and splits it into training and validation: python voc_annotation.py
 
-Writes ImageSets/Segmentation/{train,val,trainval,test}.txt, and prints how many pixels
-each value of the masks has, so that a wrong num_classes shows before the training.
+Reads every picture and mask, says what the set holds and what is wrong with it, and writes
+ImageSets/Segmentation/{train,val,trainval,test}.txt if nothing is.
+--check_only leaves your lists alone; --fix writes a corrected copy, VOC2007_fixed.
 """
 
-import random
-from fractions import Fraction
-
-import numpy as np
+import json
+import sys
 
 from errors import UserError
-from utils.check import label_histogram
+from nets.checks import check_num_classes
+from utils.check import Report, scan_into
 from utils.config import load_config, run_script, settings
-from utils.metrics import VOID
-from utils.voc import Sample, index_dataset, list_path
+from utils.faults import format_report, report_to_dict
+from utils.fix import fix_dataset
+from utils.pairs import find_pairs
+from utils.split import make_folds, split_names
+from utils.voc import check_ignore_labels, list_path, read_list, voc_folder, write_lists
 
 
 @settings
 class AnnotationConfig:
     # Data
     VOCdevkit_path: str = "VOCdevkit"  # folder that holds VOC2007
+    num_classes: int | None = None  # classes + 1 for the background, to check against; None: any
+    ignore_labels: tuple[int, ...] = (255,)  # mask values that are void
+    num_workers: int = 0  # threads that read files; 0: one a processor
+
+    # What to do
+    check_only: bool = False  # whether to check with the lists that are there, and write none
+    fix: bool = False  # whether to write a corrected copy beside the dataset
+    color_map: str = ""  # for fix: text file with lines 'r g b name', the background first
+
     # Split
     trainval_percent: float = (
         1.0  # share of all pictures for training and validation; the rest: test
     )
     train_percent: float = 0.9  # share of those for training
     seed: int = 0  # of the shuffle
-    num_workers: int = 2  # threads that read masks
+    stratify: bool = False  # whether each class is in train and val in proportion
+    group_by: str = ""  # regular expression: names with the same match stay on one side
+    folds: int = 0  # parts for cross-validation: train_0, val_0, ...; 0: one split
 
     def check(self):
-        """Raises UserError for shares that are no shares."""
+        """Raises UserError for values that make no sense."""
         for name in ("trainval_percent", "train_percent"):
             if not 0 < getattr(self, name) <= 1:
                 raise UserError(
                     f"{name} is a share: above 0, at most 1; got {getattr(self, name)}."
                 )
-        if self.num_workers < 1:
-            raise UserError(f"num_workers must be at least 1; got {self.num_workers}.")
+        for name in ("num_workers", "folds"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name} must be at least 0; got {getattr(self, name)}.")
+        if self.num_classes is not None:
+            check_num_classes(self.num_classes)
+        check_ignore_labels(self.ignore_labels)
+        if self.fix and self.check_only:
+            raise UserError("fix writes and check_only does not: give one of them.")
 
 
 def main(config=None):
-    """Splits; `config` is an AnnotationConfig, or None to read the command line."""
-    config = config or load_config(AnnotationConfig)
-    samples = find_pairs(config.VOCdevkit_path)
-    histogram = label_histogram(samples, config.num_workers)
-    lists = split_names(
-        [sample.name for sample in samples],
-        config.trainval_percent,
-        config.train_percent,
-        config.seed,
-    )
-    write_lists(config.VOCdevkit_path, lists)
-    print(format_histogram(histogram))
-    for split, names in lists.items():
-        print(f"{split + '.txt':<13}{len(names):>7} pictures")
-
-
-def find_pairs(VOCdevkit_path):
-    """All pictures with their masks, sorted by name.
-
-    Raises:
-        UserError: if there are none, or a picture or mask stands alone.
-    """
-    pictures, masks = index_dataset(VOCdevkit_path)
-    alone = [
-        f"  {len(names)} {kind}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
-        for kind, names in (
-            ("pictures without a mask", sorted(pictures.keys() - masks.keys())),
-            ("masks without a picture", sorted(masks.keys() - pictures.keys())),
-        )
-        if names
-    ]
-    if not pictures and not masks:
-        raise UserError(
-            f"{VOCdevkit_path} holds no pictures and no masks. Put pictures into JPEGImages "
-            "and PNG masks of the same names into SegmentationClass."
-        )
-    if alone:
-        raise UserError(
-            "Pictures and masks pair by their name without extension (case counts). Alone are\n"
-            + "\n".join(alone)
-            + "\nRename, add or remove these files."
-        )
-    return [Sample(name, path, masks[name]) for name, path in pictures.items()]
-
-
-def split_names(names, trainval_percent, train_percent, seed):
-    """Splits names exactly: counts are rounded to the nearest.
-
-    Training gets at least one picture, and so does validation where there are two and
-    train_percent is below 1.
-
-    Args:
-        names: list of str; its order does not matter.
-        trainval_percent: float in (0, 1].
-        train_percent: float in (0, 1].
-        seed: int.
+    """Checks and splits; `config` is an AnnotationConfig, or None to read the command line.
 
     Returns:
-        dict of sorted lists: train, val, trainval, test.
+        int, exit status: 2 if a fault makes a training wrong, else 0.
     """
-    shuffled = sorted(names)
-    random.Random(seed).shuffle(shuffled)
-    # Fractions of the decimal numbers: in binary, 0.07 * 100 is 7.000000000000001.
-    trainval_count = max(round_half_up(Fraction(str(trainval_percent)) * len(names)), 1)
-    train_count = max(round_half_up(Fraction(str(train_percent)) * trainval_count), 1)
-    if train_percent < 1 and trainval_count > 1:
-        train_count = min(train_count, trainval_count - 1)
-    return {
-        "train": sorted(shuffled[:train_count]),
-        "val": sorted(shuffled[train_count:trainval_count]),
-        "trainval": sorted(shuffled[:trainval_count]),
-        "test": sorted(shuffled[trainval_count:]),
-    }
-
-
-def round_half_up(value):
-    """Rounds a Fraction to the nearest int, halves up."""
-    return int(value + Fraction(1, 2))
-
-
-def write_lists(VOCdevkit_path, lists):
-    """Writes each list as one name a line."""
-    for split, names in lists.items():
-        path = list_path(VOCdevkit_path, split)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(f"{name}\n" for name in names), encoding="utf-8", newline="\n")
-
-
-def format_histogram(histogram):
-    """A table of the mask values that occur, and a warning for typical mistakes."""
-    values = np.flatnonzero(histogram)
-    total = histogram.sum()
-    lines = ["value        pixels    share"]
-    lines += [
-        f"{value:>5}  {histogram[value]:>12,}  {histogram[value] / total:7.2%}"
-        + ("  void (the default of ignore_labels)" if value == VOID else "")
-        for value in values
-    ]
-    classes = [int(value) for value in values if value != VOID]
-    lines.append(f"num_classes for these masks: {max(classes, default=0) + 1}, if 255 is void")
-    if not classes:
-        lines.append("warning: the masks hold only 255, which is void: nothing can be learnt.")
-    elif classes == [0]:
-        lines.append(
-            "warning: the masks hold only 0"
-            + (" and 255. Change 255 to 1, or nothing is learnt." if VOID in values else ".")
+    config = config or load_config(AnnotationConfig)
+    samples, almost, name_faults = find_pairs(config.VOCdevkit_path)
+    if not samples and not almost:
+        raise UserError(
+            f"{voc_folder(config.VOCdevkit_path)} holds no picture with a mask. Put pictures into "
+            "JPEGImages and PNG masks of the same names into SegmentationClass."
         )
-    elif classes != list(range(max(classes) + 1)):
-        lines.append("warning: some ids below the largest never occur. Ids should be 0, 1, 2, ...")
-    return "\n".join(lines)
+    if config.fix:
+        return fix_dataset(
+            voc_folder(config.VOCdevkit_path), samples, almost, config.color_map, config.num_workers
+        )
+    report = Report(config.num_classes, config.ignore_labels)
+    for kind, detail in name_faults:
+        report.fault(kind, detail)
+    scan_into(report, samples, config.num_workers)
+    lists = known_lists(config) if config.check_only else make_lists(config, samples, report)
+    report.finish(lists)
+    print(format_report(report))
+    path = list_path(config.VOCdevkit_path, "x").with_name("check_report.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        json.dumps(report_to_dict(report), indent=2, ensure_ascii=False) + "\n", "utf-8"
+    )
+    if report.fatal:
+        print("\nThese faults make a training wrong; no lists were written.", file=sys.stderr)
+        return 2
+    if not config.check_only:
+        write_lists(config.VOCdevkit_path, lists)
+        for split, names in lists.items():
+            print(f"{split + '.txt':<14}{len(names):>7} pictures")
+    return 0
+
+
+def make_lists(config, samples, report):
+    """Splits the pairs as the settings say."""
+    options = {
+        "seed": config.seed,
+        "group_by": config.group_by,
+        "presence": _classes_of(report) if config.stratify else None,
+    }
+    names = [sample.name for sample in samples]
+    if config.folds:
+        return make_folds(names, config.folds, **options)
+    return split_names(names, config.trainval_percent, config.train_percent, **options)
+
+
+def _classes_of(report):
+    return {name: values - report.ignored for name, values in report.presence.items()}
+
+
+def known_lists(config):
+    """The lists that are there, for a check without writing."""
+    folder = list_path(config.VOCdevkit_path, "x").parent
+    names = sorted(path.stem for path in folder.glob("*.txt"))
+    return {name: read_list(config.VOCdevkit_path, name) for name in names if _holds(folder, name)}
+
+
+def _holds(folder, name):
+    return (folder / f"{name}.txt").read_bytes().strip() != b""
 
 
 if __name__ == "__main__":

@@ -95,13 +95,15 @@ def test_sizes_that_differ_are_named(sample, shape, found):
     )
 
 
-def test_a_prediction_out_of_range_is_named(sample):
+@pytest.mark.parametrize("value", [2, 4, 255])
+def test_a_prediction_out_of_range_is_named(sample, value):
     samples = [sample([[0, 1]], "good"), sample([[0, 1]])]
-    predict = predicting({"good": [[0, 1]], "one": [[2, 4]]})
+    predict = predicting({"good": [[0, 1]], "one": [[1, value]]})
     with pytest.raises(UserError) as caught:
         evaluate(predict, samples, 2)
     assert str(caught.value) == (
-        "The prediction of 'one' holds the class id 4; with num_classes=2 the ids are 0 to 1."
+        f"The prediction of 'one' holds the class id {value}; with num_classes=2 the ids are "
+        "0 to 1."
     )
 
 

@@ -66,7 +66,6 @@ def test_a_curve_without_any_measurement(drawn):
     assert count(pixels, SECOND) == 0
 
 
-@pytest.mark.xfail(strict=True, reason="warns that the legend is empty")
 def test_a_panel_without_any_measurement(drawn):
     nothing = {"training": [np.nan] * 2, "validation": [np.nan] * 2}
     assert count(drawn(plot_curves, [1, 2], {"loss": nothing}), FIRST) == 0
@@ -100,8 +99,9 @@ def test_nan_has_no_bar_and_is_said(drawn):
     nothing = drawn(plot_bars, np.array([np.nan, np.nan]), ["cat", "dog"], "recall")
     zero = drawn(plot_bars, np.array([0.0, 0.0]), ["cat", "dog"], "recall")
     assert count(nothing, BLUE) == 0
-    # "not defined" is longer than "0.0"
-    assert count(nothing, (0, 0, 0)) > count(zero, (0, 0, 0))
+    # "not defined" is far longer than "0.0" and "nan"
+    differ = np.flatnonzero((nothing != zero).any(axis=(0, 2)))
+    assert np.ptp(differ) > 50
 
 
 @pytest.mark.parametrize("names", [["cell"], MANY])
@@ -136,10 +136,9 @@ def test_confusion_of_one_class_and_of_many(drawn, names):
     assert count(pixels, darkest) > 500 * len(names)
 
 
-@pytest.mark.xfail(strict=True, reason="each class adds half an inch; 255 classes take 7 GB")
-def test_confusion_of_60_classes_stays_within_a_screen_or_two(drawn):
-    names = [f"class_{index}" for index in range(60)]
-    drawn(plot_confusion, np.eye(60, dtype=np.int64), names)
+def test_confusion_of_255_classes_stays_within_a_screen_or_two(drawn):
+    names = [f"class_{index}" for index in range(255)]
+    drawn(plot_confusion, np.eye(255, dtype=np.int64), names)
 
 
 # The contact sheet
@@ -201,7 +200,6 @@ def test_rows_of_a_contact_sheet(drawn, rng):
     assert pixels.shape[0] > 2 * drawn(contact_sheet, rows[:1], ["nothing"]).shape[0]
 
 
-@pytest.mark.xfail(strict=True, reason="a row is as tall as the picture is slender")
 def test_a_contact_sheet_of_slender_pictures_stays_within_a_screen_or_two(drawn):
     image, mask = np.zeros((300, 20, 3), np.uint8), np.zeros((300, 20), np.uint8)
     drawn(contact_sheet, [("one", image, mask, mask)], ["nothing", "cat"])
@@ -224,6 +222,7 @@ def plot_all(names, folder):
 
 
 @pytest.mark.filterwarnings("ignore:Glyph:UserWarning")
+@pytest.mark.filterwarnings("ignore:constrained_layout not applied:UserWarning")
 @pytest.mark.parametrize(
     "names",
     [
@@ -238,7 +237,6 @@ def test_any_names_can_be_drawn(tmp_path, names):
     plot_all(names, tmp_path)
 
 
-@pytest.mark.xfail(strict=True, reason="Matplotlib reads what stands between dollars as TeX")
 def test_names_are_no_formulas(tmp_path):
     plot_all((r"$\cat$", "$_^$"), tmp_path)
 

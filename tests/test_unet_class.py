@@ -12,7 +12,8 @@ import unet as unet_module
 from errors import UserError
 from nets import unet as networks
 from nets.weights import Description, save_weights
-from unet import Unet, draw_mask, format_count, resolve_description
+from unet import Unet, resolve_description
+from utils.draw import draw_mask, format_count
 from utils.inference import predict_mask
 from utils.voc import voc_palette
 
@@ -166,9 +167,9 @@ def test_arguments_describe_a_plain_keras_file(plain, names):
     ],
 )
 def test_arguments_for_a_plain_keras_file_are_checked(plain, change, message):
-    given = {"num_classes": 3, "backbone": "vgg", "input_shape": (32, 48), **change}
+    given = {"num_classes": 3, "backbone": "vgg", "input_shape": (32, 48), "name_classes": None}
     with pytest.raises(UserError, match=message):
-        Unet(plain, **given)
+        resolve_description(plain, **{**given, **change})
 
 
 @pytest.mark.slow

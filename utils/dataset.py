@@ -9,6 +9,7 @@ import numpy as np
 from errors import UserError
 from utils.image import letterbox_image, letterbox_mask, normalize, read_image
 from utils.metrics import VOID
+from utils.parallel import worker_count
 from utils.voc import read_mask
 
 _AHEAD = 2  # batches made ahead of the one that is asked for
@@ -33,7 +34,7 @@ class UnetDataset(keras.utils.PyDataset):
         augment: `utils.augment.Augment` or a callable like it; None: validation.
         ignore_labels: mask values that count as void.
         seed: int.
-        num_workers: int, threads.
+        num_workers: int, threads; 0: one a processor.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class UnetDataset(keras.utils.PyDataset):
         *,
         ignore_labels=(VOID,),
         seed=0,
-        num_workers=2,
+        num_workers=0,
     ):
         super().__init__(workers=1)
         self.samples = list(samples)
@@ -57,7 +58,7 @@ class UnetDataset(keras.utils.PyDataset):
         self.ignore_labels = tuple(ignore_labels)
         self.seed = seed
         self.error = None
-        self._pool = ThreadPoolExecutor(num_workers, thread_name_prefix="dataset")
+        self._pool = ThreadPoolExecutor(worker_count(num_workers), thread_name_prefix="dataset")
         self._pending = {}
         self.set_epoch(0)
 

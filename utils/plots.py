@@ -105,20 +105,49 @@ def contact_sheet(rows, names, path):
     """
     palette = voc_palette(256)
     palette[255] = 255
-    height, width = rows[0][1].shape[:2]
-    figure = _figure(9, 0.6 + len(rows) * (3 * min(height / width, 2) + 0.25))
-    grid = figure.subplots(len(rows), 3, squeeze=False)
-    for axes_row, (title, image, true, predicted) in zip(grid, rows, strict=True):
-        pictures = (image, palette[true], palette[predicted])
-        for axes, picture, heading in zip(
-            axes_row, pictures, (title, "truth", "prediction"), strict=True
-        ):
-            axes.imshow(picture, interpolation="nearest")
-            axes.set_title(heading, fontsize=9)
-            axes.set_axis_off()
     patches = [
         Patch(facecolor=palette[index] / 255, edgecolor="grey", label=name)
         for index, name in enumerate(names)
     ]
-    figure.legend(handles=patches, loc="outside lower center", ncols=min(len(names), 6))
+    _draw_grid(
+        [
+            (image, palette[true], palette[predicted], (title, "truth", "prediction"))
+            for title, image, true, predicted in rows
+        ],
+        path,
+        patches,
+    )
+
+
+def _draw_grid(rows, path, patches=()):
+    """Rows of three pictures with headings, and a legend below."""
+    height, width = rows[0][0].shape[:2]
+    figure = _figure(9, 0.6 + len(rows) * (3 * min(height / width, 2) + 0.25))
+    grid = figure.subplots(len(rows), 3, squeeze=False)
+    for axes_row, (*pictures, headings) in zip(grid, rows, strict=True):
+        for axes, picture, heading in zip(axes_row, pictures, headings, strict=True):
+            axes.imshow(picture, interpolation="nearest")
+            axes.set_title(heading, fontsize=9)
+            axes.set_axis_off()
+    if patches:
+        figure.legend(handles=patches, loc="outside lower center", ncols=min(len(patches), 6))
     figure.savefig(path, dpi=110)
+
+
+def before_after_sheet(rows, path):
+    """Draws picture, the mask as it was, and the mask in VOC's colours side by side.
+
+    Args:
+        rows: list of (title, uint8 (H, W, 3) RGB, uint8 (h, w, 3) of the old mask, class
+            ids (H, W)); 255 is white.
+        path: PNG file to write.
+    """
+    palette = voc_palette(256)
+    palette[255] = 255
+    _draw_grid(
+        [
+            (image, before, palette[ids], (title, "mask before", "mask after"))
+            for title, image, before, ids in rows
+        ],
+        path,
+    )

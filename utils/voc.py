@@ -60,8 +60,14 @@ def voc_folder(VOCdevkit_path):
     )
 
 
-def index_folder(folder, extensions):
+def index_folder(folder, extensions, duplicates=None):
     """Finds the files of a folder by their name without extension.
+
+    Args:
+        folder: Path.
+        extensions: set of lower-case extensions with the dot.
+        duplicates: list that takes one text for each file whose stem is taken; None: such
+            a file is an error.
 
     Returns:
         dict from stem to Path, sorted by stem, whatever the file system's order.
@@ -76,45 +82,30 @@ def index_folder(folder, extensions):
         stem, extension = os.path.splitext(name)
         if extension.lower() not in extensions or name.startswith("."):
             continue
-        if stem in found:
+        if stem not in found:
+            found[stem] = folder / name
+        elif duplicates is not None:
+            duplicates.append(f"{found[stem].name} and {name}")
+        else:
             raise UserError(
                 f"{folder} holds both {found[stem].name} and {name}: "
                 "one name must stand for one file. Rename or remove one of them."
             )
-        found[stem] = folder / name
     return found
 
 
-def index_dataset(VOCdevkit_path):
-    """Finds all pictures and masks.
-
-    Returns:
-        (pictures, masks), each a dict from name to Path.
-    """
-    folder = voc_folder(VOCdevkit_path)
-    pictures = index_folder(folder / "JPEGImages", image_extensions())
-    return pictures, index_folder(folder / "SegmentationClass", MASK_EXTENSIONS)
-
-
 def list_path(VOCdevkit_path, split):
-    """Where the list of a split lies."""
+    """Where the list of a split lies: ImageSets/Segmentation/`split`.txt, or a path as it is."""
+    if str(split).endswith(".txt"):
+        return Path(split)
     return voc_folder(VOCdevkit_path) / "ImageSets" / "Segmentation" / f"{split}.txt"
 
 
-def read_samples(VOCdevkit_path, split):
-    """Reads a list and finds the picture and the mask of each line.
-
-    A line is a name without extension; it may hold spaces, dots and any letters.
-
-    Args:
-        VOCdevkit_path: str or Path, the folder that holds VOC2007.
-        split: str, "train", "val", "trainval" or "test".
-
-    Returns:
-        list of Sample, in the list's order.
+def read_list(VOCdevkit_path, split):
+    """Reads the names in a list, one a line; they may hold spaces, dots and any letters.
 
     Raises:
-        UserError: if the folder or list is missing or empty, or a line has no picture or mask.
+        UserError: if the list is missing, empty or no UTF-8 text.
     """
     path = list_path(VOCdevkit_path, split)
     if not path.is_file():
@@ -126,7 +117,36 @@ def read_samples(VOCdevkit_path, split):
     lines = [line.rstrip("\r") for line in lines if line.strip()]
     if not lines:
         raise UserError(f"{path} is empty. Put pictures in the dataset and run voc_annotation.py.")
-    pictures, masks = index_dataset(VOCdevkit_path)
+    return lines
+
+
+def write_lists(VOCdevkit_path, lists):
+    """Writes lists, {split: names}, each under a temporary name first."""
+    for split, names in lists.items():
+        path = list_path(VOCdevkit_path, split)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_text("".join(f"{name}\n" for name in names), "utf-8", newline="\n")
+        os.replace(temporary, path)
+
+
+def read_samples(VOCdevkit_path, split):
+    """Reads a list and finds the picture and the mask of each line.
+
+    Args:
+        VOCdevkit_path: str or Path, the folder that holds VOC2007.
+        split: str, a list's name such as "train" or "val_0", or the path of a .txt file.
+
+    Returns:
+        list of Sample, in the list's order.
+
+    Raises:
+        UserError: if the folder or list is missing or empty, or a line has no picture or mask.
+    """
+    path, lines = list_path(VOCdevkit_path, split), read_list(VOCdevkit_path, split)
+    folder = voc_folder(VOCdevkit_path)
+    pictures = index_folder(folder / "JPEGImages", image_extensions())
+    masks = index_folder(folder / "SegmentationClass", MASK_EXTENSIONS)
     samples = []
     for line in lines:
         name = line if line in pictures else line.strip()
@@ -148,6 +168,29 @@ def _hint(name, files):
     return "Add the file, or run voc_annotation.py to write the lists anew."
 
 
+REFUSED_MASKS = {
+    "lossy": "it is compressed with loss, which smears class ids",
+    "format": "it is no PNG file",
+    "16-bit": "it has 16-bit values",
+    "alpha": "it has an alpha channel",
+    "colour": "it is a colour picture",
+}
+_LOSSY = ("JPEG", "MPO", "WEBP", "JPEG2000", "AVIF")
+
+
+def refused_mask(image):
+    """Why an opened mask file holds no class ids: a key of `REFUSED_MASKS`, or None."""
+    if image.format in _LOSSY:
+        return "lossy"
+    if image.format != "PNG":
+        return "format"
+    if image.mode.startswith("I"):
+        return "16-bit"
+    if image.mode in ("P", "L", "1"):
+        return None
+    return "alpha" if image.mode.endswith("A") else "colour"
+
+
 def read_label_ids(path):
     """Reads a mask as it is: one class id a pixel.
 
@@ -162,11 +205,12 @@ def read_label_ids(path):
     """
     try:
         with Image.open(path) as image:
-            refusal = _refusal(image)
-            if refusal:
+            refused = refused_mask(image)
+            if refused:
                 raise UserError(
-                    f"{path} is no class-id mask: {refusal}. Expected a PNG with a palette or "
-                    "8-bit grey whose pixel values are the class ids 0, 1, 2, ..."
+                    f"{path} is no class-id mask: {REFUSED_MASKS[refused]} ({image.format}, mode "
+                    f"{image.mode}). Expected a PNG with a palette or 8-bit grey whose pixel "
+                    "values are the class ids 0, 1, 2, ..."
                 )
             ids = np.array(image).astype(np.uint8)
             depth = _bit_depth(path) if image.mode == "L" else 8
@@ -176,20 +220,6 @@ def read_label_ids(path):
         raise UserError(f"The mask {path} can't be read: {error}. Save it again.") from error
     # Pillow stretches 2- and 4-bit grey to 0..255.
     return ids // (255 // (2**depth - 1))
-
-
-def _refusal(image):
-    if image.format != "PNG":
-        lossy = ", which is lossy and smears class ids" if image.format in _LOSSY else ""
-        return f"it is a {image.format} file{lossy}"
-    if image.mode in ("P", "L", "1"):
-        return None
-    if image.mode.startswith("I"):
-        return "it has 16-bit values"
-    return f"it is a colour or alpha picture (mode {image.mode})"
-
-
-_LOSSY = ("JPEG", "MPO", "WEBP", "JPEG2000", "AVIF")
 
 
 def _bit_depth(path):
