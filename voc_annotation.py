@@ -83,11 +83,7 @@ def main(config=None):
     lists = known_lists(config) if config.check_only else make_lists(config, samples, report)
     report.finish(lists)
     print(format_report(report))
-    path = list_path(config.VOCdevkit_path, "x").with_name("check_report.json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        json.dumps(report_to_dict(report), indent=2, ensure_ascii=False) + "\n", "utf-8"
-    )
+    write_report(report, list_path(config.VOCdevkit_path, "x").with_name("check_report.json"))
     if report.fatal:
         print("\nThese faults make a training wrong; no lists were written.", file=sys.stderr)
         return 2
@@ -96,6 +92,16 @@ def main(config=None):
         for split, names in lists.items():
             print(f"{split + '.txt':<14}{len(names):>7} pictures")
     return 0
+
+
+def write_report(report, path):
+    """Writes the report as JSON; where the dataset is read-only, says so instead."""
+    text = json.dumps(report_to_dict(report), indent=2, ensure_ascii=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        print(f"note: the report is not written: {error}", file=sys.stderr)
 
 
 def make_lists(config, samples, report):
