@@ -50,12 +50,12 @@ def main(config=None):
     Returns:
         utils.metrics.Scores, or None with miou_mode 1.
     """
+    config = config or load_config(MiouConfig)
     from utils.check import check_samples
     from utils.evaluate import evaluate, format_scores, scores_to_dict
     from utils.metrics import VOID, score
     from utils.plots import plot_bars, plot_confusion
 
-    config = config or load_config(MiouConfig)
     samples = read_samples(config.VOCdevkit_path, config.val_list)
     out = Path(config.miou_out_path)
     predictions = out / "detection-results"
@@ -135,7 +135,14 @@ def _stored_prediction(folder):
     """A function that reads a sample's predicted mask from a folder of class-id PNGs."""
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}. Put the predicted masks there.")
-    return lambda sample: read_label_ids(folder / f"{sample.name}.png")
+
+    def read(sample):
+        path = folder / f"{sample.name}.png"
+        if not path.is_file():
+            raise UserError(f"There is no prediction {path}. Every picture of the list needs one.")
+        return read_label_ids(path)
+
+    return read
 
 
 def write_confusion_matrix(matrix, names, path):

@@ -5,6 +5,7 @@ Or without typing: python predict.py --image img/street.jpg
 
 import os
 import sys
+from itertools import count
 from pathlib import Path
 
 from errors import UserError
@@ -60,7 +61,7 @@ def main(config=None):
         config.name_classes,
     )
     print(unet.precision_reason)
-    results = ResultFiles(config.dir_save_path)
+    results = ResultFiles(config.dir_save_path, config.image)
     if config.image:
         done = [predict_file(unet, path, results, config.count) for path in config.image]
         return 0 if all(done) else 1
@@ -84,13 +85,15 @@ class ResultFiles:
 
     Args:
         folder: where to.
+        pictures: paths of pictures still to be read.
 
     Attributes:
         last: PIL.Image saved last.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, pictures=()):
         self.folder = Path(folder)
+        self._pictures = {Path(picture).resolve() for picture in pictures}
         self.last = None
         self._sources = {}
 
@@ -98,20 +101,21 @@ class ResultFiles:
         """Saves the result of a picture file; returns the path. The same picture again
         replaces its own result."""
         picture = Path(picture).resolve()
+        self._pictures.add(picture)
         self.folder.mkdir(parents=True, exist_ok=True)
-        names = (f"{picture.stem}{end}.png" for end in ("", *(f"_{n}" for n in range(2, 10**6))))
-        target = next(
-            target
-            for target in (self.folder / name for name in names)
-            if target.resolve() != picture and self._sources.get(target, picture) == picture
-        )
+        for number in count(1):
+            end = "" if number == 1 else f"_{number}"
+            target = self.folder / f"{picture.stem}{end}.png"
+            owner = self._sources.get(target, picture)
+            if target.resolve() not in self._pictures and owner == picture:
+                break
         result.save(target)
         self._sources[target] = picture
         self.last = result
         return target
 
 
-def predict_file(unet, path, results, count):
+def predict_file(unet, path, results, with_counts):
     """Segments a picture file and saves the result.
 
     Returns:
@@ -120,7 +124,7 @@ def predict_file(unet, path, results, count):
     from utils.image import open_image
 
     try:
-        result = unet.detect_image(open_image(path), count=count)
+        result = unet.detect_image(open_image(path), count=with_counts)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return False

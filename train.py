@@ -31,6 +31,7 @@ class TrainConfig:
     train_list: str = "train"  # list in ImageSets/Segmentation, or the path of a .txt file
     val_list: str = "val"  # same for validation
     num_workers: int = 0  # threads that read and augment pictures; 0: one a processor
+    cache_gb: float = 0.0  # memory for decoded pictures, which are then read only once
 
     # Network
     backbone: str = "vgg"  # encoder
@@ -85,7 +86,7 @@ class TrainConfig:
         counts = ("width", "freeze_batch_size", "unfreeze_batch_size", "eval_period")
         _check_at_least(self, 1, *counts)
         _check_at_least(self, 0, "num_workers", "save_period", "init_epoch", "seed")
-        _check_at_least(self, 0, "momentum", "weight_decay")
+        _check_at_least(self, 0, "momentum", "weight_decay", "cache_gb")
         check_num_classes(self.num_classes)
         check_input_shape(self.input_shape, self.backbone)
         check_input_shape(self.prediction_shape, self.backbone)
@@ -279,6 +280,7 @@ def run_phase(config, phase, model, train_samples, val_samples, callbacks):
         config.input_shape,
         augment=config.make_augment(),
         seed=config.seed,
+        cache_bytes=int(config.cache_gb * 2**30),
         **options,
     )
     val_set = UnetDataset(val_samples, config.prediction_shape, **options)

@@ -111,7 +111,12 @@ class Unet:
 
         Returns:
             float, seconds a picture.
+
+        Raises:
+            UserError: if test_interval is below 1.
         """
+        if test_interval < 1:
+            raise UserError(f"test_interval must be at least 1; got {test_interval}.")
         pixels = to_rgb_array(image)
         self.predict_array(pixels)
         start = time.perf_counter()

@@ -66,16 +66,15 @@ def main(config=None):
         int, exit status: 2 if a fault makes a training wrong, else 0.
     """
     config = config or load_config(AnnotationConfig)
-    samples, almost, name_faults = find_pairs(config.VOCdevkit_path)
+    pairs = samples, almost, name_faults = find_pairs(config.VOCdevkit_path)
     if not samples and not almost:
         raise UserError(
             f"{voc_folder(config.VOCdevkit_path)} holds no picture with a mask. Put pictures into "
             "JPEGImages and PNG masks of the same names into SegmentationClass."
         )
     if config.fix:
-        return fix_dataset(
-            voc_folder(config.VOCdevkit_path), samples, almost, config.color_map, config.num_workers
-        )
+        folder = voc_folder(config.VOCdevkit_path)
+        return fix_dataset(folder, pairs, config.color_map, config.num_classes, config.num_workers)
     report = Report(config.num_classes, config.ignore_labels)
     for kind, detail in name_faults:
         report.fault(kind, detail)

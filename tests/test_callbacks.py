@@ -2,6 +2,7 @@
 
 import csv
 import math
+import time
 
 import keras
 import numpy as np
@@ -137,6 +138,7 @@ def rows_of(path):
 def test_the_history_grows_by_a_row_an_epoch(tmp_path):
     log = RunLog(tmp_path)
     logs = {"loss": 0.5, "val_loss": 0.75, "batch_miou": 0.25, "learning_rate": 1e-4}
+    logs["waiting"] = 0.125
     log.on_epoch_end(0, {**logs, "val_miou": 0.125})
     first = {
         "epoch": "1",
@@ -145,6 +147,7 @@ def test_the_history_grows_by_a_row_an_epoch(tmp_path):
         "batch_miou": "0.25",
         "val_miou": "0.125",
         "learning_rate": "0.0001",
+        "waiting": "0.125",
     }
     assert rows_of(tmp_path / "history.csv") == [first]
     with Image.open(tmp_path / "curves.png") as image:
@@ -170,6 +173,7 @@ class Noted(keras.utils.PyDataset):
         super().__init__()
         self.epoch = None
         self.drawn = []
+        self.waited = 0.0
 
     def __len__(self):
         return 4
@@ -230,3 +234,14 @@ def test_all_hooks_in_two_fits(tmp_path):
     np.testing.assert_allclose([float(row["val_miou"]) for row in rows], means)
     assert all(math.isfinite(float(row["loss"])) for row in rows)
     assert all(math.isfinite(float(row["val_loss"])) for row in rows)
+
+
+def test_the_share_of_waiting_is_noted():
+    dataset, logs = Noted(), {}
+    hook = EpochOfDataset(dataset)
+    hook.on_epoch_begin(0)
+    dataset.waited = 0.01
+    time.sleep(0.05)
+    hook.on_train_batch_end(0)
+    hook.on_epoch_end(0, logs)
+    assert 0 < logs["waiting"] <= 0.01 / 0.05

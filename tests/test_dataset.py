@@ -248,3 +248,39 @@ def test_the_error_is_found_again_when_keras_wraps_it(samples):
         tiny_network().fit(dataset, shuffle=False, verbose=0)
     assert isinstance(dataset.error, UserError)
     assert str(samples[4].image_path) in str(dataset.error)
+
+
+def test_the_cache_keeps_what_fits_and_changes_nothing(voc_dir, monkeypatch):
+    samples = read_samples(voc_dir, "train")
+    sizes = [read_image(s.image_path).size * 4 // 3 for s in samples]  # 3 colours and a mask
+    reads = []
+
+    def count(path):
+        reads.append(path)
+        return read_image(path)
+
+    monkeypatch.setattr("utils.dataset.read_image", count)
+    plain = UnetDataset(samples, (32, 32), 4, 3, Augment(), num_workers=1)
+    cached = UnetDataset(
+        samples, (32, 32), 4, 3, Augment(), num_workers=1, cache_bytes=sizes[0] + sizes[1]
+    )
+    for epoch in range(3):
+        for dataset in (plain, cached):
+            dataset.set_epoch(epoch)
+        for expected, actual in zip(plain[0], cached[0], strict=True):
+            np.testing.assert_array_equal(expected, actual)
+    # Three epochs of four without; with, a picture that is kept is read once.
+    kept = len(cached._cache)
+    assert kept >= 1
+    assert sum(image.nbytes + mask.nbytes for image, mask in cached._cache.values()) <= sum(
+        sizes[:2]
+    )
+    assert len(reads) == 12 + kept + 3 * (4 - kept)
+
+
+def test_waiting_is_measured_and_starts_anew_each_epoch(voc_dir):
+    dataset = UnetDataset(read_samples(voc_dir, "train"), (32, 32), 2, 3)
+    dataset[0]
+    assert dataset.waited > 0
+    dataset.set_epoch(1)
+    assert dataset.waited == 0

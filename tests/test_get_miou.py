@@ -317,7 +317,7 @@ def test_ignored_labels_in_mode_2(evaluated, voc_dir, store, ignore_labels):
 def test_no_label_at_all_may_be_ignored(evaluated, store, mode):
     store("val_a", np.zeros((48, 64)))
     store("val_b", np.zeros((90, 31)))
-    with pytest.raises(UserError, match="holds the value 255"):
+    with pytest.raises(UserError, match="values are 0, 1, 2, 255"):
         evaluated(miou_mode=mode, num_classes=3, ignore_labels=())
 
 
@@ -378,7 +378,7 @@ def test_a_stored_class_out_of_range_is_named(evaluated, store):
 
 def test_a_missing_prediction_is_named(evaluated, store):
     path = store("val_a", np.zeros((48, 64))).with_name("val_b.png")
-    with pytest.raises(UserError, match=rf"{re.escape(str(path))} can't be read.*No such file"):
+    with pytest.raises(UserError, match=rf"There is no prediction {re.escape(str(path))}\."):
         evaluated(miou_mode=2, num_classes=3)
 
 
@@ -406,7 +406,7 @@ def test_a_fault_overwrites_nothing(evaluated, voc_dir, tmp_path, write_mask, mo
     for name in before:
         (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "out" / name).write_text("of an earlier run")
-    with pytest.raises(UserError, match=r"val_b\.png holds the value 7"):
+    with pytest.raises(UserError, match=r"value 7: 2,790 pixels, for instance in .*val_b\.png"):
         evaluated(miou_mode=mode, num_classes=3)
     for name in before:
         assert (tmp_path / "out" / name).read_text() == "of an earlier run"

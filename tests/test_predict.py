@@ -248,7 +248,6 @@ def test_a_picture_in_the_folder_of_results_is_kept(picture):
 
 
 @pytest.mark.usefixtures("fake")
-@pytest.mark.xfail(strict=True, reason="only the picture of the moment is kept")
 def test_a_picture_that_is_still_to_come_is_kept(picture):
     (first, _), (second, _) = picture("one/a.png"), picture("results/a.png")
     before = second.read_bytes()

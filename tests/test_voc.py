@@ -17,7 +17,6 @@ from utils.voc import (
     check_ignore_labels,
     class_names,
     image_extensions,
-    index_dataset,
     index_folder,
     list_path,
     mask_to_image,
@@ -95,11 +94,11 @@ def test_masks_that_pillow_wrote_give_the_stored_numbers(tmp_path, mode):
 @pytest.mark.parametrize(
     ("depth", "kind", "channels", "reason"),
     [
-        (8, RGB, 3, "it is a colour or alpha picture (mode RGB)"),
-        (8, RGBA, 4, "it is a colour or alpha picture (mode RGBA)"),
-        (8, GREY_ALPHA, 2, "it is a colour or alpha picture (mode LA)"),
-        (16, GREY, 1, "it has 16-bit values"),
-        (16, RGB, 3, "it is a colour or alpha picture (mode RGB)"),
+        (8, RGB, 3, "it is a colour picture (PNG, mode RGB)"),
+        (8, RGBA, 4, "it has an alpha channel (PNG, mode RGBA)"),
+        (8, GREY_ALPHA, 2, "it has an alpha channel (PNG, mode LA)"),
+        (16, GREY, 1, "it has 16-bit values (PNG, mode I;16)"),
+        (16, RGB, 3, "it is a colour picture (PNG, mode RGB)"),
     ],
 )
 def test_png_kinds_that_hold_no_class_ids_are_refused(tmp_path, depth, kind, channels, reason):
@@ -114,12 +113,12 @@ def test_png_kinds_that_hold_no_class_ids_are_refused(tmp_path, depth, kind, cha
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        ("JPEG", "it is a JPEG file, which is lossy and smears class ids."),
-        ("WEBP", "it is a WEBP file, which is lossy and smears class ids."),
-        ("AVIF", "it is a AVIF file, which is lossy and smears class ids."),
-        ("BMP", "it is a BMP file. Expected"),
-        ("GIF", "it is a GIF file. Expected"),
-        ("TIFF", "it is a TIFF file. Expected"),
+        ("JPEG", "it is compressed with loss, which smears class ids (JPEG"),
+        ("WEBP", "it is compressed with loss, which smears class ids (WEBP"),
+        ("AVIF", "it is compressed with loss, which smears class ids (AVIF"),
+        ("BMP", "it is no PNG file (BMP"),
+        ("GIF", "it is no PNG file (GIF"),
+        ("TIFF", "it is no PNG file (TIFF"),
     ],
 )
 def test_other_files_named_png_are_refused(tmp_path, kind, reason):
@@ -300,13 +299,6 @@ def test_image_extensions_are_those_that_can_be_read():
     extensions = image_extensions()
     assert {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"} <= extensions
     assert not {".pdf", ".mpg", ".txt"} & extensions
-
-
-def test_index_dataset(voc_dir):
-    pictures, masks = index_dataset(voc_dir)
-    assert list(pictures) == list(masks) == sorted(pictures)
-    assert pictures["val_a"] == voc_dir / "VOC2007" / "JPEGImages" / "val_a.jpg"
-    assert masks["val_a"] == voc_dir / "VOC2007" / "SegmentationClass" / "val_a.png"
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from errors import UserError
-from utils.image import GREY, Box, paste, resize_image, resize_mask
+from utils.image import GREY, Box, paste, resize_image
 from utils.metrics import VOID
 
 
@@ -64,10 +64,10 @@ class Augment:
         top = round(rng.random() * (size[0] - scaled[0]))
         left = round(rng.random() * (size[1] - scaled[1]))
         factors = 1 + rng.uniform(-1, 1, 3) * (self.hue, self.saturation, self.value)
-        if flipped:
-            image, mask = image[:, ::-1], mask[:, ::-1]
-        image, box = _visible_part(image, scaled, (top, left), size, resize_image)
-        mask, _ = _visible_part(mask, scaled, (top, left), size, resize_mask)
+        offset = (top, left)
+        box = _visible_box(scaled, offset, size)
+        image = _place_image(image, scaled, offset, box, flipped)
+        mask = _place_mask(mask, scaled, offset, box, flipped)
         image = change_colors(image, factors)
         return paste(image, box, size, GREY), paste(mask, box, size, VOID)
 
@@ -87,20 +87,54 @@ class Augment:
         return max(round(height), 1), max(round(width), 1)
 
 
-def _visible_part(array, scaled, offset, target, resize):
-    """Resizes to `scaled` and cuts out what lies on the canvas at `offset`.
-
-    Returns:
-        (array, Box): the visible part and where it lies on the canvas.
-    """
-    start = [max(-shift, 0) for shift in offset]  # first visible row and column
+def _visible_box(scaled, offset, target):
+    """Where the part of the picture that can be seen lies on the canvas."""
+    start = [max(shift, 0) for shift in offset]
     stop = [
-        min(full, side - shift) for full, side, shift in zip(scaled, target, offset, strict=True)
+        min(shift + full, side) for shift, full, side in zip(offset, scaled, target, strict=True)
     ]
-    resized = resize(np.ascontiguousarray(array), scaled)
-    part = resized[start[0] : stop[0], start[1] : stop[1]]
-    top, left = (max(shift, 0) for shift in offset)
-    return part, Box(top, left, *part.shape[:2])
+    return Box(start[0], start[1], stop[0] - start[0], stop[1] - start[1])
+
+
+def _place_image(image, scaled, offset, box, flipped):
+    """Resizes a picture to `scaled`, flips it, and cuts out what lies in `box`.
+
+    Where it grows, only the visible part is made, by one affine warp; where it shrinks, the
+    whole is made by area averaging, against aliasing.
+    """
+    height, width = image.shape[:2]
+    if scaled[0] < height or scaled[1] < width:
+        image = resize_image(image, scaled)
+        if flipped:
+            image = cv2.flip(image, 1)
+        top, left = box.top - offset[0], box.left - offset[1]
+        return image[top : top + box.height, left : left + box.width]
+    step_y, step_x = height / scaled[0], width / scaled[1]
+    # Pixel centres: output x lies at (x + shift + 0.5) * step - 0.5 of the source.
+    start_y = (box.top - offset[0] + 0.5) * step_y - 0.5
+    start_x = (box.left - offset[1] + 0.5) * step_x - 0.5
+    if flipped:
+        step_x, start_x = -step_x, width - 1 - start_x
+    matrix = np.array([[step_x, 0, start_x], [0, step_y, start_y]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(
+        image, matrix, (box.width, box.height), flags=flags, borderMode=cv2.BORDER_REPLICATE
+    )
+
+
+def _place_mask(mask, scaled, offset, box, flipped):
+    """Does to class ids what `_place_image` does to the picture: the nearest id each."""
+    rows = _nearest(mask.shape[0], scaled[0], box.top - offset[0], box.height)
+    columns = _nearest(mask.shape[1], scaled[1], box.left - offset[1], box.width)
+    if flipped:
+        columns = mask.shape[1] - 1 - columns
+    return mask[rows].take(columns, axis=1)
+
+
+def _nearest(source, scaled, first, count):
+    """Source indices of `count` pixels from `first` on, when `source` pixels become `scaled`."""
+    centres = (np.arange(first, first + count) + 0.5) * (source / scaled)
+    return np.minimum(centres.astype(np.intp), source - 1)
 
 
 def change_colors(image, factors):
@@ -113,5 +147,5 @@ def change_colors(image, factors):
     table[0, :, 0] = np.rint(levels * factors[0]) % 180
     table[0, :, 1] = np.rint(np.clip(levels * factors[1], 0, 255))
     table[0, :, 2] = np.rint(np.clip(levels * factors[2], 0, 255))
-    hsv = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2HSV)
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
     return cv2.cvtColor(cv2.LUT(hsv, table), cv2.COLOR_HSV2RGB)

@@ -6,6 +6,7 @@ The order matters: scores are added to `logs` first, and what writes them comes 
 
 import csv
 import math
+import time
 from pathlib import Path
 
 import keras
@@ -15,7 +16,12 @@ from utils.plots import plot_curves
 
 
 class EpochOfDataset(keras.callbacks.Callback):
-    """Tells a dataset which epoch it is, before its first batch is drawn."""
+    """Tells a dataset which epoch it is, before its first batch is drawn.
+
+    Adds `waiting` to the logs: the share of the training time for which a batch was asked
+    for and not ready. It is an upper bound of the time for which the network stood still,
+    since backends ask for batches ahead.
+    """
 
     def __init__(self, dataset):
         super().__init__()
@@ -23,6 +29,13 @@ class EpochOfDataset(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.dataset.set_epoch(epoch)
+        self._start = self._end = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._end = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["waiting"] = self.dataset.waited / max(self._end - self._start, 1e-9)
 
 
 class MeanIoU(keras.callbacks.Callback):
@@ -85,7 +98,7 @@ class RunLog(keras.callbacks.Callback):
         folder: Path of the run.
     """
 
-    columns = ("epoch", "loss", "val_loss", "batch_miou", "val_miou", "learning_rate")
+    columns = ("epoch", "loss", "val_loss", "batch_miou", "val_miou", "learning_rate", "waiting")
 
     def __init__(self, folder):
         super().__init__()

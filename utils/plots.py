@@ -5,6 +5,7 @@ from matplotlib import font_manager, rcParams
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import PercentFormatter
 
 from utils.voc import voc_palette
 
@@ -91,7 +92,8 @@ def plot_confusion(matrix, names, path):
             axes.text(
                 column, row, f"{100 * share:.0f}", ha="center", va="center", color=color, size=9
             )
-    figure.colorbar(shown, ax=axes, shrink=0.75)
+    bar = figure.colorbar(shown, ax=axes, shrink=0.75)
+    bar.ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
     figure.savefig(path, dpi=110)
 
 

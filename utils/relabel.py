@@ -17,6 +17,7 @@ from utils.scan import smooth_values
 from utils.voc import read_label_ids, refused_mask, voc_palette
 
 _COLOR_CODES = np.array([1 << 16, 1 << 8, 1])
+_GREY_CODE = 0x010101  # times a grey value: its colour's code
 
 
 @dataclass
@@ -60,15 +61,23 @@ def _decode(image):
     if image.format in ("TIFF", "GIF") and image.info.get("compression") in ("jpeg", "tiff_jpeg"):
         return MaskContent(refusal="compressed with loss")
     if image.mode in ("P", "L", "1") or image.mode.startswith("I"):
-        return MaskContent(values=np.array(image).astype(np.int64))
+        return _values(np.array(image).astype(np.int64), image.mode not in ("P", "1"))
     if image.mode not in ("RGB", "RGBA", "LA"):
         return MaskContent(refusal=f"mode {image.mode} is neither ids nor colours")
     pixels = np.array(image)
     if image.mode != "RGB" and (pixels[..., -1] != 255).any():
         return MaskContent(refusal="partly transparent")
     if image.mode == "LA":
-        return MaskContent(values=pixels[..., 0])
-    return MaskContent(colors=np.ascontiguousarray(pixels[..., :3]))
+        return _values(pixels[..., 0], True)
+    colors = np.ascontiguousarray(pixels[..., :3])
+    is_grey = (colors == colors[..., :1]).all()
+    return MaskContent(colors=colors, smooth=smooth_values(colors[..., 0]) if is_grey else ())
+
+
+def _values(values, grey):
+    fits = values.min(initial=0) >= 0 and values.max(initial=0) <= 255
+    smooth = smooth_values(values.astype(np.uint8)) if grey and fits else ()
+    return MaskContent(values=values, smooth=smooth)
 
 
 @dataclass
@@ -86,16 +95,18 @@ class Meaning:
     names: tuple[str, ...] = ()
 
 
-def find_meaning(contents, color_map=""):
+def find_meaning(contents, color_map="", num_classes=None):
     """Decides what values and colours stand for.
 
     Values: 0 and 255 alone are ids 0 and 1; values with wide gaps become 0, 1, 2, ... in
-    order, with 255 kept as void; all others stay. Colours: those of `color_map`, else VOC's;
+    order, with 255 kept as void, unless num_classes covers them or other masks of the set are
+    in colours; all others stay. Colours: those of `color_map`, else VOC's;
     where all colours are grey and no map is given, they are values.
 
     Args:
         contents: iterable of MaskContent, of the whole set.
         color_map: path of a text file with lines `r g b name`; "": VOC's colours.
+        num_classes: int, or None if it is not known.
 
     Returns:
         Meaning.
@@ -105,7 +116,8 @@ def find_meaning(contents, color_map=""):
         if content.values is not None:
             values |= set(np.unique(content.values).tolist()) - set(content.smooth)
         elif content.colors is not None:
-            codes |= set(np.unique(_encode(content.colors)).tolist())
+            edges = {value * _GREY_CODE for value in content.smooth}
+            codes |= set(np.unique(_encode(content.colors)).tolist()) - edges
     meaning = Meaning()
     if color_map:
         meaning.codes, meaning.names = read_color_map(color_map)
@@ -113,19 +125,20 @@ def find_meaning(contents, color_map=""):
         meaning.codes = {int(code): i for i, code in enumerate(_encode(voc_palette(256)))}
     else:
         values |= {code & 255 for code in codes}
-    meaning.ids = _number(values)
+    meaning.ids = _number(values, num_classes, keep=bool(codes and meaning.codes))
     if not meaning.codes:
-        meaning.codes = {v * 0x010101: i for v, i in meaning.ids.items() if 0 <= v <= 255}
+        meaning.codes = {v * _GREY_CODE: i for v, i in meaning.ids.items() if 0 <= v <= 255}
     return meaning
 
 
-def _number(values):
-    """{value: id} for the values of a set."""
-    values = sorted(values)
-    if values in ([0, 255], [255]):
+def _number(values, num_classes=None, keep=False):
+    """{value: id} for the values of a set; keep: beside colours that are ids already."""
+    values = sorted(value for value in values if value >= 0)
+    if values in ([0, 255], [255]) and not keep:
         return {0: 0, 255: 1}
     objects = [value for value in values if value != VOID]
-    if objects and objects[-1] + 1 > 2 * len(objects):
+    keep = keep or (num_classes and objects and objects[-1] < num_classes)
+    if not keep and objects and objects[-1] + 1 > 2 * len(objects) and len(objects) <= VOID:
         return {value: index for index, value in enumerate(objects)} | {VOID: VOID}
     return {value: value for value in values if 0 <= value <= 255}
 
@@ -185,8 +198,9 @@ def to_ids(content, meaning):
     colored = content.colors is not None
     keys = _encode(content.colors) if colored else content.values
     table = dict(meaning.codes if colored else meaning.ids)
-    if not colored:
-        table |= dict.fromkeys(content.smooth, VOID)
+    edges = {value * (_GREY_CODE if colored else 1): VOID for value in content.smooth}
+    # A colour that the user named is a class even along edges.
+    table = edges | table if colored and meaning.names else table | edges
     found, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
     unknown = {
         int(key): int(count)

@@ -141,10 +141,11 @@ class FactsCache:
         """The facts of a sample, without decoding the picture; from the cache if valid."""
         key, stamp = str(sample.mask_path.resolve()), self._stamp(sample)
         entry = self.known.get(key)
-        if stamp and entry and entry.get("stamp") == stamp:
-            facts = _facts_from(entry["facts"])
-        else:
-            facts = scan_pair(sample, decode=False)
+        try:
+            facts = _facts_from(entry["facts"]) if stamp and entry["stamp"] == stamp else None
+        except (AttributeError, KeyError, TypeError, ValueError):  # damaged, or an older version's
+            facts = None
+        facts = facts or scan_pair(sample, decode=False)
         self.fresh[key] = {"stamp": stamp, "facts": dataclasses.asdict(facts)}
         return facts
 

@@ -121,6 +121,7 @@ def _distribute(units, sizes, seed):
     units.sort(key=lambda unit: -len(unit.names))  # stable: large groups while there is room
     parts, room = [[] for _ in sizes], list(sizes)
     wanted = _wanted(units, sizes)
+    undealt = len(units)
     while units:
         left = Counter()
         for unit in units:
@@ -129,7 +130,8 @@ def _distribute(units, sizes, seed):
         chosen = [unit for unit in units if rarest is None or unit.classes[rarest]]
         units = [unit for unit in units if rarest is not None and not unit.classes[rarest]]
         for unit in chosen:
-            part = _choose_part(unit, rarest, wanted, room)
+            part = _choose_part(unit, rarest, wanted, room, _must_fill(parts, sizes, undealt))
+            undealt -= 1
             parts[part] += unit.names
             room[part] -= len(unit.names)
             for label, count in unit.classes.items():
@@ -153,11 +155,17 @@ def _wanted(units, sizes):
     return wanted
 
 
-def _choose_part(unit, label, wanted, room):
+def _must_fill(parts, sizes, undealt):
+    """The empty parts, if no more units are left than they are; else []."""
+    empty = [index for index, size in enumerate(sizes) if size > 0 and not parts[index]]
+    return empty[:undealt] if undealt <= len(empty) else []
+
+
+def _choose_part(unit, label, wanted, room, must_fill):
     """The part with room that wants the class most; without a class, the one with most room."""
     # A group may be larger than any room left; then it goes where it overflows least.
     fits = [part for part, free in enumerate(room) if free >= len(unit.names)]
-    candidates = fits or [max(range(len(room)), key=lambda part: room[part])]
+    candidates = must_fill or fits or [max(range(len(room)), key=lambda part: room[part])]
     if label is None:
         return max(candidates, key=lambda part: room[part])
     return max(candidates, key=lambda part: (wanted[label][part], room[part]))

@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -175,6 +176,7 @@ REFUSED_MASKS = {
     "alpha": "it has an alpha channel",
     "colour": "it is a colour picture",
 }
+_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _LOSSY = ("JPEG", "MPO", "WEBP", "JPEG2000", "AVIF")
 
 
@@ -203,6 +205,9 @@ def read_label_ids(path):
         UserError: for a missing or broken file, and for any other kind of file: colours,
             16-bit values and lossy compression are no class ids.
     """
+    ids = _read_plain_grey(path)
+    if ids is not None:
+        return ids
     try:
         with Image.open(path) as image:
             refused = refused_mask(image)
@@ -212,14 +217,28 @@ def read_label_ids(path):
                     f"{image.mode}). Expected a PNG with a palette or 8-bit grey whose pixel "
                     "values are the class ids 0, 1, 2, ..."
                 )
-            ids = np.array(image).astype(np.uint8)
+            ids = np.asarray(image).astype(np.uint8, copy=False)
             depth = _bit_depth(path) if image.mode == "L" else 8
     except UserError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads to
         raise UserError(f"The mask {path} can't be read: {error}. Save it again.") from error
     # Pillow stretches 2- and 4-bit grey to 0..255.
-    return ids // (255 // (2**depth - 1))
+    return ids if depth == 8 else ids // (255 // (2**depth - 1))
+
+
+def _read_plain_grey(path):
+    """An 8-bit grey PNG by OpenCV, twice as fast as Pillow; None for anything else."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError:
+        return None  # the ordinary way says what is wrong
+    # Signature, 8 bits of grey in the header, and the end that a truncated file lacks.
+    if data[:8] != _PNG_START or data[24:26] != b"\x08\x00" or data[-8:] != _PNG_END:
+        return None
+    ids = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    return ids if ids is not None and ids.ndim == 2 else None
 
 
 def _bit_depth(path):
@@ -245,10 +264,9 @@ def read_mask(path, num_classes, ignore_labels=(VOID,)):
     table = np.full(256, VOID, np.uint8)
     table[:num_classes] = np.arange(num_classes)
     table[list(ignore_labels)] = VOID
-    mask = table[ids]
     if num_classes <= int(ids.max(initial=0)):
         _check_values(path, ids, num_classes, ignore_labels)
-    return mask
+    return cv2.LUT(ids, table)
 
 
 def _check_values(path, ids, num_classes, ignore_labels):
