@@ -6,10 +6,6 @@ class list VOC2007/classes.txt. Nothing that exists is overwritten, and an error
 nothing behind. Then: python voc_annotation.py
 """
 
-import contextlib
-import os
-import shutil
-import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -22,12 +18,10 @@ from utils.coco import CROWDS, is_coco, scan_coco
 from utils.config import load_config, run_script, settings
 from utils.labelme import is_labelme, scan_labelme
 from utils.metrics import VOID
+from utils.new_dataset import DATA_FOLDERS, building, check_class_file, check_target
 from utils.parallel import ordered_map
 from utils.pictures import PictureFinder, save_picture
 from utils.voc import mask_to_image
-
-DATA_FOLDERS = ("SegmentationClass", "JPEGImages")
-_KEPT = "README.md"  # stands in the folders of a fresh clone
 
 
 @settings
@@ -63,8 +57,8 @@ def main(config=None):
     check_items(items, classes)
     check_class_file(target, classes, config.classes)
     with building(target) as folder:
-        histograms = write_dataset(folder, items, classes, config.num_workers)
-    print(format_classes(classes, histograms))
+        pixels, pictures = write_dataset(folder, items, classes, config.num_workers)
+    print(format_classes(classes, pixels, pictures))
     for note in notes:
         print(note)
     print(
@@ -73,30 +67,6 @@ def main(config=None):
         f"    name_classes: tuple[str, ...] = {classes!r}\n\n"
         "Next: python voc_annotation.py"
     )
-
-
-def check_target(target):
-    """Raises UserError if there are data in the VOC folder already."""
-    for name in DATA_FOLDERS:
-        folder = target / name
-        files = sorted(set(os.listdir(folder)) - {_KEPT}) if folder.is_dir() else []
-        if files:
-            raise UserError(
-                f"{folder} holds {len(files)} files already, such as {files[0]}, and nothing is "
-                "overwritten. Move them away, or set another VOCdevkit_path."
-            )
-
-
-def check_class_file(target, classes, given):
-    """Raises UserError if another class list than the given one would be overwritten."""
-    path = target / "classes.txt"
-    if not path.is_file() or (given and path.samefile(given)):
-        return
-    if read_class_list(path) != classes:
-        raise UserError(
-            f"{path} names other classes than these annotations: {', '.join(classes)}. Set "
-            "classes to that file, or remove it."
-        )
 
 
 def find_json_files(path):
@@ -113,12 +83,16 @@ def find_json_files(path):
             f"There is no file or folder {path}. Set annotations to a folder of labelme JSON "
             "files, or to a COCO JSON file."
         )
-    found = [one.relative_to(path) for one in path.rglob("*") if one.suffix.lower() == ".json"]
+    found = [one for one in path.rglob("*") if one.suffix.lower() == ".json" and one.is_file()]
     # Hidden folders hold copies that editors keep.
-    found = [one for one in found if not any(part.startswith(".") for part in one.parts)]
+    found = [one for one in found if not any(map(_is_hidden, one.relative_to(path).parts))]
     if not found:
         raise UserError(f"{path} holds no JSON files, nor do its subfolders.")
-    return [path / one for one in sorted(found)]
+    return sorted(found)
+
+
+def _is_hidden(name):
+    return name.startswith(".")
 
 
 def scan(config):
@@ -173,7 +147,9 @@ def _join(files, crowd):
 
 
 def check_items(items, classes):
-    """Raises UserError unless each picture has a name of its own and known labels."""
+    """Raises UserError unless there are pictures, each with its own name and known labels."""
+    if not items:
+        raise UserError("The annotations list no pictures.")
     taken = {}
     for item in items:
         if item.name.startswith(".") or "\n" in item.name or "\r" in item.name:
@@ -192,53 +168,22 @@ def check_items(items, classes):
             class_id(label, classes, item.origin)
 
 
-@contextlib.contextmanager
-def building(target):
-    """Gives a folder to fill; it becomes `target` at the end, or vanishes on an error."""
-    place = next(folder for folder in target.resolve().parents if folder.is_dir())
-    # Beside the target, so that the last step is a rename.
-    with tempfile.TemporaryDirectory(prefix=".VOC2007_", dir=place) as temporary:
-        folder = Path(temporary) / target.name
-        folder.mkdir()
-        yield folder
-        move_in(folder, target)
-
-
-def move_in(folder, target):
-    """Gives a built folder its final name, or puts its content into one without data.
-
-    What happened so far is undone if a step fails.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if not target.exists():
-        folder.rename(target)
-        return
-    with contextlib.ExitStack() as undo:
-        for name in ("classes.txt", *DATA_FOLDERS):
-            new, old = folder / name, target / name
-            if old.exists():
-                if (old / _KEPT).is_file():
-                    shutil.copy2(old / _KEPT, new)
-                replaced = folder / f"old_{name}"
-                old.rename(replaced)
-                undo.callback(replaced.rename, old)
-            new.rename(old)
-            undo.callback(old.rename, new)
-        undo.pop_all()
-
-
 def write_dataset(folder, items, classes, workers):
     """Writes pictures, masks and the class list.
 
     Returns:
-        int64 (len(items), 256): pixels of each value in each mask.
+        (int64 (256,) pixels of each mask value, int64 (256,) pictures that hold it).
     """
     for name in DATA_FOLDERS:
         (folder / name).mkdir()
     text = "".join(f"{name}\n" for name in classes)
     (folder / "classes.txt").write_text(text, encoding="utf-8", newline="\n")
+    pixels, pictures = np.zeros((2, 256), np.int64)
     write = partial(_write_item, folder=folder, classes=classes)
-    return np.array(list(ordered_map(write, items, workers, "Converting")))
+    for counts in ordered_map(write, items, workers, "Converting"):
+        pixels += counts
+        pictures += counts > 0
+    return pixels, pictures
 
 
 def _write_item(item, folder, classes):
@@ -248,19 +193,18 @@ def _write_item(item, folder, classes):
     return np.bincount(mask.ravel(), minlength=256)
 
 
-def format_classes(classes, histograms):
+def format_classes(classes, pixels, pictures):
     """A table: in how many pictures each class occurs, and its share of all pixels.
 
     Args:
         classes: tuple of str.
-        histograms: as `write_dataset` returns them.
+        pixels, pictures: as `write_dataset` returns them.
     """
     lines = ["  id  pictures    share  class"]
     for value, name in [*enumerate(classes), (VOID, "void")]:
-        counts = histograms[:, value]
-        if value != VOID or counts.any():
-            share = counts.sum() / histograms.sum()
-            lines.append(f"{value:>4}  {np.count_nonzero(counts):>8}  {share:7.2%}  {name}")
+        if value != VOID or pixels[VOID]:
+            share = pixels[value] / pixels.sum()
+            lines.append(f"{value:>4}  {pictures[value]:>8}  {share:7.2%}  {name}")
     return "\n".join(lines)
 
 

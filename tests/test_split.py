@@ -165,10 +165,10 @@ def test_groups_stay_whole(sizes, trainval_percent, train_percent, seed, stratif
     assert lists["val"] or not wanted or len(sizes) == 1
 
 
-def test_groups_that_fit_give_exact_counts():
+def test_groups_are_as_near_as_they_fit():
     names = [f"{patient}_{slide}" for patient in range(20) for slide in range(5)]
     lists = split_names(names, 0.9, 0.8, group_by="^[0-9]+")
-    assert counts(lists) == (70, 20, 90, 10) or counts(lists) == (75, 15, 90, 10)
+    assert counts(lists) == (70, 20, 90, 10)
 
 
 def test_the_first_group_of_the_expression_counts():

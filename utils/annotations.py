@@ -69,9 +69,10 @@ def _is_coordinate(value):
 
 
 def clean_label(label, origin):
-    """A label without the spaces around it; raises UserError if nothing is left."""
+    """A label without spaces around it; raises UserError if nothing is left to write."""
     text = " ".join(label.split()) if isinstance(label, str) else ""
-    if not text:
+    # JSON can spell halves of letters, which no text file can hold.
+    if not text or text.encode(errors="replace").decode() != text:
         raise UserError(f"{origin} has the label {label!r}. Expected a name.")
     return text
 

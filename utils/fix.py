@@ -18,7 +18,6 @@ from PIL import Image, ImageOps
 
 from errors import UserError
 from utils.image import open_image, to_rgb_array
-from utils.metrics import VOID
 from utils.parallel import ordered_map
 from utils.plots import before_after_sheet
 from utils.relabel import find_meaning, read_content, to_ids
@@ -210,7 +209,7 @@ def _summary(outcomes, meaning, target):
         f"{len(outcomes) - len(left_out):,} pairs kept: {masks:,} masks and {pictures:,} pictures "
         f"changed; {len(left_out):,} left out."
     ]
-    moved = {value: index for value, index in meaning.ids.items() if value not in (index, VOID)}
+    moved = {value: index for value, index in meaning.ids.items() if value != index}
     if masks and moved:
         lines.append("values to ids: " + ", ".join(f"{v} -> {i}" for v, i in meaning.ids.items()))
     lines += [f"  left out: {one.name}: {one.left_out}" for one in left_out[:_LISTED]]

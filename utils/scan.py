@@ -4,6 +4,7 @@
 kept from one run to the next.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -158,7 +159,8 @@ class FactsCache:
             temporary.write_text(json.dumps(self.known | self.fresh), encoding="utf-8")
             os.replace(temporary, self.path)
         except OSError:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
     @staticmethod
     def _stamp(sample):
