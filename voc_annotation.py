@@ -74,7 +74,14 @@ def main(config=None):
         )
     if config.fix:
         folder = voc_folder(config.VOCdevkit_path)
-        return fix_dataset(folder, pairs, config.color_map, config.num_classes, config.num_workers)
+        return fix_dataset(
+            folder,
+            pairs,
+            config.color_map,
+            config.num_classes,
+            config.ignore_labels,
+            config.num_workers,
+        )
     report = Report(config.num_classes, config.ignore_labels)
     for kind, detail in name_faults:
         report.fault(kind, detail)

@@ -336,3 +336,19 @@ def test_any_mask_gives_right_ids_or_a_refusal(save, kind, labels, height, width
     keep = ~np.isin(expected, soft)
     assert (found[keep] == expected[keep]).all()
     assert (found[~keep] == 255).all()
+
+
+def test_ignored_values_become_void_and_are_no_class():
+    content = MaskContent(values=np.array([[0, 1, 11]]))
+    meaning = find_meaning([content], ignore_labels=(11, 255))
+    ids, refusal, _ = to_ids(content, meaning)
+    assert refusal == ""
+    assert ids.tolist() == [[0, 1, 255]]
+
+
+def test_only_the_colours_of_known_classes_are_voc_s():
+    # Class 200 of the palette is a colour that an edge may take by chance.
+    content = MaskContent(colors=voc_palette(256)[[[0, 1, 200, 255]]])
+    assert to_ids(content, find_meaning([content]))[1] == "1 colours stand for no class"
+    ids, _, _ = to_ids(content, find_meaning([content], num_classes=201))
+    assert ids.tolist() == [[0, 1, 200, 255]]

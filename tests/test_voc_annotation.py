@@ -171,6 +171,13 @@ def test_check_only_leaves_the_lists(voc_dir, write_list):
     assert read_list(voc_dir, "val") == ["val_b"]
 
 
+def test_a_report_that_can_not_be_written_is_a_note(folder, capsys):
+    # Root may write into a read-only folder, but not into a file.
+    (folder / "VOC2007" / "ImageSets").write_bytes(b"")
+    assert run(folder, check_only=True) == 0
+    assert "note: the report is not written: " in capsys.readouterr().err
+
+
 # Faults
 
 

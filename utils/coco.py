@@ -147,7 +147,7 @@ def _read_segmentation(annotation, fill_boxes, origin):
     if outline:
         if not isinstance(outline, list):
             raise UserError(
-                f"{origin} has the segmentation {str(outline)[:60]!r}. Expected a list."
+                f"{origin} has the segmentation {str(outline)[:60]!r}. Expected polygons or RLE."
             )
         return [_read_polygon(numbers, origin) for numbers in outline]
     box = annotation.get("bbox")

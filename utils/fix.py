@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 
 from errors import UserError
 from utils.image import open_image, to_rgb_array
+from utils.metrics import VOID
 from utils.parallel import ordered_map
 from utils.plots import before_after_sheet
 from utils.relabel import find_meaning, read_content, to_ids
@@ -51,7 +52,7 @@ class Outcome:
     unknown: Counter = field(default_factory=Counter)
 
 
-def fix_dataset(folder, pairs, color_map="", num_classes=None, workers=0):
+def fix_dataset(folder, pairs, color_map="", num_classes=None, ignore_labels=(VOID,), workers=0):
     """Writes `<folder>_fixed` beside a VOC folder, with lists, a contact sheet and a report.
 
     Args:
@@ -59,6 +60,7 @@ def fix_dataset(folder, pairs, color_map="", num_classes=None, workers=0):
         pairs: (samples, almost, faults), as `utils.pairs.find_pairs` gives them.
         color_map: path of a text file with lines `r g b name`; "": VOC's colours.
         num_classes: int; ids below it stay as they are. None: not known.
+        ignore_labels: values that become void.
         workers: int, threads; 0: automatic.
 
     Returns:
@@ -75,7 +77,7 @@ def fix_dataset(folder, pairs, color_map="", num_classes=None, workers=0):
     samples = sorted(_without_duplicates([*samples, *almost], faults))
     paths = [sample.mask_path for sample in samples]
     contents = ordered_map(read_content, paths, workers, "Reading the masks")
-    meaning = find_meaning(contents, color_map, num_classes)
+    meaning = find_meaning(contents, color_map, num_classes, ignore_labels)
     temporary = folder.with_name(f".{target.name}.{os.getpid()}")
     try:
         work = partial(_fix_sample, folder=temporary, meaning=meaning)

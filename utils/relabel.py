@@ -14,7 +14,7 @@ from PIL import Image
 from errors import UserError
 from utils.metrics import VOID
 from utils.scan import smooth_values
-from utils.voc import read_label_ids, refused_mask, voc_palette
+from utils.voc import VOC_CLASSES, read_label_ids, refused_mask, voc_palette
 
 _COLOR_CODES = np.array([1 << 16, 1 << 8, 1])
 _GREY_CODE = 0x010101  # times a grey value: its colour's code
@@ -95,7 +95,7 @@ class Meaning:
     names: tuple[str, ...] = ()
 
 
-def find_meaning(contents, color_map="", num_classes=None):
+def find_meaning(contents, color_map="", num_classes=None, ignore_labels=(VOID,)):
     """Decides what values and colours stand for.
 
     Values: 0 and 255 alone are ids 0 and 1; values with wide gaps become 0, 1, 2, ... in
@@ -106,7 +106,8 @@ def find_meaning(contents, color_map="", num_classes=None):
     Args:
         contents: iterable of MaskContent, of the whole set.
         color_map: path of a text file with lines `r g b name`; "": VOC's colours.
-        num_classes: int, or None if it is not known.
+        num_classes: int, or None if it is not known; VOC's colours are then its 21.
+        ignore_labels: values that are void.
 
     Returns:
         Meaning.
@@ -122,10 +123,15 @@ def find_meaning(contents, color_map="", num_classes=None):
     if color_map:
         meaning.codes, meaning.names = read_color_map(color_map)
     elif codes and not all(_is_grey(code) for code in codes):
-        meaning.codes = {int(code): i for i, code in enumerate(_encode(voc_palette(256)))}
+        palette = _encode(voc_palette(256))
+        count = num_classes or len(VOC_CLASSES)
+        meaning.codes = {int(code): index for index, code in enumerate(palette[:count])}
+        meaning.codes[int(palette[VOID])] = VOID
     else:
         values |= {code & 255 for code in codes}
-    meaning.ids = _number(values, num_classes, keep=bool(codes and meaning.codes))
+    ignored = set(ignore_labels) - {VOID}
+    meaning.ids = _number(values - ignored, num_classes, keep=bool(codes and meaning.codes))
+    meaning.ids |= dict.fromkeys(ignored, VOID)
     if not meaning.codes:
         meaning.codes = {v * _GREY_CODE: i for v, i in meaning.ids.items() if 0 <= v <= 255}
     return meaning
