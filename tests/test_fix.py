@@ -469,3 +469,29 @@ def test_a_faulty_colour_map_writes_nothing(voc_dir, tmp_path):
     with pytest.raises(UserError, match=r"colors\.txt, line 1: expected 'r g b name'"):
         main(voc_dir, fix=True, color_map=str(tmp_path / "colors.txt"))
     assert [path.name for path in voc_dir.iterdir()] == ["VOC2007"]
+
+
+def test_stray_blends_in_a_smoothed_set_are_no_classes(tmp_path, write_picture, capsys):
+    """Resampling leaves values that stand next to an equal one, or in a mask of few values."""
+    rng = np.random.default_rng(0)
+    for index in range(4):
+        mask = np.zeros((64, 64), np.uint8)
+        mask[10:40, 12 : 30 + 5 * index] = 255
+        if index < 3:
+            large = Image.fromarray(mask).resize((101, 101), Image.Resampling.BILINEAR)
+            mask = np.array(large.resize((64, 64), Image.Resampling.BILINEAR))
+        else:
+            mask[50, 50] = 11  # alone, where nothing else tells it from a class
+        folder = tmp_path / "VOC2007"
+        write_picture(folder / "SegmentationClass" / f"{index}.png", mask)
+        noise = rng.integers(0, 256, (64, 64, 3)).astype(np.uint8)
+        write_picture(folder / "JPEGImages" / f"{index}.png", noise)
+    config = AnnotationConfig(VOCdevkit_path=str(tmp_path), fix=True)
+    assert voc_annotation.main(config) == 0
+    assert "values to ids: 0 -> 0, 255 -> 1" in capsys.readouterr().out
+    fixed = [
+        read_label_ids(tmp_path / "VOC2007_fixed" / "SegmentationClass" / f"{index}.png")
+        for index in range(4)
+    ]
+    assert set(np.unique(fixed)) == {0, 1, 255}
+    assert fixed[3][50, 50] == 255

@@ -53,7 +53,11 @@ def move_in(folder, target):
     """Gives a built folder its final name, or puts its content into one without data.
 
     What happened so far is undone if a step fails.
+
+    Raises:
+        UserError: if data were put there in the meantime.
     """
+    check_target(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     if not target.exists():
         folder.rename(target)

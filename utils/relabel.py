@@ -13,7 +13,7 @@ from PIL import Image
 
 from errors import UserError
 from utils.metrics import VOID
-from utils.scan import smooth_values
+from utils.scan import smooth_values, thin_values
 from utils.voc import VOC_CLASSES, read_label_ids, refused_mask, voc_palette
 
 _COLOR_CODES = np.array([1 << 16, 1 << 8, 1])
@@ -27,13 +27,15 @@ class MaskContent:
     Attributes:
         values: integer (H, W), or None for colours.
         colors: uint8 (H, W, 3), or None for values.
-        smooth: values along edges only.
+        smooth: values along the edges of a smoothed mask.
+        thin: values that hardly ever fill an area, smoothed or not.
         refusal: why it can't be used; "" if it can.
     """
 
     values: np.ndarray | None = None
     colors: np.ndarray | None = None
     smooth: tuple[int, ...] = ()
+    thin: tuple[int, ...] = ()
     refusal: str = ""
 
 
@@ -49,9 +51,7 @@ def read_content(path):
             if refused == "lossy":
                 return MaskContent(refusal="compressed with loss")
             if refused is None:
-                grey = image.mode == "L"
-                ids = read_label_ids(path)
-                return MaskContent(values=ids, smooth=smooth_values(ids) if grey else ())
+                return _values(read_label_ids(path), image.mode == "L")
             return _decode(image)
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads to
         return MaskContent(refusal=f"can't be read: {error}")
@@ -70,14 +70,18 @@ def _decode(image):
     if image.mode == "LA":
         return _values(pixels[..., 0], True)
     colors = np.ascontiguousarray(pixels[..., :3])
-    is_grey = (colors == colors[..., :1]).all()
-    return MaskContent(colors=colors, smooth=smooth_values(colors[..., 0]) if is_grey else ())
+    content = MaskContent(colors=colors)
+    if (colors == colors[..., :1]).all():
+        content.smooth, content.thin = smooth_values(colors[..., 0]), thin_values(colors[..., 0])
+    return content
 
 
 def _values(values, grey):
-    fits = values.min(initial=0) >= 0 and values.max(initial=0) <= 255
-    smooth = smooth_values(values.astype(np.uint8)) if grey and fits else ()
-    return MaskContent(values=values, smooth=smooth)
+    content = MaskContent(values=values)
+    if grey and values.min(initial=0) >= 0 and values.max(initial=0) <= 255:
+        ids = values.astype(np.uint8)
+        content.smooth, content.thin = smooth_values(ids), thin_values(ids)
+    return content
 
 
 @dataclass
@@ -88,11 +92,14 @@ class Meaning:
         ids: dict from value to class id (255: void).
         codes: dict from colour, as 0xRRGGBB, to class id.
         names: class names of a colour map; () without one.
+        smoothed: whether some mask was smoothed: thin values that are no class are then edges
+            in the other masks too.
     """
 
     ids: dict[int, int] = field(default_factory=dict)
     codes: dict[int, int] = field(default_factory=dict)
     names: tuple[str, ...] = ()
+    smoothed: bool = False
 
 
 def find_meaning(contents, color_map="", num_classes=None, ignore_labels=(VOID,)):
@@ -112,14 +119,19 @@ def find_meaning(contents, color_map="", num_classes=None, ignore_labels=(VOID,)
     Returns:
         Meaning.
     """
-    values, codes = set(), set()
+    values, solid, codes = set(), set(), set()
+    meaning = Meaning()
     for content in contents:
+        meaning.smoothed |= bool(content.smooth)
         if content.values is not None:
-            values |= set(np.unique(content.values).tolist()) - set(content.smooth)
+            found = set(np.unique(content.values).tolist())
+            values |= found - set(content.smooth)
+            solid |= found - set(content.smooth or content.thin)
         elif content.colors is not None:
             edges = {value * _GREY_CODE for value in content.smooth}
             codes |= set(np.unique(_encode(content.colors)).tolist()) - edges
-    meaning = Meaning()
+    if meaning.smoothed:
+        values = solid
     if color_map:
         meaning.codes, meaning.names = read_color_map(color_map)
     elif codes and not all(_is_grey(code) for code in codes):
@@ -204,7 +216,8 @@ def to_ids(content, meaning):
     colored = content.colors is not None
     keys = _encode(content.colors) if colored else content.values
     table = dict(meaning.codes if colored else meaning.ids)
-    edges = {value * (_GREY_CODE if colored else 1): VOID for value in content.smooth}
+    thin = set(content.thin) - set(meaning.ids) if meaning.smoothed else set()
+    edges = {value * (_GREY_CODE if colored else 1): VOID for value in {*content.smooth, *thin}}
     # A colour that the user named is a class even along edges.
     table = edges | table if colored and meaning.names else table | edges
     found, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)

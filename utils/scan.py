@@ -100,24 +100,45 @@ def _hash(data):
 
 
 def smooth_values(ids, least=4):
-    """Values that anti-aliasing left: never an area of their own, always between two others.
+    """Values that anti-aliasing left along edges.
+
+    Where at least `least` values are never an area of their own and mostly stand between two
+    others, as blends do, the mask was smoothed; then every thin value counts.
 
     Args:
         ids: uint8 (H, W).
         least: int; fewer such values are taken for thin objects.
 
     Returns:
-        tuple of int, sorted; () if there are fewer than `least`.
+        tuple of int, sorted; () if the mask was not smoothed.
     """
     present = np.bincount(ids.ravel(), minlength=256)
     if np.count_nonzero(present) < least + 2:
         return ()
+    low, high, inside = _neighbourhood(ids)
+    between = np.bincount(ids[(low < ids) & (ids < high)], minlength=256)
+    blends = (present > 0) & (inside == 0) & (2 * between > present)
+    if np.count_nonzero(blends) < least:
+        return ()
+    ends = np.flatnonzero(present)[[0, -1]]  # a blend lies between others
+    return tuple(value for value in _thin(present, inside) if value not in ends)
+
+
+def thin_values(ids):
+    """Values of uint8 (H, W) that hardly ever fill a window of 3x3 pixels, as a sorted tuple."""
+    return _thin(np.bincount(ids.ravel(), minlength=256), _neighbourhood(ids)[2])
+
+
+def _neighbourhood(ids):
+    """Least and largest value around each pixel, and how often each value fills its window."""
     window = np.ones((3, 3), np.uint8)
     low, high = cv2.erode(ids, window), cv2.dilate(ids, window)
-    inside = np.bincount(ids[low == high], minlength=256)
-    between = np.bincount(ids[(low < ids) & (ids < high)], minlength=256)
-    found = np.flatnonzero((present > 0) & (inside == 0) & (2 * between > present))
-    return tuple(int(value) for value in found) if len(found) >= least else ()
+    return low, high, np.bincount(ids[low == high], minlength=256)
+
+
+def _thin(present, inside):
+    """Chance makes a blend fill a window now and then: at most one pixel in fifty."""
+    return tuple(int(value) for value in np.flatnonzero((present > 0) & (50 * inside < present)))
 
 
 class FactsCache:
