@@ -321,3 +321,30 @@ def test_normalize_maps_0_to_minus_1_and_255_to_1(rng):
     np.testing.assert_allclose(normalized[..., 2], oracle[::-1], atol=1e-7)
     assert (normalized.min(), normalized.max()) == (-1, 1)
     assert normalize(np.zeros((5, 1, 3), np.uint8)).shape == (5, 1, 3)
+
+
+def test_an_orientation_in_xmp_alone_counts(tmp_path):
+    xmp = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+        b'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+        b'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>'
+    )
+    path = tmp_path / "turned.jpg"
+    Image.new("RGB", (6, 4)).save(path, xmp=xmp)
+    assert image_size(path) == (6, 4)
+    assert read_image(path).shape == (6, 4, 3)
+
+
+def test_opencv_and_pillow_read_jpegs_alike(tmp_path):
+    """Grey, colour with and without subsampling, progressive, with an EXIF that turns nothing."""
+    rng = np.random.default_rng(0)
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 1, "maker"
+    options = [{}, {"subsampling": 0}, {"progressive": True}, {"exif": exif}]
+    for index, option in enumerate(options):
+        for mode, shape in (("RGB", (37, 51, 3)), ("L", (37, 51))):
+            path = tmp_path / f"{index}{mode}.jpg"
+            Image.fromarray(rng.integers(0, 256, shape, np.uint8)).save(path, **option)
+            with Image.open(path) as image:
+                expected = np.array(image.convert("RGB"))
+            np.testing.assert_array_equal(read_image(path), expected)

@@ -404,7 +404,8 @@ def test_as_a_script(labelme, tmp_path):
     assert names_of(tmp_path / "VOCdevkit" / "VOC2007") == ["a"]
     done = run()
     assert done.returncode == 2
-    assert done.stderr.startswith("error: VOCdevkit/VOC2007/SegmentationClass holds 1 files")
+    masks = Path("VOCdevkit", "VOC2007", "SegmentationClass")
+    assert done.stderr.startswith(f"error: {masks} holds 1 files already, such as a.png")
 
 
 # A real file

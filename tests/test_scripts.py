@@ -13,6 +13,7 @@ from PIL import Image
 
 import demo
 import get_miou
+import json_to_dataset
 import predict
 import train
 import voc_annotation
@@ -25,6 +26,7 @@ CONFIGS = {
     "predict": predict.PredictConfig,
     "get_miou": get_miou.MiouConfig,
     "demo": demo.DemoConfig,
+    "json_to_dataset": json_to_dataset.ConvertConfig,
 }
 HEAVY = ("keras", "tensorflow", "jax", "torch")
 CHATTER = re.compile(r"import time:|WARNING: All log messages before absl|[IW]\d{4} ")

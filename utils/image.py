@@ -65,13 +65,19 @@ def _is_plain_jpeg(data):
         if 0xC0 <= marker <= 0xC2:  # the frame's header: its tenth byte counts the colours
             return data[position + 9] in (1, 3)
         end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-        if marker == 0xE1 and data[position + 4 : position + 8] == b"Exif":
-            exif = Image.Exif()
-            exif.load(data[position + 4 : end])
-            if exif.get(0x0112, 1) != 1:
-                return False
+        if marker == 0xE1 and _may_turn(data[position + 4 : end]):
+            return False
         position = end
     return False
+
+
+def _may_turn(segment):
+    """Whether an APP1 segment of a JPEG, EXIF or XMP, may ask to turn the picture."""
+    if not segment.startswith(b"Exif"):
+        return b"Orientation" in segment
+    exif = Image.Exif()
+    exif.load(segment)
+    return exif.get(0x0112, 1) != 1
 
 
 def image_size(path):
