@@ -18,7 +18,8 @@ import train
 import voc_annotation
 from utils.config import load_config, run_script, settings
 from utils.image import read_image
-from utils.voc import mask_to_image, read_label_ids, read_samples
+from utils.lists import read_samples
+from utils.voc import mask_to_image, read_label_ids
 
 NAMES = ("background", "cell", "nucleus")
 _BACKGROUND, _CELL, _NUCLEUS = range(3)

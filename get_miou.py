@@ -11,7 +11,8 @@ from pathlib import Path
 from errors import UserError
 from nets.checks import check_num_classes
 from utils.config import load_config, run_script, settings
-from utils.voc import check_ignore_labels, class_names, read_label_ids, read_samples
+from utils.lists import read_samples
+from utils.voc import check_ignore_labels, class_names, read_label_ids
 
 
 @settings

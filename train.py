@@ -15,8 +15,9 @@ from utils.augment import Augment
 from utils.check import check_samples
 from utils.config import format_settings, load_config, run_script, settings
 from utils.faults import format_faults
+from utils.lists import read_samples
 from utils.lr_schedule import SCHEDULES, learning_rate
-from utils.voc import check_ignore_labels, class_names, read_samples
+from utils.voc import check_ignore_labels, class_names
 
 
 @settings

@@ -21,7 +21,7 @@ import numpy as np
 from utils.augment import Augment
 from utils.config import load_config, run_script, settings
 from utils.dataset import UnetDataset
-from utils.voc import read_samples
+from utils.lists import read_samples
 
 
 @settings

@@ -14,8 +14,9 @@ from errors import UserError
 from utils import scan
 from utils.check import Report, check_samples, scan_into
 from utils.faults import FAULTS, class_weights, format_faults, format_report, report_to_dict
+from utils.lists import Sample, read_samples
 from utils.scan import Facts
-from utils.voc import Sample, mask_to_image, read_samples
+from utils.voc import mask_to_image
 from voc_annotation import AnnotationConfig
 
 

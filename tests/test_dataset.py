@@ -11,8 +11,9 @@ from errors import UserError
 from utils.augment import Augment
 from utils.dataset import UnetDataset
 from utils.image import letterbox_image, letterbox_mask, normalize, read_image
+from utils.lists import Sample, read_samples
 from utils.metrics import VOID
-from utils.voc import Sample, read_mask, read_samples
+from utils.voc import read_mask
 
 SHAPE = (48, 64)
 

@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 import demo
+from utils.lists import read_samples
 from utils.metrics import confusion_matrix, score
-from utils.voc import read_label_ids, read_samples
+from utils.voc import read_label_ids
 
 
 def draw(count, size=(112, 144)):

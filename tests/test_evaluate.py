@@ -9,8 +9,8 @@ from PIL import Image
 
 from errors import UserError
 from utils.evaluate import evaluate, format_scores, scores_to_dict
+from utils.lists import Sample, read_samples
 from utils.metrics import score
-from utils.voc import Sample, read_samples
 
 NAMES = ("background", "cat", "dog")
 

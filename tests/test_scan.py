@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from utils import scan
+from utils.lists import Sample
 from utils.scan import Facts, FactsCache, scan_pair, smooth_values
-from utils.voc import Sample
 
 
 @pytest.fixture

@@ -11,19 +11,14 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
 from errors import UserError
+from utils.lists import Sample, image_extensions, index_folder, list_path, read_samples, voc_folder
 from utils.voc import (
     VOC_CLASSES,
-    Sample,
     check_ignore_labels,
     class_names,
-    image_extensions,
-    index_folder,
-    list_path,
     mask_to_image,
     read_label_ids,
     read_mask,
-    read_samples,
-    voc_folder,
     voc_palette,
 )
 

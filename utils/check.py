@@ -215,7 +215,7 @@ def check_samples(train, val, num_classes, ignore_labels, *, workers=2, cache=No
     Pictures are not decoded, and what is known from an earlier run is not read again.
 
     Args:
-        train, val: lists of `utils.voc.Sample` with masks; train may be empty, for scoring.
+        train, val: lists of `utils.lists.Sample` with masks; train may be empty, for scoring.
         num_classes, ignore_labels: as in `utils.voc.read_mask`.
         workers: int, threads.
         cache: path of a JSON file for the facts; None: no cache.

@@ -29,7 +29,7 @@ class UnetDataset(keras.utils.PyDataset):
     workers would carry batches of one epoch into the next one on some backends.
 
     Args:
-        samples: list of `utils.voc.Sample`.
+        samples: list of `utils.lists.Sample`.
         input_shape: (height, width) of the batches.
         batch_size: int.
         num_classes: int.

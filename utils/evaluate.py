@@ -12,9 +12,9 @@ def evaluate(predict, samples, num_classes, ignore_labels=(VOID,), progress=True
     """Counts the pixels of all samples by true and predicted class, one picture at a time.
 
     Args:
-        predict: callable from `utils.voc.Sample` to its predicted mask, uint8 (H, W), of
+        predict: callable from `utils.lists.Sample` to its predicted mask, uint8 (H, W), of
             the true mask's size.
-        samples: list of `utils.voc.Sample` with masks.
+        samples: list of `utils.lists.Sample` with masks.
         num_classes: int.
         ignore_labels: values of the true masks that are left out.
         progress: bool, whether to show a progress bar.

@@ -18,12 +18,13 @@ from PIL import Image, ImageOps
 
 from errors import UserError
 from utils.image import open_image, to_rgb_array
+from utils.lists import write_lists
 from utils.metrics import VOID
 from utils.parallel import ordered_map
 from utils.plots import before_after_sheet
 from utils.relabel import find_meaning, read_content, to_ids
 from utils.split import split_names
-from utils.voc import mask_to_image, write_lists
+from utils.voc import mask_to_image
 
 _SHOWN = 8  # masks on the contact sheet
 _LISTED = 20  # colours and files that are listed

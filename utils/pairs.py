@@ -2,7 +2,7 @@
 
 import os
 
-from utils.voc import MASK_EXTENSIONS, Sample, image_extensions, index_folder, voc_folder
+from utils.lists import MASK_EXTENSIONS, Sample, image_extensions, index_folder, voc_folder
 
 
 def find_pairs(VOCdevkit_path):

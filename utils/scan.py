@@ -55,7 +55,7 @@ def scan_pair(sample, decode=True):
     """Gathers the facts of a sample.
 
     Args:
-        sample: `utils.voc.Sample`.
+        sample: `utils.lists.Sample`.
         decode: bool. True decodes the picture too; False reads its header only.
 
     Returns:
