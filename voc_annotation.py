@@ -92,7 +92,11 @@ def main(config=None):
     print(format_report(report))
     write_report(report, list_path(config.VOCdevkit_path, "x").with_name("check_report.json"))
     if report.fatal:
-        print("\nThese faults make a training wrong; no lists were written.", file=sys.stderr)
+        print(
+            "error: The data has faults that make a training wrong, see above. No lists were "
+            "written.",
+            file=sys.stderr,
+        )
         return 2
     if not config.check_only:
         write_lists(config.VOCdevkit_path, lists)

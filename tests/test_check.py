@@ -64,7 +64,7 @@ def assert_fault(found, kind, count, *details):
     fault = report["faults"][kind]
     assert (fault["fatal"], fault["count"], fault["remedy"]) == (fatal, count, remedy)
     assert status == (2 if fatal else 0)
-    assert f"{'error' if fatal else 'note'}: {count:,} {title}\n" in text
+    assert f"{'fault' if fatal else 'note'}: {count:,} {title}\n" in text
     assert f"  do: {remedy}" in text
     for detail in details:
         assert any(detail in line for line in fault["first"]), fault["first"]
@@ -94,7 +94,7 @@ def test_a_sound_folder_with_a_255_border_is_clean(run):
     status, text, report = run(num_classes=3)
     assert status == 0
     assert report["faults"] == {}
-    assert "error" not in text
+    assert "fault" not in text
     assert "note" not in text
     assert report["values"]["255"]["void"]
     assert report["void_255"] == report["values"]["255"]["pixels"] > 0
@@ -364,7 +364,7 @@ def test_fatal_faults_stand_first_and_five_files_are_named():
         report.fault("picture_without_mask", f"a{index}")
     report.fault("mask_broken", "b")
     assert format_faults(report).splitlines() == [
-        "error: 1 masks can't be read",
+        "fault: 1 masks can't be read",
         "    b",
         f"  do: {FAULTS['mask_broken'].remedy}",
         "note: 1,200 pictures have no mask",
@@ -435,11 +435,11 @@ def test_all_fatal_faults_are_told_at_once(voc_dir, masks, pictures, change):
     with pytest.raises(UserError) as caught:
         quick(voc_dir, num_classes=5)
     text = str(caught.value)
-    assert text.startswith("The data can't be used as it is.\nerror: 1 pictures can't be ")
+    assert text.startswith("The data can't be used as it is.\nfault: 1 pictures can't be ")
     for kind in ("picture_broken", "mask_broken", "sizes_differ", "ids_out_of_range"):
         assert FAULTS[kind].title in text
         assert FAULTS[kind].remedy in text
-    assert text.count("error:") == 4
+    assert text.count("fault:") == 4
     assert "note:" not in text
 
 

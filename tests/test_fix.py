@@ -70,7 +70,7 @@ def run_fix(voc_dir, folder, capsys):
 def assert_clean(copy, capsys, **given):
     """The copy checks without a fatal fault, and a second fix changes and writes nothing."""
     assert main(copy, **given) == 0
-    assert "error" not in capsys.readouterr().out
+    assert "fault" not in capsys.readouterr().out
     before = hashes(copy.parent)
     assert main(copy, fix=True, **given) == 0
     assert "Nothing to fix: all " in capsys.readouterr().out

@@ -219,7 +219,9 @@ def test_no_lists_are_written_when_there_is_a_fault(folder, add, write_list, cap
     assert run(folder) == 2
     printed = capsys.readouterr()
     assert str(path) in printed.out
-    assert printed.err.endswith("These faults make a training wrong; no lists were written.\n")
+    assert printed.err.startswith(
+        "error: The data has faults that make a training wrong, see above."
+    )
     assert list_files(folder) == lists
 
 

@@ -124,7 +124,7 @@ def format_faults(report, only_fatal=False):
         fault, found = FAULTS[kind], report.faults[kind]
         if only_fatal and not fault.fatal:
             continue
-        lines.append(f"{'error' if fault.fatal else 'note'}: {found.count:,} {fault.title}")
+        lines.append(f"{'fault' if fault.fatal else 'note'}: {found.count:,} {fault.title}")
         lines += [f"    {detail}" for detail in found.first]
         more = found.count - len(found.first)
         if more > 0 and kind not in ("ids_0_255", "ids_off_by_one", "ids_out_of_range"):
