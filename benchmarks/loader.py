@@ -107,25 +107,29 @@ def import_upstream(checkout):
             setattr(Image, name, getattr(Image.Resampling, name))
     if not hasattr(Image, "FLIP_LEFT_RIGHT"):
         Image.FLIP_LEFT_RIGHT = Image.Transpose.FLIP_LEFT_RIGHT
-    own = {name: sys.modules.pop(name) for name in list(sys.modules) if _is_own(name)}
     keras = types.ModuleType("keras")
     keras.utils = types.SimpleNamespace(Sequence=object)
-    own["keras"] = sys.modules.get("keras")
-    sys.modules["keras"] = keras
-    sys.modules["utils"] = types.ModuleType("utils")
-    sys.modules["utils.utils"] = types.ModuleType("utils.utils")
-    sys.modules["utils.utils"].cvtColor = lambda image: image.convert("RGB")
-    sys.modules["utils.utils"].preprocess_input = lambda image: image / 127.5 - 1
+    tensorflow = types.ModuleType("tensorflow")
+    tensorflow.keras = keras
+    helpers = types.ModuleType("utils.utils")
+    helpers.cvtColor = lambda image: image.convert("RGB")
+    helpers.preprocess_input = lambda image: image / 127.5 - 1
+    stand_ins = {
+        "keras": keras,
+        "tensorflow": tensorflow,
+        "utils": types.ModuleType("utils"),
+        "utils.utils": helpers,
+    }
+    own = {name: sys.modules[name] for name in stand_ins if name in sys.modules}
+    sys.modules.update(stand_ins)
     path = Path(checkout) / "utils" / "dataloader.py"
     spec = importlib.util.spec_from_file_location("upstream_dataloader", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    sys.modules.update({name: value for name, value in own.items() if value})
+    for name in stand_ins:
+        del sys.modules[name]
+    sys.modules.update(own)
     return module
-
-
-def _is_own(name):
-    return name == "utils" or name.startswith("utils.")
 
 
 if __name__ == "__main__":

@@ -61,6 +61,7 @@ class Report:
         self.frequency_base = np.zeros(256, np.int64)
         self.presence = {}
         self._with_value = {}  # value: the first files that hold it
+        self._sets = {}
         self._hashes = {}  # name: hashes of its picture
 
     def fault(self, kind, detail, count=1):
@@ -101,7 +102,9 @@ class Report:
         self.frequency_base[values] += sum(
             n for value, n in counts.items() if value not in self.ignored
         )
-        self.presence[sample.name] = frozenset(values)
+        present = frozenset(values)
+        # Most masks hold one of a few sets of values: each set is kept once.
+        self.presence[sample.name] = self._sets.setdefault(present, present)
         for value in values:
             files = self._with_value.setdefault(value, [])
             if len(files) < _FIRST:
