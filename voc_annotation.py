@@ -102,6 +102,10 @@ def main(config=None):
         write_lists(config.VOCdevkit_path, lists)
         for split, names in lists.items():
             print(f"{split + '.txt':<14}{len(names):>7} pictures")
+        if not lists.get("val", True):
+            print(
+                "note: val.txt is empty, and train.py needs it: lower train_percent, add pictures."
+            )
     return 0
 
 

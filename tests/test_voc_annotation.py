@@ -249,3 +249,9 @@ def test_classes_and_void_are_checked():
         AnnotationConfig(num_classes=1)
     with pytest.raises(UserError, match=r"ignore_labels must be 0 to 255; got 256\."):
         AnnotationConfig(ignore_labels=(256,))
+
+
+@pytest.mark.parametrize(("percent", "said"), [(1.0, True), (0.5, False)])
+def test_an_empty_list_for_validation_is_pointed_out(folder, capsys, percent, said):
+    run(folder, train_percent=percent)
+    assert ("note: val.txt is empty" in capsys.readouterr().out) == said
