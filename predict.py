@@ -1,6 +1,6 @@
 """Segments pictures: python predict.py, then type the path of a picture.
 
-Or without typing: python predict.py --image img/street.jpg
+Or without typing: python predict.py --image street.jpg cell.png
 """
 
 import os

@@ -355,3 +355,37 @@ def test_a_script_with_a_bad_argument_ends_with_status_2_and_no_traceback(tmp_pa
     assert (good.returncode, good.stdout) == (0, "4\n")
     assert (bad.returncode, bad.stdout) == (2, "")
     assert bad.stderr == "error: There is no setting --sise. Did you mean --size?\n"
+
+
+@settings
+class ListsConfig:
+    size: tuple[int, int] = (1, 2)  # two numbers
+    images: tuple[str, ...] = ()  # any number of names
+
+
+@pytest.mark.parametrize(
+    ("line", "size", "images"),
+    [
+        ("--size 3,4 --images a.jpg,b.jpg", (3, 4), ("a.jpg", "b.jpg")),
+        ("--size 3 4 --images a.jpg b.jpg c.jpg", (3, 4), ("a.jpg", "b.jpg", "c.jpg")),
+        ("--images one.jpg", (1, 2), ("one.jpg",)),
+        # Several are taken as they are: names may hold commas.
+        ("--images a,1.jpg b.jpg", (1, 2), ("a,1.jpg", "b.jpg")),
+    ],
+)
+def test_lists_stand_between_commas_or_spaces(line, size, images):
+    config = load_config(ListsConfig, line.split())
+    assert (config.size, config.images) == (size, images)
+
+
+def test_a_list_of_the_wrong_length_is_refused():
+    with pytest.raises(UserError, match=r"size must be int,int; got \(1, 2, 3\)"):
+        load_config(ListsConfig, ["--size", "1", "2", "3"])
+
+
+def test_the_help_shows_a_list_once(capsys):
+    with pytest.raises(SystemExit):
+        load_config(ListsConfig, ["--help"])
+    out = capsys.readouterr().out
+    assert "--size int,int  " in out
+    assert "[int,int" not in out

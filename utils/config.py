@@ -6,7 +6,8 @@
         num_classes: int = 21  # classes + 1 for the background
 
 One line is one setting: its name, type, value and, as a comment, its meaning. The comment
-is also the help text. `--num_classes 3`, `--input_shape 256,256`, `--no-freeze_train`.
+is also the help text. `--num_classes 3`, `--input_shape 256,256` (or `256 256`),
+`--no-freeze_train`, `--image a.jpg b.jpg`.
 """
 
 import argparse
@@ -71,7 +72,7 @@ def load_config(cls, argv=None):
     """
     parser = _Parser(
         description=inspect.cleandoc(sys.modules[cls.__module__].__doc__ or ""),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
         allow_abbrev=False,
     )
     comments, group, title = _comments(cls), parser, None
@@ -123,6 +124,13 @@ def run_script(main):
     sys.exit(status)
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def _format_args(self, action, default_metavar):
+        if action.nargs == "+":  # "int,int" says enough
+            return action.metavar
+        return super()._format_args(action, default_metavar)
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message):
         if message.startswith("unrecognized arguments: --"):
@@ -142,6 +150,8 @@ def _add_argument(group, setting, meaning):
             f"--no-{setting.name}", dest=setting.name, action="store_const", const="false",
             default=argparse.SUPPRESS, help=argparse.SUPPRESS,
         )  # fmt: skip
+    elif typing.get_origin(_strip_none(setting.type)[0]) is tuple:
+        options["nargs"] = "+"
     group.add_argument(
         f"--{setting.name}",
         metavar=_type_name(setting.type),
@@ -150,8 +160,13 @@ def _add_argument(group, setting, meaning):
 
 
 def _parse(name, text, kind):
-    """Reads a command-line text as a value of the setting's type."""
+    """Reads a command-line text, or several of a tuple, as a value of the setting's type."""
+    if isinstance(text, list) and len(text) == 1:
+        text = text[0]  # its parts, if any, stand between commas
     kind, optional = _strip_none(kind)
+    if isinstance(text, list):
+        one = typing.get_args(kind)[0]
+        return _conform(name, tuple(_parse(name, part, one) for part in text), kind)
     if optional and text.lower() in ("none", ""):
         return None
     if kind is bool:
