@@ -123,6 +123,20 @@ def test_bad_settings(name, argv, message, tmp_path):
     assert contents(tmp_path) == {}
 
 
+# Packages
+
+
+def test_opencv_that_cannot_be_loaded_says_which_build_to_take(tmp_path):
+    """A stand-in for OpenCV on a server without libGL, found before the real one."""
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object')")
+    folder = str(Path(train.__file__).parent)
+    code = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {folder!r}]; import train"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "ImportError: OpenCV can't be loaded: libGL.so.1: cannot open" in done.stderr
+    assert done.stderr.strip().endswith("pip install opencv-python-headless")
+
+
 # Data. These faults are found before the seconds that a network's packages take to load.
 
 OPTIONS = {

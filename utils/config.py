@@ -103,23 +103,10 @@ def run_script(main):
     try:
         status = main()
         sys.exit(status if isinstance(status, int) else 0)
-    except UserError as error:
-        message, status = f"error: {error}", 2
-    except OSError as error:
+    except (UserError, OSError) as error:
         message, status = f"error: {error}", 2
     except KeyboardInterrupt:
         message, status = "stopped.", 130
-    except ImportError as error:
-        if "cv2" not in str(error) and ".so" not in str(error):
-            raise
-        message, status = (
-            (
-                f"error: a package can't be loaded: {error}\nOn a server without a desktop, "
-                "replace opencv-python: pip uninstall opencv-python; "
-                "pip install opencv-python-headless"
-            ),
-            2,
-        )
     print(message, file=sys.stderr)
     sys.exit(status)
 
