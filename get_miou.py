@@ -1,18 +1,22 @@
 """Scores trained weights on the validation pictures: python get_miou.py
 
-Prints IoU, recall and precision of each class, mIoU and accuracy, and writes them with
-charts, a confusion matrix and the predicted masks into miou_out/.
+Prints the scores of each class and their means, and writes them into miou_out/: a page to
+look at (report.html), results.json, a table of all pictures, charts, a confusion matrix and
+the predicted masks. Masks of any other program can be scored too:
+python get_miou.py --miou_mode 2 --predictions_path their_masks --num_classes 21
 """
 
-import csv
-import json
+import time
 from pathlib import Path
 
 from errors import UserError
 from nets.checks import check_num_classes
 from utils.config import load_config, run_script, settings
+from utils.files import whole_file
 from utils.lists import read_samples
-from utils.voc import check_ignore_labels, class_names, read_label_ids
+from utils.voc import check_ignore_labels, class_names, mask_to_image, read_label_ids
+
+_TTA = ("none", "h", "hv")
 
 
 @settings
@@ -25,6 +29,12 @@ class MiouConfig:
     name_classes: tuple[str, ...] = ()  # names, the background first; empty: as the file says
     precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto measures
 
+    # How to predict
+    batch_size: int = 4  # pictures a step
+    tta: str = "none"  # mean over flipped pictures: none, h (left-right), hv (and up-down)
+    tile: bool | None = None  # whether to cut pictures into tiles; None: the large ones
+    max_pixels: int = 500_000_000  # a larger picture is refused
+
     # Data
     VOCdevkit_path: str = "VOCdevkit"  # folder that holds VOC2007
     val_list: str = "val"  # list in ImageSets/Segmentation, or the path of a .txt file
@@ -32,17 +42,32 @@ class MiouConfig:
 
     # What to do
     miou_mode: int = 0  # 0: predict and score; 1: only predict; 2: only score what is predicted
+    predictions_path: str = ""  # masks for miou_mode 2; empty: miou_out_path/detection-results
     miou_out_path: str = "miou_out"  # where everything is written
 
     def check(self):
         """Raises UserError for values that make no sense."""
         if self.miou_mode not in (0, 1, 2):
             raise UserError(f"miou_mode must be 0, 1 or 2; got {self.miou_mode}.")
+        if self.predictions_path and self.miou_mode != 2:
+            raise UserError(
+                f"predictions_path is read with miou_mode 2; got miou_mode {self.miou_mode}."
+            )
+        if self.tta not in _TTA:
+            raise UserError(f"tta must be one of {', '.join(_TTA)}; got {self.tta!r}.")
+        for name in ("batch_size", "max_pixels"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1; got {getattr(self, name)}.")
         check_ignore_labels(self.ignore_labels or ())
         if self.num_classes is not None:
             check_num_classes(self.num_classes)
         elif self.miou_mode == 2:
             raise UserError("miou_mode=2 reads no weights file: give num_classes.")
+
+    @property
+    def predictions(self):
+        """Path of the folder of predicted masks."""
+        return Path(self.predictions_path or Path(self.miou_out_path) / "detection-results")
 
 
 def main(config=None):
@@ -53,52 +78,44 @@ def main(config=None):
     """
     config = config or load_config(MiouConfig)
     from utils.check import check_samples
-    from utils.evaluate import evaluate, format_scores, scores_to_dict
+    from utils.evaluate import evaluate
     from utils.metrics import VOID, score
-    from utils.plots import plot_bars, plot_confusion
+    from utils.report import Evaluation
+    from utils.scores import format_scores, score_picture
 
     samples = read_samples(config.VOCdevkit_path, config.val_list)
-    out = Path(config.miou_out_path)
-    predictions = out / "detection-results"
     if config.miou_mode == 2:
         names = class_names(config.num_classes, config.name_classes)
         ignore_labels = (VOID,)
-        predict = _stored_prediction(predictions)
+        masks = _stored_masks(samples, config.predictions)
     else:
         unet = _load_unet(config)
         names = unet.description.name_classes
         ignore_labels = unet.description.ignore_labels
-        predict = _new_prediction(unet, predictions)
+        masks = _store(samples, _predictions(unet, samples), config.predictions)
     if config.ignore_labels is not None:
         ignore_labels = config.ignore_labels
     # Before anything is written: a faulty mask leaves the results of an earlier run alone.
     check_samples([], samples, len(names), ignore_labels)
     if config.miou_mode == 1:
-        for sample in samples:
-            predict(sample)
-        print(f"{len(samples)} predicted masks are in {predictions}.")
+        count = sum(1 for _ in masks)
+        print(f"{count} predicted masks are in {config.predictions}.")
         return None
-    matrix = evaluate(predict, samples, len(names), ignore_labels)
-    scores = score(matrix)
-    print(format_scores(scores, names))
-    write_confusion_matrix(matrix, names, out / "confusion_matrix.csv")
-    plot_confusion(matrix, names, out / "confusion_matrix.png")
-    plot_bars(scores.iou, names, f"mIoU {scores.miou:.2%}", out / "mIoU.png")
-    plot_bars(scores.recall, names, f"mean recall {scores.mean_recall:.2%}", out / "Recall.png")
-    plot_bars(
-        scores.precision,
-        names,
-        f"mean precision {scores.mean_precision:.2%}",
-        out / "Precision.png",
+    pictures = []
+    counts = evaluate(
+        samples,
+        masks,
+        len(names),
+        ignore_labels,
+        boundary=True,
+        on_picture=lambda *picture: pictures.append(score_picture(*picture)),
     )
-    results = {
-        "model_path": None if config.miou_mode == 2 else config.model_path,
-        "pictures": len(samples),
-    }
-    results |= {"ignore_labels": list(ignore_labels), **scores_to_dict(scores, names)}
-    text = json.dumps(results, indent=2, ensure_ascii=False)
-    (out / "results.json").write_text(text + "\n", encoding="utf-8")
-    print(f"Masks, charts, confusion matrix and results.json are in {out}.")
+    scores = score(counts)
+    print(format_scores(scores, names))
+    facts = _facts(config, len(samples))
+    write_results(
+        config, Evaluation(facts, names, ignore_labels, scores, pictures, config.predictions)
+    )
     return scores
 
 
@@ -118,40 +135,70 @@ def _load_unet(config):
     return unet
 
 
-def _new_prediction(unet, folder):
-    """A function that predicts a sample's mask and stores it as a palette PNG."""
+def _predictions(unet, samples):
+    """Yields the predicted mask of each sample, uint8 (H, W), in order."""
     from utils.image import read_image
-    from utils.voc import mask_to_image
 
-    def predict(sample):
-        folder.mkdir(parents=True, exist_ok=True)
-        mask = unet.predict_array(read_image(sample.image_path))
-        mask_to_image(mask).save(folder / f"{sample.name}.png")
-        return mask
-
-    return predict
+    for sample in samples:
+        yield unet.predict_array(read_image(sample.image_path))
 
 
-def _stored_prediction(folder):
-    """A function that reads a sample's predicted mask from a folder of class-id PNGs."""
+def _store(samples, masks, folder):
+    """Passes masks on, each stored as a palette PNG under its sample's name."""
+    for sample, mask in zip(samples, masks, strict=True):
+        with whole_file(folder / f"{sample.name}.png") as temporary:
+            mask_to_image(mask).save(temporary)
+        yield mask
+
+
+def _stored_masks(samples, folder):
+    """An iterator of the samples' predicted masks in a folder of class-id PNGs."""
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}. Put the predicted masks there.")
-
-    def read(sample):
-        path = folder / f"{sample.name}.png"
+    paths = [folder / f"{sample.name}.png" for sample in samples]
+    for path in paths:
         if not path.is_file():
             raise UserError(f"There is no prediction {path}. Every picture of the list needs one.")
-        return read_label_ids(path)
-
-    return read
+    return map(read_label_ids, paths)
 
 
-def write_confusion_matrix(matrix, names, path):
-    """Writes the matrix as CSV: a row a true class, a column a predicted one."""
-    with open(path, "w", newline="", encoding="utf-8-sig") as file:  # the BOM is for Excel
-        writer = csv.writer(file)
-        writer.writerow(["true \\ predicted", *names])
-        writer.writerows([name, *row] for name, row in zip(names, matrix.tolist(), strict=True))
+def _facts(config, count):
+    stored = config.miou_mode == 2
+    return {
+        "masks" if stored else "weights": str(config.predictions if stored else config.model_path),
+        "pictures": f"{count:,} of the list {config.val_list} in {config.VOCdevkit_path}",
+        "date": time.strftime("%Y-%m-%d %H:%M"),
+    }
+
+
+def write_results(config, evaluation):
+    """Writes the files of an `utils.report.Evaluation` into the output folder."""
+    from utils.plots import plot_bars, plot_confusion
+    from utils.report import find_curves, write_report
+    from utils.scores import scores_to_dict, write_confusion_matrix, write_json, write_pictures
+
+    out, names, scores = Path(config.miou_out_path), evaluation.names, evaluation.scores
+    matrix = scores.counts.matrix
+    write_confusion_matrix(matrix, names, out / "confusion_matrix.csv")
+    write_pictures(evaluation.pictures, names, out / "pictures.csv")
+    plot_confusion(matrix, names, out / "confusion_matrix.png")
+    for file, title, mean, values in (
+        ("mIoU", "mIoU", scores.miou, scores.iou),
+        ("Recall", "mean recall", scores.mean_recall, scores.recall),
+        ("Precision", "mean precision", scores.mean_precision, scores.precision),
+    ):
+        plot_bars(values, names, f"{title} {mean:.2%}", out / f"{file}.png")
+    model_path = None if config.miou_mode == 2 else config.model_path
+    results = {
+        "model_path": model_path,
+        "pictures": len(evaluation.pictures),
+        "ignore_labels": list(evaluation.ignore_labels),
+        **scores_to_dict(scores, names),
+    }
+    write_json(results, out / "results.json")
+    curves = find_curves(model_path) if model_path else None
+    write_report(evaluation, curves, out / "report.html")
+    print(f"The report is {out / 'report.html'}; scores, charts and masks lie beside it.")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,24 @@
 """Segments pictures: python predict.py, then type the path of a picture.
 
-Or without typing: python predict.py --image street.jpg cell.png
+Or without typing: python predict.py --image street.jpg 'cells/*.tif'
+A folder:          python predict.py --mode dir_predict --dir_origin_path img
+A video:           python predict.py --mode video --video_path street.mp4 --video_save_path out.mp4
+Speed:             python predict.py --mode fps --fps_image_path street.jpg
+Other programs:    python predict.py --mode export --export_formats onnx
 """
 
 import os
 import sys
-from itertools import count
-from pathlib import Path
+
+import numpy as np
 
 from errors import UserError
 from utils.config import load_config, run_script, settings
-from utils.draw import check_mix_type
+from utils.draw import check_mix_type, format_count
+from utils.image import MAX_PIXELS, read_image
+from utils.results import ResultNames, expand_patterns, plan_results
 
-MODES = ("predict",)
+MODES = ("predict", "dir_predict", "video", "fps", "export")
 
 
 @settings
@@ -26,29 +32,77 @@ class PredictConfig:
     precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto measures
 
     # What to do
-    mode: str = "predict"  # predict: one picture after the other
-    image: tuple[str, ...] = ()  # pictures to segment instead of asking for paths
-    mix_type: int = 0  # 0: colours over the picture; 1: colours alone; 2: background made black
-    count: bool = False  # whether to print pixels and share of each class
+    mode: str = "predict"  # predict: asked for or in image; dir_predict; video; fps; export
+    image: tuple[str, ...] = ()  # pictures, or patterns in quotes, instead of asking for paths
 
-    # Output
+    # How pictures are segmented
+    tile: bool | None = None  # large ones in unscaled tiles; None: above 50 million pixels
+    tta: str = "none"  # averages over flips; none, h: also mirrored, hv: and upside down
+    batch_size: int = 4  # pictures the network takes at a time, in folders
+    max_pixels: int = MAX_PIXELS  # pictures of more are refused
+
+    # What comes out
+    mix_type: int = (
+        0  # 0: colours over the picture; 1: colours alone; 2: background black; 3: outlines
+    )
+    legend: bool = False  # whether to add class names and shares below the picture
+    count: bool = False  # whether to count pixels of classes, and list regions in a CSV file
+    pixel_size: float | None = None  # side of a pixel in your unit, for the CSV file
     dir_save_path: str = "img_out"  # where results are saved
+
+    # dir_predict
+    dir_origin_path: str = "img"  # folder of pictures, with the folders in it
+    resume: bool = False  # whether to skip pictures whose results are there already
+
+    # video
+    video_path: str = "0"  # file, number of a camera, or URL of a stream
+    video_save_path: str = ""  # mp4 file to write
+    video_fps: float | None = None  # frames a second of that file; None: as the source
+
+    # fps
+    fps_image_path: str = "img/street.jpg"  # picture, of any shape
+    test_interval: int = 100  # how many times
+
+    # export
+    export_path: str = "model_data/export"  # folder
+    export_formats: tuple[str, ...] = ("savedmodel",)  # savedmodel, onnx, litert
 
     def check(self):
         """Raises UserError for values that make no sense."""
+        from utils.regions import check_pixel_size
+
         if self.mode not in MODES:
             raise UserError(f"mode must be one of {', '.join(MODES)}; got {self.mode!r}.")
         check_mix_type(self.mix_type)
+        check_pixel_size(self.pixel_size)
+        for name in ("batch_size", "max_pixels", "test_interval"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1; got {getattr(self, name)}.")
+        if self.mode == "video" and not self.video_save_path and not has_display():
+            raise UserError(
+                "There is no display to show the video on: give video_save_path, an mp4 file."
+            )
 
 
 def main(config=None):
     """Predicts; `config` is a PredictConfig, or None to read the command line.
 
     Returns:
-        int, exit status: 1 if a picture given in `image` could not be read, else 0.
+        int, exit status: 1 if a picture could not be read, else 0.
     """
     config = config or load_config(PredictConfig)
-    # Imported here: TensorFlow takes seconds to load, and --help does without.
+    return {
+        "predict": predict_pictures,
+        "dir_predict": predict_folder,
+        "video": predict_video,
+        "fps": measure_speed,
+        "export": export,
+    }[config.mode](config)
+
+
+def load_unet(config, precision=None):
+    """The network, with what is asked of it."""
+    # Imported here: TensorFlow takes seconds to load, and --help and checks do without.
     from unet import Unet
 
     unet = Unet(
@@ -57,17 +111,30 @@ def main(config=None):
         config.backbone,
         config.input_shape,
         config.mix_type,
-        config.precision,
+        precision or config.precision,
         config.name_classes,
+        tile=config.tile,
+        tta=config.tta,
+        max_pixels=config.max_pixels,
     )
     print(unet.precision_reason)
-    results = ResultFiles(config.dir_save_path, config.image)
-    if config.image:
-        done = [predict_file(unet, path, results, config.count) for path in config.image]
-        return 0 if all(done) else 1
+    return unet
+
+
+def predict_pictures(config):
+    """Segments the pictures of `image`, or those that the user types."""
+    pictures = expand_patterns(config.image)
+    unet = load_unet(config)
+    names = ResultNames(config.dir_save_path, pictures)
+    if pictures:
+        drawn = [predict_picture(config, unet, path, names) for path in pictures]
+        return 0 if all(one is not None for one in drawn) else 1
     while path := ask_path():
-        if predict_file(unet, path, results, config.count) and has_display():
-            results.last.show()
+        drawn = predict_picture(config, unet, path, names)
+        if drawn is not None and has_display():
+            from PIL import Image
+
+            Image.fromarray(drawn).show()
     return 0
 
 
@@ -80,56 +147,134 @@ def ask_path():
         return ""
 
 
-class ResultFiles:
-    """Saves results as PNG under the pictures' names, never over a picture or each other.
-
-    Args:
-        folder: where to.
-        pictures: paths of pictures still to be read.
-
-    Attributes:
-        last: PIL.Image saved last.
-    """
-
-    def __init__(self, folder, pictures=()):
-        self.folder = Path(folder)
-        self._pictures = {Path(picture).resolve() for picture in pictures}
-        self.last = None
-        self._sources = {}
-
-    def save(self, result, picture):
-        """Saves the result of a picture file; returns the path. The same picture again
-        replaces its own result."""
-        picture = Path(picture).resolve()
-        self._pictures.add(picture)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for number in count(1):
-            end = "" if number == 1 else f"_{number}"
-            target = self.folder / f"{picture.stem}{end}.png"
-            owner = self._sources.get(target, picture)
-            if target.resolve() not in self._pictures and owner == picture:
-                break
-        result.save(target)
-        self._sources[target] = picture
-        self.last = result
-        return target
-
-
-def predict_file(unet, path, results, with_counts):
+def predict_picture(config, unet, path, names):
     """Segments a picture file and saves the result.
 
     Returns:
-        bool: whether it went well; if not, one line says why.
+        uint8 (H, W, 3), the coloured picture; None if it could not be read, which one line
+        says.
     """
-    from utils.image import open_image
-
     try:
-        result = unet.detect_image(open_image(path), count=with_counts)
+        pixels = read_image(path, config.max_pixels)
+        mask = unet.predict_array(pixels, progress=True)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return False
-    print(f"saved {results.save(result, path)}")
-    return True
+        return None
+    if config.count:
+        print(format_count(mask, unet.description.name_classes))
+    result = names.of(path)
+    drawn = save_result(config, unet, result, pixels, mask)
+    print(f"saved {result.drawn}")
+    return drawn
+
+
+def save_result(config, unet, result, pixels, mask, with_mask=False):
+    """Draws a mask over its picture (in place) and saves what is asked for; the coloured
+    picture last, so that where it lies, all lies.
+
+    Returns:
+        uint8 (H, W, 3), the coloured picture.
+    """
+    from utils.files import save_png, whole_file
+    from utils.regions import find_regions, write_regions
+    from utils.voc import mask_to_image
+
+    if config.count:
+        names = unet.description.name_classes
+        regions = find_regions(mask, len(names))
+        write_regions(result.regions, [(result.picture.name, regions)], names, config.pixel_size)
+    if with_mask:
+        with whole_file(result.mask) as temporary:
+            mask_to_image(mask).save(temporary)
+    drawn = unet.draw(pixels, mask, config.legend, out=pixels)
+    save_png(result.drawn, drawn)
+    return drawn
+
+
+def predict_folder(config):
+    """Segments all pictures of a folder, and of the folders in it."""
+    results = plan_results(config.dir_origin_path, config.dir_save_path)
+    if config.resume:
+        count = len(results)
+        results = [one for one in results if not is_done(config, one)]
+        print(f"{count - len(results)} of {count} pictures have their results already.")
+    if not results:
+        return 0
+    unet = load_unet(config)
+    by_picture = {one.picture: one for one in results}
+
+    def finish(path, pixels, mask):
+        save_result(config, unet, by_picture[path], pixels, mask, with_mask=True)
+
+    failed = [
+        outcome.error
+        for outcome in unet.predict_files(
+            list(by_picture), config.batch_size, finish, "Predicting", progress=True
+        )
+        if outcome.error
+    ]
+    print(
+        f"{len(results) - len(failed)} pictures are segmented; {config.dir_save_path} holds them."
+    )
+    if failed:
+        print(f"error: {len(failed)} of {len(results)} pictures failed:", file=sys.stderr)
+        print(*(f"  {error}" for error in failed), sep="\n", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def is_done(config, result):
+    """Whether all files that this run would write for a picture are there."""
+    wanted = (result.drawn, result.mask, *([result.regions] if config.count else []))
+    return all(path.is_file() for path in wanted)
+
+
+def predict_video(config):
+    """Segments every frame of a video."""
+    from utils.video import process_video
+
+    unet = load_unet(config)
+
+    def draw(frame):
+        return unet.draw(frame, unet.predict_array(frame), config.legend)
+
+    process_video(
+        draw,
+        config.video_path,
+        config.video_save_path,
+        config.video_fps,
+        show=has_display() and not config.video_save_path,
+    )
+    return 0
+
+
+def measure_speed(config):
+    """Times the stages of segmenting a picture, letterboxed to the network's size."""
+    from utils.image import open_image
+
+    image = open_image(config.fps_image_path, config.max_pixels)
+    unet = load_unet(config)
+    stages = unet.time_stages(image, config.test_interval)
+    stages["all"] = sum(stages.values())
+    print(
+        f"{image.width}x{image.height} pixels in, {config.test_interval} times\n"
+        f"{'stage':<12} {'median ms':>10} {'p95 ms':>10} {'pictures/s':>11}"
+    )
+    for stage, seconds in stages.items():
+        middle, high = np.percentile(seconds, (50, 95))
+        print(f"{stage:<12} {1e3 * middle:>10.1f} {1e3 * high:>10.1f} {1 / middle:>11.1f}")
+    return 0
+
+
+def export(config):
+    """Writes the network for other programs, each file checked against the network."""
+    from utils.export import check_formats, export_model
+
+    check_formats(config.export_formats)
+    unet = load_unet(config, precision="float32")
+    export_model(
+        unet.model, unet.description, config.export_path, config.export_formats, unet.colors
+    )
+    return 0
 
 
 def has_display():

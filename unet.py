@@ -8,7 +8,9 @@ unet.detect_image(Image.open("img/street.jpg")).save("street.png")
 """
 
 import time
+from functools import partial
 
+import numpy as np
 from PIL import Image
 
 from errors import UserError
@@ -17,8 +19,17 @@ from nets.checks import check_input_shape, check_num_classes
 from nets.precision import choose_precision, dtype_policy
 from nets.weights import Description, load_weights, read_description
 from utils.draw import check_mix_type, draw_mask, format_count
-from utils.image import to_rgb_array
-from utils.inference import predict_mask
+from utils.image import MAX_PIXELS, letterbox_image, normalize, read_image, to_rgb_array
+from utils.inference import (
+    check_tta,
+    is_tiled,
+    most_probable,
+    predict_all,
+    predict_mask,
+    with_flips,
+)
+from utils.legend import add_legend
+from utils.tiles import predict_tiles
 from utils.voc import class_names, mask_to_image, voc_palette
 
 
@@ -36,13 +47,20 @@ class Unet:
         input_shape: (height, width) that pictures are letterboxed to, or None: as the file
             says.
         mix_type: what `detect_image` returns. 0: the mask's colours blended over the
-            picture; 1: the colours alone; 2: the picture with a black background.
+            picture; 1: the colours alone; 2: the picture with a black background; 3: the
+            picture with outlines in the colours.
         precision: "auto", "float32", "mixed_bfloat16" or "mixed_float16".
         name_classes: one name a class, or None: as the file says.
+        tile: bool. Whether a picture larger than `input_shape` is segmented in overlapping
+            tiles, unscaled, instead of being shrunk to it; None: above 50 million pixels.
+        tta: "none"; "h": probabilities averaged over the picture and its mirror image;
+            "hv": over these and both upside down.
+        max_pixels: int. Pictures of more are refused.
 
     Attributes:
         model: keras.Model from (B, height, width, 3) in [-1, 1] to probabilities.
         description: `nets.weights.Description` of what is loaded.
+        colors: uint8 (256, 3), RGB of each class id.
 
     Raises:
         UserError: for a file that is missing or no weights file, and for arguments that are
@@ -58,9 +76,16 @@ class Unet:
         mix_type=0,
         precision="auto",
         name_classes=None,
+        *,
+        tile=None,
+        tta="none",
+        max_pixels=MAX_PIXELS,
     ):
         check_mix_type(mix_type)
+        check_tta(tta)
         self.mix_type = mix_type
+        self.tile = tile
+        self.max_pixels = max_pixels
         self.description = resolve_description(
             model_path, num_classes, backbone, input_shape, name_classes
         )
@@ -75,32 +100,89 @@ class Unet:
             )
         load_weights(self.model, model_path)
         self.colors = voc_palette(256)
+        self._network = with_flips(self.model.predict_on_batch, tta)
 
-    def predict_array(self, image):
-        """Segments uint8 (H, W, 3) RGB; returns uint8 (H, W), class ids."""
-        return predict_mask(self.model.predict_on_batch, image, self.description.input_shape)
+    def predict_array(self, image, progress=False):
+        """Segments uint8 (H, W, 3) RGB; returns uint8 (H, W), class ids.
 
-    def detect_image(self, image, count=False, name_classes=None):
+        Args:
+            image: the picture.
+            progress: bool, whether to show a progress bar for a picture in tiles.
+        """
+        shape = self.description.input_shape
+        if is_tiled(image.shape[:2], shape, self.tile):
+            return predict_tiles(self._network, image, shape, progress=progress)
+        return predict_mask(self._network, image, shape)
+
+    def predict_files(self, paths, batch_size=4, finish=None, title="", progress=False):
+        """Segments picture files in batches; reading and finishing run beside the network.
+
+        Args:
+            paths: sequence of paths.
+            batch_size: int, pictures (or tiles) a call of the network.
+            finish: callable of (path, pixels uint8 (H, W, 3), mask uint8 (H, W)), run in
+                threads, e.g. to draw and save; it may write over both. None: returns
+                (pixels, mask).
+            title, progress: of the progress bar.
+
+        Yields:
+            `utils.inference.Outcome` (item, value, error) of each path, in order. `error`
+            is the UserError of a file that can't be read.
+        """
+        return predict_all(
+            self._network,
+            paths,
+            self.description.input_shape,
+            read=partial(read_image, max_pixels=self.max_pixels),
+            finish=finish or (lambda _, pixels, mask: (pixels, mask)),
+            batch_size=batch_size,
+            tile=self.tile,
+            title=title,
+            progress=progress,
+        )
+
+    def draw(self, pixels, mask, legend=False, out=None):
+        """Draws class ids over a picture, as `mix_type` says.
+
+        Args:
+            pixels: uint8 (H, W, 3) RGB.
+            mask: uint8 (H, W).
+            legend: bool, whether to add class names and shares below.
+            out: array to draw into, e.g. `pixels` itself; None: a new one.
+
+        Returns:
+            uint8 (H, W, 3); with a legend higher, and maybe wider.
+        """
+        drawn = draw_mask(pixels, mask, self.colors, self.mix_type, out)
+        if legend:
+            return add_legend(drawn, mask, self.colors, self.description.name_classes)
+        return drawn
+
+    def detect_image(self, image, count=False, name_classes=None, legend=False):
         """Segments a picture and draws the result.
 
         Args:
             image: PIL.Image of any size and mode; turned upright by its EXIF.
             count: bool. Prints a table of pixels and share per class.
             name_classes: names for the table; None: those of the weights file.
+            legend: bool, whether to add class names and shares below the picture.
 
         Returns:
-            PIL.Image, RGB, of the (upright) picture's size.
+            PIL.Image, RGB, of the (upright) picture's size; with a legend higher.
+
+        Raises:
+            UserError: for a picture that can't be decoded or has too many pixels.
         """
-        pixels = to_rgb_array(image)
+        pixels = to_rgb_array(image, self.max_pixels)
         mask = self.predict_array(pixels)
         if count:
             names = name_classes or self.description.name_classes
             print(format_count(mask, class_names(self.description.num_classes, names)))
-        return Image.fromarray(draw_mask(pixels, mask, self.colors, self.mix_type))
+        return Image.fromarray(self.draw(pixels, mask, legend, out=pixels))
 
     def get_miou_png(self, image):
         """Segments a PIL picture; returns its class ids as a palette picture of its size."""
-        return mask_to_image(self.predict_array(to_rgb_array(image)))
+        return mask_to_image(self.predict_array(to_rgb_array(image, self.max_pixels)))
 
     def get_FPS(self, image, test_interval):
         """Times the way from pixels to class ids, after a warm-up.
@@ -110,19 +192,43 @@ class Unet:
             test_interval: int, how many times.
 
         Returns:
-            float, seconds a picture.
+            float, seconds a picture, on average.
+
+        Raises:
+            UserError: if test_interval is below 1.
+        """
+        stages = self.time_stages(image, test_interval)
+        return float(np.mean(sum(stages.values())))
+
+    def time_stages(self, image, test_interval):
+        """Times each stage of segmenting a picture, letterboxed, after a warm-up.
+
+        Args:
+            image: PIL.Image of any shape.
+            test_interval: int, how many times.
+
+        Returns:
+            dict from "preprocess" (letterbox, normalize), "network" and "postprocess" (cut,
+            resize, most probable class) to float64 (test_interval,), seconds.
 
         Raises:
             UserError: if test_interval is below 1.
         """
         if test_interval < 1:
             raise UserError(f"test_interval must be at least 1; got {test_interval}.")
-        pixels = to_rgb_array(image)
-        self.predict_array(pixels)
-        start = time.perf_counter()
-        for _ in range(test_interval):
-            self.predict_array(pixels)
-        return (time.perf_counter() - start) / test_interval
+        pixels = to_rgb_array(image, self.max_pixels)
+        times = np.empty((test_interval + 1, 4))
+        for row in times:
+            row[0] = time.perf_counter()
+            canvas, box = letterbox_image(pixels, self.description.input_shape)
+            batch = normalize(canvas)[None]
+            row[1] = time.perf_counter()
+            probabilities = self._network(batch)[0]
+            row[2] = time.perf_counter()
+            most_probable(probabilities[box.slices], pixels.shape[:2])
+            row[3] = time.perf_counter()
+        seconds = np.diff(times[1:], axis=1)  # the first compiled the network
+        return dict(zip(("preprocess", "network", "postprocess"), seconds.T, strict=True))
 
 
 def resolve_description(model_path, num_classes, backbone, input_shape, name_classes):

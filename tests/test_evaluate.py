@@ -1,18 +1,17 @@
-"""The validation loop against a plain NumPy loop, and the scores as text and as JSON."""
+"""The validation loop against a plain NumPy loop."""
 
 import io
-import json
+import threading
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from errors import UserError
-from utils.evaluate import evaluate, format_scores, scores_to_dict
+from utils.boundary import boundary_counts
+from utils.evaluate import evaluate
 from utils.lists import Sample, read_samples
-from utils.metrics import score
-
-NAMES = ("background", "cat", "dog")
 
 
 @pytest.fixture
@@ -26,9 +25,9 @@ def sample(tmp_path, write_mask):
     return make
 
 
-def predicting(masks):
-    """A function that looks up a sample's prediction by its name."""
-    return lambda sample: np.array(masks[sample.name], np.uint8)
+def predicting(masks, samples):
+    """An iterator of the samples' predictions, looked up by name."""
+    return (np.array(masks[sample.name], np.uint8) for sample in samples)
 
 
 @pytest.mark.parametrize("ignore_labels", [(255,), (1, 255)])
@@ -41,17 +40,28 @@ def test_all_pixels_of_a_folder_against_a_plain_loop(voc_dir, rng, ignore_labels
         for pixel in np.ndindex(mask.shape):
             if mask[pixel] not in ignore_labels:
                 expected[mask[pixel], predicted[name][pixel]] += 1
-    matrix = evaluate(predicting(predicted), samples, 3, ignore_labels, progress=False)
-    assert matrix.dtype == np.int64
-    np.testing.assert_array_equal(matrix, expected)
-    assert expected[[0, 2]].all()
-    assert expected[1].any() == (1 not in ignore_labels)
+    predictions = predicting(predicted, samples)
+    counts = evaluate(samples, predictions, 3, ignore_labels, progress=False)
+    assert counts.matrix.dtype == np.int64
+    np.testing.assert_array_equal(counts.matrix, expected)
+    void = [np.isin(mask, ignore_labels) for mask in masks.values()]
+    assert counts.void.sum() == sum(one.sum() for one in void)
+    expected = sum(
+        np.bincount(predicted[name][one], minlength=3)
+        for name, one in zip(masks, void, strict=True)
+    )
+    assert counts.void.tolist() == expected.tolist()
+    assert not counts.boundary.any()  # it was not asked for
+    assert counts.matrix[[0, 2]].all()
+    assert counts.matrix[1].any() == (1 not in ignore_labels)
 
 
 def test_by_hand(sample):
     samples = [sample([[0, 0, 1, 255]]), sample([[2], [1]], "two")]
-    predict = predicting({"one": [[0, 1, 1, 2]], "two": [[2], [0]]})
-    assert evaluate(predict, samples, 3).tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
+    predictions = predicting({"one": [[0, 1, 1, 2]], "two": [[2], [0]]}, samples)
+    counts = evaluate(samples, predictions, 3)
+    assert counts.matrix.tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
+    assert counts.void.tolist() == [0, 0, 1]
 
 
 def test_each_sample_is_predicted_once_in_order(sample):
@@ -62,33 +72,117 @@ def test_each_sample_is_predicted_once_in_order(sample):
         seen.append(one)
         return np.zeros((1, 2), np.uint8)
 
-    evaluate(predict, samples, 2)
+    evaluate(samples, map(predict, samples), 2)
     assert seen == samples
+
+
+def test_pictures_are_told_of_in_order_with_their_counts(sample, rng):
+    sizes = {f"{index:02d}": (1 + index, 20 - index) for index in range(20)}
+    masks = {name: rng.integers(0, 2, size) for name, size in sizes.items()}
+    samples = [sample(np.where(mask, 1, 255), name) for name, mask in masks.items()]
+    told = []
+    total = evaluate(
+        samples,
+        predicting(masks, samples),
+        2,
+        boundary=True,
+        on_picture=lambda *picture: told.append(picture),
+    )
+    assert [(one, size) for one, size, _ in told] == list(zip(samples, sizes.values(), strict=True))
+    for one, _, counts in told:
+        mask = masks[one.name]
+        assert counts.matrix.tolist() == [[0, 0], [0, mask.sum()]]
+        assert counts.void.tolist() == [mask.size - mask.sum(), 0]
+        true = np.where(mask, 1, 255).astype(np.uint8)
+        expected = boundary_counts(true, mask.astype(np.uint8), 2)
+        assert counts.boundary.tolist() == expected.tolist()
+    assert total.boundary.tolist() == sum(counts.boundary for *_, counts in told).tolist()
+
+
+def test_counting_goes_on_while_the_next_picture_is_predicted(sample, monkeypatch):
+    """Were they done in turn, the second prediction would wait for ever."""
+    counted = threading.Event()
+    real = evaluate.__globals__["read_mask"]
+
+    def read_mask(*args):
+        counted.set()
+        return real(*args)
+
+    monkeypatch.setitem(evaluate.__globals__, "read_mask", read_mask)
+
+    def predictions():
+        yield np.zeros((1, 2), np.uint8)
+        assert counted.wait(10)
+        yield np.zeros((1, 2), np.uint8)
+
+    samples = [sample([[0, 1]], name) for name in "ab"]
+    assert evaluate(samples, predictions(), 2).matrix.sum() == 4
+
+
+def test_few_pictures_wait_to_be_counted(sample, monkeypatch):
+    """Memory does not grow with the set, however slowly pictures are counted."""
+    done, ahead = [], []
+    real = evaluate.__globals__["read_mask"]
+
+    def read_mask(*args):
+        time.sleep(0.01)
+        done.append(1)
+        return real(*args)
+
+    monkeypatch.setitem(evaluate.__globals__, "read_mask", read_mask)
+
+    def predictions():
+        for index in range(30):
+            ahead.append(index - len(done))
+            yield np.zeros((1, 2), np.uint8)
+
+    samples = [sample([[0, 1]], f"{index}") for index in range(30)]
+    evaluate(samples, predictions(), 2)
+    assert 1 <= max(ahead) <= 6
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_as_many_predictions_as_samples(sample, count):
+    samples = [sample([[0, 1]], name) for name in "ab"]
+    with pytest.raises(ValueError, match="argument 2 is (shorter|longer)"):
+        evaluate(samples, [np.zeros((1, 2), np.uint8)] * count, 2)
+
+
+def test_what_goes_wrong_with_a_prediction_is_passed_on(sample):
+    def predictions():
+        yield np.zeros((1, 2), np.uint8)
+        raise UserError("the picture is broken")
+
+    with pytest.raises(UserError, match="the picture is broken"):
+        evaluate([sample([[0, 1]], name) for name in "abc"], predictions(), 2)
 
 
 def test_pixels_count_alike_in_small_and_large_pictures(sample):
     samples = [sample(np.zeros((1, 2))), sample(np.ones((10, 10)), "large")]
-    predict = predicting({"one": np.ones((1, 2)), "large": np.ones((10, 10))})
-    assert evaluate(predict, samples, 2).tolist() == [[0, 2], [0, 100]]
+    predictions = predicting({"one": np.ones((1, 2)), "large": np.ones((10, 10))}, samples)
+    assert evaluate(samples, predictions, 2).matrix.tolist() == [[0, 2], [0, 100]]
 
 
 def test_the_prediction_at_void_pixels_does_not_count(sample):
     samples = [sample([[0, 1, 255, 7]])]
     for void in (0, 1):
-        predict = predicting({"one": [[0, 1, void, void]]})
-        assert evaluate(predict, samples, 2, (7, 255)).tolist() == [[1, 0], [0, 1]]
+        predictions = predicting({"one": [[0, 1, void, void]]}, samples)
+        counts = evaluate(samples, predictions, 2, (7, 255))
+        assert counts.matrix.tolist() == [[1, 0], [0, 1]]
+        assert counts.void[void] == 2
 
 
 def test_masks_of_void_alone(sample):
-    matrix = evaluate(predicting({"one": [[0, 1]]}), [sample([[255, 255]])], 2)
-    assert matrix.tolist() == [[0, 0], [0, 0]]
+    counts = evaluate([sample([[255, 255]])], [np.array([[0, 1]], np.uint8)], 2)
+    assert counts.matrix.tolist() == [[0, 0], [0, 0]]
+    assert counts.void.tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(("shape", "found"), [((3, 2), "2x3"), ((2, 4), "4x2"), ((1, 1), "1x1")])
 def test_sizes_that_differ_are_named(sample, shape, found):
     one = sample(np.zeros((2, 3)))
     with pytest.raises(UserError) as caught:
-        evaluate(predicting({"one": np.zeros(shape)}), [one], 2)
+        evaluate([one], [np.zeros(shape, np.uint8)], 2)
     assert str(caught.value) == (
         f"The mask {one.mask_path} is 3x2 pixels, but the prediction of 'one' is {found}. "
         "They must be equal."
@@ -98,9 +192,9 @@ def test_sizes_that_differ_are_named(sample, shape, found):
 @pytest.mark.parametrize("value", [2, 4, 255])
 def test_a_prediction_out_of_range_is_named(sample, value):
     samples = [sample([[0, 1]], "good"), sample([[0, 1]])]
-    predict = predicting({"good": [[0, 1]], "one": [[1, value]]})
+    predictions = predicting({"good": [[0, 1]], "one": [[1, value]]}, samples)
     with pytest.raises(UserError) as caught:
-        evaluate(predict, samples, 2)
+        evaluate(samples, predictions, 2)
     assert str(caught.value) == (
         f"The prediction of 'one' holds the class id {value}; with num_classes=2 the ids are "
         "0 to 1."
@@ -110,7 +204,7 @@ def test_a_prediction_out_of_range_is_named(sample, value):
 def test_a_mask_value_out_of_range_is_named(sample):
     one = sample([[0, 1, 2]])
     with pytest.raises(UserError, match=r"one\.png holds the value 2 in 1 pixels"):
-        evaluate(predicting({"one": [[0, 1, 1]]}), [one], 2)
+        evaluate([one], [np.array([[0, 1, 1]], np.uint8)], 2)
 
 
 def test_progress_is_shown_on_a_terminal_if_asked_for(sample, monkeypatch):
@@ -120,68 +214,9 @@ def test_progress_is_shown_on_a_terminal_if_asked_for(sample, monkeypatch):
         screen = io.StringIO()
         screen.isatty = lambda: terminal
         monkeypatch.setattr("sys.stderr", screen)
-        evaluate(predicting({"one": [[0, 1]]}), samples, 2, **options)
+        evaluate(samples, [np.array([[0, 1]], np.uint8)], 2, **options)
         return screen.getvalue()
 
     assert "Evaluating" in shown(True)
     assert shown(True, progress=False) == ""
     assert shown(False) == ""  # a log file wants no bar
-
-
-def test_scores_as_text():
-    # IoU 6/8, 1/3, -; recall 6/7, 1/2, -; precision 6/7, 1/2, -; 7 of 9 pixels are right
-    scores = score(np.array([[6, 1, 0], [1, 1, 0], [0, 0, 0]]))
-    assert format_scores(scores, NAMES).splitlines() == [
-        "class          IoU  recall  precision",
-        "background   75.00   85.71      85.71",
-        "cat          33.33   50.00      50.00",
-        "dog              -       -          -",
-        "mean         54.17   67.86      67.86",
-        "mIoU 54.17%, accuracy 77.78%",
-        "neither in the truth nor predicted, left out of the means: dog",
-    ]
-
-
-def test_scores_as_text_line_up_up_to_100_percent_and_short_names():
-    lines = format_scores(score(np.diag([5, 7])), ("a", "b")).splitlines()
-    assert lines == [
-        "class     IoU  recall  precision",
-        "a     100.00  100.00     100.00",
-        "b     100.00  100.00     100.00",
-        "mean  100.00  100.00     100.00",
-        "mIoU 100.00%, accuracy 100.00%",
-    ]
-
-
-def test_scores_for_json():
-    # Class 1 is never predicted, class 2 is only predicted, class 3 is absent.
-    matrix = np.array([[2, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
-    values = scores_to_dict(score(matrix), (*NAMES, "猫"))
-    assert json.loads(json.dumps(values, allow_nan=False)) == {
-        "miou": (2 / 4 + 0 + 0) / 3,
-        "mean_recall": (2 / 3 + 0) / 2,
-        "mean_precision": (2 / 3 + 0) / 2,
-        "accuracy": 2 / 4,
-        "pixels": 4,
-        "absent": ["猫"],
-        "classes": [
-            {"id": 0, "name": "background", "iou": 0.5, "recall": 2 / 3, "precision": 2 / 3},
-            {"id": 1, "name": "cat", "iou": 0, "recall": 0, "precision": None},
-            {"id": 2, "name": "dog", "iou": 0, "recall": None, "precision": 0},
-            {"id": 3, "name": "猫", "iou": None, "recall": None, "precision": None},
-        ],
-    }
-
-
-def test_scores_of_nothing():
-    scores = score(np.zeros((2, 2), int))
-    assert format_scores(scores, ("cat", "dog")).splitlines()[-3:] == [
-        "mean       -       -          -",
-        "mIoU -%, accuracy -%",
-        "neither in the truth nor predicted, left out of the means: cat, dog",
-    ]
-    values = json.loads(json.dumps(scores_to_dict(scores, ("cat", "dog")), allow_nan=False))
-    assert [values[name] for name in ("miou", "mean_recall", "mean_precision", "accuracy")] == [
-        None
-    ] * 4
-    assert (values["pixels"], values["absent"]) == (0, ["cat", "dog"])

@@ -1,12 +1,23 @@
 """From a picture to a mask of the picture's own size."""
 
+import threading
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from utils.inference import most_probable, predict_mask
+from errors import UserError
+from utils.inference import (
+    check_tta,
+    is_tiled,
+    most_probable,
+    predict_all,
+    predict_mask,
+    with_flips,
+)
+from utils.tiles import predict_tiles
 
 COLORS = np.eye(3, dtype=np.uint8) * 255  # class 0 is red, 1 green, 2 blue
 
@@ -18,6 +29,17 @@ class ColorNet:
         self.images = images
         probabilities = np.exp(3 * images)
         return probabilities / probabilities.sum(axis=-1, keepdims=True)
+
+
+class CountingNet(ColorNet):
+    """Also keeps the shapes of all its calls."""
+
+    def __init__(self):
+        self.shapes = []
+
+    def __call__(self, images):
+        self.shapes.append(images.shape)
+        return super().__call__(images)
 
 
 def blocks(height, width, side):
@@ -128,3 +150,156 @@ def test_the_same_size_needs_no_resize(rng):
     mask = most_probable(probabilities, (6, 7))
     assert mask.dtype == np.uint8
     np.testing.assert_array_equal(mask, probabilities.argmax(axis=-1))
+
+
+# Flips
+
+
+@pytest.mark.parametrize(("tta", "calls"), [("none", 1), ("h", 2), ("hv", 4)])
+def test_flips_are_averaged_in_place(rng, tta, calls):
+    seen = []
+
+    def model(batch):
+        seen.append(np.array(batch))
+        # Depends on the place, so that a flip that is not undone shows.
+        ramp = np.linspace(0, 1, batch.shape[1] * batch.shape[2]).reshape(batch.shape[1:3])
+        share = 0.5 * ramp[None] + 0.25 * (batch[..., 0] + 1)
+        return np.stack([share, 1 - share], axis=-1).astype(np.float32)
+
+    batch = rng.uniform(-1, 1, (2, 4, 6, 3)).astype(np.float32)
+    found = with_flips(model, tta)(batch)
+    assert len(seen) == calls
+    axes = {"none": [()], "h": [(), 2], "hv": [(), 2, 1, (1, 2)]}[tta]
+    expected = np.mean([np.flip(model(np.flip(batch, a)), a) for a in axes], axis=0)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_flips_of_a_symmetric_network_change_nothing():
+    image, mask = blocks(48, 64, side=8)
+    np.testing.assert_array_equal(predict_mask(with_flips(ColorNet(), "hv"), image, (48, 64)), mask)
+
+
+def test_an_unknown_tta_is_refused():
+    with pytest.raises(UserError, match=r"tta must be none, h .* got 'v'"):
+        check_tta("v")
+
+
+# Tiles or not
+
+
+@pytest.mark.parametrize(
+    ("size", "tile", "expected"),
+    [
+        ((64, 64), True, False),
+        ((30, 64), True, False),
+        ((65, 10), True, True),
+        ((10, 65), True, True),
+        ((65, 65), False, False),
+        ((65, 65), None, False),
+        ((5000, 10_001), None, True),
+        ((5000, 10_000), None, False),
+        ((50_000, 50_000), False, False),
+    ],
+)
+def test_which_pictures_are_tiled(size, tile, expected):
+    assert is_tiled(size, (64, 64), tile) is expected
+
+
+# Many pictures
+
+
+def named_pictures(count):
+    """{name: (picture, mask)} of several sizes, some larger than the network's input."""
+    return {
+        f"p{index}": blocks(20 + 7 * index, 90 - 5 * index, side=6 + index)
+        for index in range(count)
+    }
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 50])
+@pytest.mark.parametrize("tile", [None, True])
+def test_many_pictures_come_in_order_as_each_alone(batch_size, tile):
+    pictures, network = named_pictures(10), CountingNet()
+    outcomes = list(
+        predict_all(
+            network,
+            list(pictures),
+            (64, 64),
+            read=lambda name: pictures[name][0],
+            finish=lambda name, pixels, mask: (name, pixels.shape, mask),
+            batch_size=batch_size,
+            tile=tile,
+        )
+    )
+    assert [outcome.item for outcome in outcomes] == list(pictures)
+    for outcome in outcomes:
+        image, _ = pictures[outcome.item]
+        name, shape, mask = outcome.value
+        assert (name, shape, outcome.error) == (outcome.item, image.shape, None)
+        if is_tiled(image.shape[:2], (64, 64), tile):
+            expected = predict_tiles(ColorNet(), image, (64, 64))
+        else:
+            expected = predict_mask(ColorNet(), image, (64, 64))
+        np.testing.assert_array_equal(mask, expected)
+    assert set(network.shapes) == {(min(batch_size, 10), 64, 64, 3)}
+
+
+def test_a_picture_that_fails_does_not_stop_the_others():
+    pictures = named_pictures(5)
+
+    def read(name):
+        if name == "p1":
+            raise UserError("p1 is broken")
+        return pictures[name][0]
+
+    def finish(name, _pixels, _mask):
+        if name == "p3":
+            raise UserError("p3 has no result")
+        return name
+
+    outcomes = list(
+        predict_all(ColorNet(), list(pictures), (64, 64), read=read, finish=finish, batch_size=2)
+    )
+    assert [outcome.value for outcome in outcomes] == ["p0", None, "p2", None, "p4"]
+    assert [str(o.error) for o in outcomes if o.error] == ["p1 is broken", "p3 has no result"]
+
+
+@pytest.mark.parametrize("where", ["read", "network", "finish"])
+def test_other_errors_stop_it_and_leave_no_thread(where):
+    def failing(*_):
+        raise OSError("no space left")
+
+    before = threading.active_count()
+    image = np.zeros((64, 64, 3), np.uint8)
+    with pytest.raises(OSError, match="no space left"):
+        list(
+            predict_all(
+                failing if where == "network" else ColorNet(),
+                range(20),
+                (64, 64),
+                read=failing if where == "read" else lambda _: image,
+                finish=failing if where == "finish" else lambda *_: None,
+            )
+        )
+    assert threading.active_count() == before
+
+
+def test_only_a_few_pictures_are_read_ahead():
+    read, yielded = [], 0
+    image = np.zeros((64, 64, 3), np.uint8)
+    for _ in predict_all(
+        ColorNet(),
+        range(40),
+        (64, 64),
+        read=lambda item: read.append(item) or image,
+        finish=lambda *_: None,
+        batch_size=2,
+    ):
+        yielded += 1
+        # A batch under way, two batches ahead, two and a bit that are being finished.
+        assert len(read) <= yielded + 12
+    assert (yielded, len(read)) == (40, 40)
+
+
+def test_nothing_to_do():
+    assert list(predict_all(ColorNet(), [], (64, 64), read=None, finish=None)) == []

@@ -5,11 +5,12 @@ import warnings
 
 import numpy as np
 import pytest
+import sklearn.metrics
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from utils.metrics import VOID, confusion_matrix, score
+from utils.metrics import VOID, Counts, confusion_matrix, count_pixels, score
 
 
 def counted(true, predicted, num_classes):
@@ -55,6 +56,29 @@ def test_any_masks_against_plain_loops(num_classes, data):
     np.testing.assert_allclose(scores.accuracy, accuracy, rtol=1e-12)
 
 
+@pytest.mark.parametrize("num_classes", [2, 21])
+def test_against_scikit_learn(rng, num_classes):
+    # No class is missing, for which scikit-learn has a convention of its own.
+    true = rng.integers(0, num_classes, (60, 70)).astype(np.uint8)
+    predicted = np.where(rng.random(true.shape) < 0.6, true, rng.integers(0, num_classes, (60, 70)))
+    true[rng.random(true.shape) < 0.1] = VOID
+    matrix = confusion_matrix(true, predicted, num_classes)
+    scores = score(matrix)
+    pairs = true[true != VOID], predicted[true != VOID]
+    assert matrix.tolist() == sklearn.metrics.confusion_matrix(*pairs).tolist()
+    for found, reference in (
+        (scores.iou, sklearn.metrics.jaccard_score),
+        (scores.dice, sklearn.metrics.f1_score),
+        (scores.recall, sklearn.metrics.recall_score),
+        (scores.precision, sklearn.metrics.precision_score),
+    ):
+        np.testing.assert_array_equal(found, reference(*pairs, average=None))
+    assert scores.miou == sklearn.metrics.jaccard_score(*pairs, average="macro")
+    weighted = sklearn.metrics.jaccard_score(*pairs, average="weighted")
+    assert scores.frequency_weighted_iou == pytest.approx(weighted, rel=1e-14)
+    assert scores.accuracy == sklearn.metrics.accuracy_score(*pairs)
+
+
 def test_by_hand():
     true = np.array([[0, 0, 0, 1], [1, 1, 255, 255]], np.uint8)
     predicted = np.array([[0, 0, 1, 1], [1, 0, 0, 1]], np.uint8)
@@ -67,6 +91,62 @@ def test_by_hand():
     np.testing.assert_array_equal(scores.precision, [2 / 3, 2 / 3, np.nan])
     assert (scores.miou, scores.accuracy, scores.pixels) == (0.5, 4 / 6, 6)
     assert scores.absent == [2]
+
+
+def test_all_scores_by_hand():
+    counts = Counts(
+        np.array([[6, 1, 0], [1, 1, 0], [0, 0, 0]]),
+        np.array([3, 0, 2]),
+        np.array([[2, 1, 0], [4, 5, 0]]),
+    )
+    scores = score(counts)
+    np.testing.assert_array_equal(scores.iou, [6 / 8, 1 / 3, np.nan])
+    np.testing.assert_array_equal(scores.dice, [12 / 14, 2 / 4, np.nan])
+    np.testing.assert_array_equal(scores.boundary_iou, [2 / 4, 1 / 5, np.nan])
+    np.testing.assert_array_equal(scores.frequency, [7 / 9, 2 / 9, 0])
+    assert scores.mean_dice == (12 / 14 + 2 / 4) / 2
+    assert scores.mean_boundary_iou == 0.35
+    assert scores.miou_without_background == 1 / 3
+    assert scores.frequency_weighted_iou == pytest.approx(7 / 9 * 6 / 8 + 2 / 9 * 1 / 3)
+    assert (scores.void_pixels, scores.void_share) == (5, 5 / 14)
+    assert scores.counts is counts
+
+
+def test_a_matrix_alone_has_no_void_and_no_boundaries():
+    scores = score(np.diag([3, 4]))
+    assert (scores.void_pixels, scores.void_share) == (0, 0)
+    assert np.isnan(scores.boundary_iou).all()
+    assert math.isnan(scores.mean_boundary_iou)
+
+
+def test_the_background_alone_has_no_mean_without_it():
+    assert math.isnan(score(np.array([[3, 0], [0, 0]])).miou_without_background)
+
+
+def test_void_is_counted_by_predicted_class():
+    true = np.array([[0, 1, 255, 255, 7]], np.uint8)
+    predicted = np.array([[0, 0, 1, 1, 2]], np.uint8)
+    assert count_pixels(true, predicted, 3).tolist() == [[1, 0, 0], [1, 0, 0], [0, 0, 0], [0, 2, 1]]
+
+
+def test_counts_add_up():
+    total = Counts.zeros(2)
+    for _ in range(2):
+        total += Counts(np.array([[1, 2], [3, 4]]), np.array([5, 6]), np.array([[7, 8], [9, 10]]))
+    assert total.matrix.tolist() == [[2, 4], [6, 8]]
+    assert total.void.tolist() == [10, 12]
+    assert total.boundary.tolist() == [[14, 16], [18, 20]]
+
+
+@pytest.mark.parametrize("size", [2**20 - 1, 2**20, 2**20 + 1, 2**21 + 3])
+def test_pictures_of_millions_of_pixels(rng, size):
+    true = rng.choice(np.array([0, 1, 2, 254, VOID], np.uint8), size)
+    predicted = rng.integers(0, 255, size).astype(np.uint8)
+    counts = count_pixels(true, predicted, 255)
+    rows = np.where(true == VOID, 255, true).astype(np.int64)
+    expected = np.zeros((256, 255), np.int64)
+    np.add.at(expected, (rows, predicted), 1)
+    np.testing.assert_array_equal(counts, expected)
 
 
 def test_rows_are_the_truth():
@@ -97,7 +177,9 @@ def test_void_alone_gives_nan_without_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         scores = score(matrix)
-        means = scores.miou, scores.mean_recall, scores.mean_precision, scores.accuracy
+        means = [scores.miou, scores.mean_recall, scores.mean_precision, scores.accuracy]
+        means += [scores.mean_dice, scores.miou_without_background, scores.mean_boundary_iou]
+        means += [scores.frequency_weighted_iou, scores.void_share]
     assert all(math.isnan(value) for value in means)
     assert (scores.absent, scores.pixels) == ([0, 1], 0)
 

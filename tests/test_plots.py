@@ -2,9 +2,11 @@
 
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from utils.plots import contact_sheet, plot_bars, plot_confusion, plot_curves
@@ -252,3 +254,18 @@ def test_no_window_is_ever_made(drawn, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     drawn(plot_bars, [0.5], ["cat"], "IoU")
     drawn(plot_confusion, np.eye(2, dtype=int), ["cat", "dog"])
+
+
+def test_a_plot_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "plot.png"
+    path.write_text("of an earlier run")
+
+    def savefig(figure, path, **options):
+        Path(path).write_bytes(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    with pytest.raises(OSError, match="No space left"):
+        plot_bars([0.5], ["cat"], "IoU", path)
+    assert [one.name for one in tmp_path.iterdir()] == ["plot.png"]
+    assert path.read_text() == "of an earlier run"

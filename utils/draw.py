@@ -1,11 +1,13 @@
-"""Class ids made visible: colours over a picture, and a table of counts."""
+"""Class ids made visible: colours over a picture, outlines, and a table of counts."""
 
+import cv2
 import numpy as np
 
 from errors import UserError
 
-MIX_TYPES = (0, 1, 2)
+MIX_TYPES = (0, 1, 2, 3)
 _OVERLAY = 0.7  # share of the mask's colours in a blend
+_STRIP = 2**16  # pixels worked on at a time: what they need on the way is about 2 MB
 
 
 def check_mix_type(mix_type):
@@ -14,31 +16,105 @@ def check_mix_type(mix_type):
         raise UserError(f"mix_type must be one of {MIX_TYPES}; got {mix_type!r}.")
 
 
-def draw_mask(image, mask, colors, mix_type=0):
-    """Draws class ids over a picture.
+def draw_mask(image, mask, colors, mix_type=0, out=None):
+    """Draws class ids over a picture, a strip of rows at a time.
+
+    Apart from the result it needs a few MB, however large the picture is; with `out=image`
+    there is no second picture at all.
 
     Args:
         image: uint8 (H, W, 3) RGB.
         mask: uint8 (H, W).
         colors: uint8 (256, 3).
         mix_type: 0: the mask's colours blended over the picture; 1: the colours alone; 2: the
-            picture with a black background.
+            picture with a black background; 3: the picture with each region outlined in its
+            class's colour. An outline lies inside its region and is closed along the
+            picture's edges; regions that are thinner than it are filled, and the background
+            (0) has none. It is 2 pixels thick, and more in pictures beyond a megapixel.
+        out: uint8 (H, W, 3) that the result is written to; may be `image`. None: a new array.
 
     Returns:
         uint8 (H, W, 3).
     """
-    if mix_type == 2:
-        return np.where(mask[..., None] == 0, np.uint8(0), image)
-    painted = colors[mask]
-    if mix_type == 1:
-        return painted
+    if out is None:
+        out = np.empty(image.shape, np.uint8)
+    if mix_type == 3:
+        _draw_outlines(image, mask, colors, out)
+        return out
+    for rows in _strips(*mask.shape):
+        if mix_type == 1:
+            out[rows] = colors[mask[rows]]
+        elif mix_type == 2:
+            out[rows] = np.where(mask[rows][..., None] == 0, np.uint8(0), image[rows])
+        else:
+            out[rows] = _blend(image[rows], colors[mask[rows]])
+    return out
+
+
+def _strips(height, width, least=1):
+    """Slices of rows, in order, that make up the picture; each of `least` rows or more."""
+    step = max(least, _STRIP // width)
+    return [slice(top, min(top + step, height)) for top in range(0, height, step)]
+
+
+def _blend(image, painted):
     blend = image * np.float32(1 - _OVERLAY) + painted * np.float32(_OVERLAY)
     return np.rint(blend).astype(np.uint8)
 
 
+def _draw_outlines(image, mask, colors, out):
+    height, width = mask.shape
+    thickness = max(2, round((height * width) ** 0.5 / 400))
+    # Thinner blocks would spend their time on the rows around them.
+    for block in _strips(height, width, least=2 * thickness):
+        outline = _find_outline(mask, block, thickness)
+        for strip in _strips(*outline.shape):
+            rows = slice(block.start + strip.start, block.start + strip.stop)
+            on = outline[strip]
+            if out is not image:
+                out[rows] = image[rows]
+            out[rows][on] = colors[mask[rows][on]]
+
+
+def _find_outline(mask, rows, thickness):
+    """The pixels of these rows whose region ends within `thickness` king's moves.
+
+    Returns:
+        bool (rows, W).
+    """
+    top, bottom = max(0, rows.start - thickness), min(len(mask), rows.stop + thickness)
+    ids = mask[top:bottom]
+    # Not zero where one of the eight neighbours differs, and along the picture's edges.
+    ends = cv2.morphologyEx(ids, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    ends[:, [0, -1]] = 255
+    if top == 0:
+        ends[0] = 255
+    if bottom == len(mask):
+        ends[-1] = 255
+    side = 2 * thickness - 1
+    near = cv2.dilate(ends, np.ones((side, side), np.uint8))
+    inner = slice(rows.start - top, rows.stop - top)
+    return (near[inner] > 0) & (ids[inner] > 0)
+
+
+def count_pixels(mask, minlength=0):
+    """Counts each value of a mask, a strip of rows at a time.
+
+    Args:
+        mask: uint8 (H, W).
+        minlength: int, least length of the result.
+
+    Returns:
+        int64 (N,), N - 1 the highest value or more.
+    """
+    # bincount makes 8 bytes of each pixel.
+    counts = sum(np.bincount(mask[rows].ravel(), minlength=256) for rows in _strips(*mask.shape))
+    return counts[: max(minlength, 1 + np.flatnonzero(counts).max(initial=0))]
+
+
 def format_count(mask, names):
     """A table of pixels and share of each class that a mask holds."""
-    counts = np.bincount(mask.ravel(), minlength=len(names))
+    counts = count_pixels(mask, minlength=len(names))
     width = max(len("class"), *map(len, names))
     lines = [f"{'class':<{width}}  {'pixels':>12}   share"]
     lines += [

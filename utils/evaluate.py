@@ -1,94 +1,98 @@
 """The one validation loop: training, `get_miou.py` and the demo all score with it."""
 
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
 import numpy as np
 from tqdm import tqdm
 
 from errors import UserError
-from utils.metrics import VOID, confusion_matrix
+from utils.boundary import boundary_counts
+from utils.metrics import VOID, Counts, count_pixels
 from utils.voc import read_mask
 
+_THREADS = 2  # that count; as many pictures again may wait: they can be large
 
-def evaluate(predict, samples, num_classes, ignore_labels=(VOID,), progress=True):
-    """Counts the pixels of all samples by true and predicted class, one picture at a time.
+
+def evaluate(
+    samples,
+    predictions,
+    num_classes,
+    ignore_labels=(VOID,),
+    *,
+    boundary=False,
+    on_picture=None,
+    progress=True,
+):
+    """Counts the pixels of all samples by true and predicted class.
+
+    True masks are read and pixels counted in threads, while the next prediction is made; a
+    few pictures are in memory at a time.
 
     Args:
-        predict: callable from `utils.lists.Sample` to its predicted mask, uint8 (H, W), of
-            the true mask's size.
         samples: list of `utils.lists.Sample` with masks.
+        predictions: iterable of the predicted masks, uint8 (H, W), in the samples' order;
+            for instance `map(predict, samples)`.
         num_classes: int.
         ignore_labels: values of the true masks that are left out.
+        boundary: bool, whether to count for boundary IoU as well.
+        on_picture: callable of a sample, its (height, width) and its `Counts`, called in
+            the samples' order; None: nothing.
         progress: bool, whether to show a progress bar.
 
     Returns:
-        int64 (num_classes, num_classes), indexed [true, predicted].
+        `utils.metrics.Counts` of all samples.
 
     Raises:
-        UserError: for a mask that can't be used or whose size differs from the prediction's.
+        UserError: for a mask that can't be used or whose size differs from the prediction's,
+            and for predicted ids out of range.
     """
-    matrix = np.zeros((num_classes, num_classes), np.int64)
-    for sample in tqdm(samples, "Evaluating", disable=None if progress else True, leave=False):
-        true = read_mask(sample.mask_path, num_classes, ignore_labels)
-        predicted = predict(sample)
-        if true.shape != predicted.shape:
-            raise UserError(
-                f"The mask {sample.mask_path} is {true.shape[1]}x{true.shape[0]} pixels, but "
-                f"the prediction of {sample.name!r} is {predicted.shape[1]}x"
-                f"{predicted.shape[0]}. They must be equal."
-            )
-        if predicted.max(initial=0) >= num_classes:
-            raise UserError(
-                f"The prediction of {sample.name!r} holds the class id {predicted.max()}; with "
-                f"num_classes={num_classes} the ids are 0 to {num_classes - 1}."
-            )
-        matrix += confusion_matrix(true, predicted, num_classes)
-    return matrix
+    total = Counts.zeros(num_classes)
+    count = partial(_count, num_classes, ignore_labels, boundary)
+    pairs = zip(samples, predictions, strict=True)
+    with tqdm(
+        desc="Evaluating", total=len(samples), disable=None if progress else True, leave=False
+    ) as bar:
+        for sample, (size, counts) in _in_threads(count, pairs):
+            total += counts
+            if on_picture:
+                on_picture(sample, size, counts)
+            bar.update()
+    return total
 
 
-def format_scores(scores, names):
-    """A table for the terminal: a line a class, then the means, in percent."""
-    width = max(len("mean"), *map(len, names))
-    lines = [f"{'class':<{width}}     IoU  recall  precision"]
-    columns = zip(names, scores.iou, scores.recall, scores.precision, strict=True)
-    lines += [
-        f"{name:<{width}}  {_percent(iou, 6)}  {_percent(recall, 6)}  {_percent(precision, 9)}"
-        for name, iou, recall, precision in columns
-    ]
-    lines.append(
-        f"{'mean':<{width}}  {_percent(scores.miou, 6)}  {_percent(scores.mean_recall, 6)}"
-        f"  {_percent(scores.mean_precision, 9)}"
+def _in_threads(count, pairs):
+    """Yields (sample, count(sample, predicted)) in order, a few pairs ahead."""
+    waiting = deque()
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for sample, predicted in pairs:
+            if len(waiting) == 2 * _THREADS:
+                first, future = waiting.popleft()
+                yield first, future.result()
+            waiting.append((sample, pool.submit(count, sample, predicted)))
+        for sample, future in waiting:
+            yield sample, future.result()
+
+
+def _count(num_classes, ignore_labels, boundary, sample, predicted):
+    """((height, width), Counts) of one picture."""
+    true = read_mask(sample.mask_path, num_classes, ignore_labels)
+    if true.shape != predicted.shape:
+        raise UserError(
+            f"The mask {sample.mask_path} is {true.shape[1]}x{true.shape[0]} pixels, but "
+            f"the prediction of {sample.name!r} is {predicted.shape[1]}x"
+            f"{predicted.shape[0]}. They must be equal."
+        )
+    if predicted.max(initial=0) >= num_classes:
+        raise UserError(
+            f"The prediction of {sample.name!r} holds the class id {predicted.max()}; with "
+            f"num_classes={num_classes} the ids are 0 to {num_classes - 1}."
+        )
+    pixels = count_pixels(true, predicted, num_classes)
+    bands = (
+        boundary_counts(true, predicted, num_classes)
+        if boundary
+        else np.zeros((2, num_classes), np.int64)
     )
-    lines.append(f"mIoU {_percent(scores.miou)}%, accuracy {_percent(scores.accuracy)}%")
-    if scores.absent:
-        absent = ", ".join(names[index] for index in scores.absent)
-        lines.append(f"neither in the truth nor predicted, left out of the means: {absent}")
-    return "\n".join(lines)
-
-
-def scores_to_dict(scores, names):
-    """The scores for a JSON file, 0..1; null where a score is not defined."""
-    return {
-        "miou": _number(scores.miou),
-        "mean_recall": _number(scores.mean_recall),
-        "mean_precision": _number(scores.mean_precision),
-        "accuracy": _number(scores.accuracy),
-        "pixels": scores.pixels,
-        "absent": [names[index] for index in scores.absent],
-        "classes": [
-            {
-                "id": index,
-                "name": name,
-                "iou": _number(scores.iou[index]),
-                "recall": _number(scores.recall[index]),
-                "precision": _number(scores.precision[index]),
-            }
-            for index, name in enumerate(names)
-        ],
-    }
-
-
-def _percent(value, width=0):
-    return f"{'-':>{width}}" if np.isnan(value) else f"{100 * value:{width}.2f}"
-
-
-def _number(value):
-    return None if np.isnan(value) else float(value)
+    return true.shape, Counts(pixels[:-1], pixels[-1], bands)

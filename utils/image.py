@@ -3,6 +3,8 @@
 Sizes are (height, width). Pictures are uint8 (H, W, 3) RGB; masks uint8 (H, W).
 """
 
+import os
+import struct
 from typing import NamedTuple
 
 import cv2
@@ -12,63 +14,112 @@ from PIL import Image, ImageOps
 from errors import UserError
 
 GREY = 128  # the padding of pictures
+MAX_PIXELS = 500_000_000  # a picture of more is refused: 22,360 x 22,360, 1.5 GB as RGB
+_LARGE = 50_000_000  # pixels from which the 4 bytes a pixel of Pillow's pictures are too much
+_LARGE_FORMATS = ("PNG", "TIFF", "BMP")  # of which OpenCV refuses what is not whole
+_HEADER = 2**20  # bytes of a JPEG that hold its size: EXIF, XMP and colour profile come first
 _AS_STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 _NORMALIZED = (np.arange(256, dtype=np.float32) / 127.5 - 1).astype(np.float32)
 
+# `check_pixels` stands in its place, with a limit that the user can set.
+Image.MAX_IMAGE_PIXELS = None
 
-def open_image(path):
-    """Opens a picture file and decodes it.
+
+def check_pixels(width, height, path, max_pixels=MAX_PIXELS):
+    """Raises UserError for a picture of more than `max_pixels`, before it takes its memory."""
+    if width * height > max_pixels:
+        raise UserError(
+            f"The picture {path} has {width}x{height} = {width * height:,} pixels; max_pixels is "
+            f"{max_pixels:,}. Raise max_pixels if memory allows (4 bytes a pixel and more), or "
+            "cut the picture."
+        )
+
+
+def open_image(path, max_pixels=MAX_PIXELS):
+    """Opens a picture file and decodes it (of an animation, the first frame).
 
     Returns:
         PIL.Image, as stored: any mode, not yet rotated.
 
     Raises:
-        UserError: if the file is missing, broken or no picture.
+        UserError: if the file is missing, broken or no picture, or has too many pixels.
     """
     try:
         image = Image.open(path)
+        check_pixels(*image.size, path, max_pixels)
         image.load()
         return image
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"There is no file {path}.") from None
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads to
         raise UserError(f"The picture {path} can't be read: {error}") from error
 
 
-def read_image(path):
+def read_image(path, max_pixels=MAX_PIXELS):
     """Reads a picture file as uint8 (H, W, 3) RGB, upright; raises as `open_image`.
 
-    OpenCV decodes ordinary JPEG files, three times as fast as Pillow and to the same pixels.
+    OpenCV decodes ordinary JPEG files, three times as fast as Pillow and to the same pixels,
+    and ordinary large pictures, in less memory.
     """
     try:
         with open(path, "rb") as file:
-            data = file.read()
+            size = _plain_jpeg_size(file.read(_HEADER))
+            whole = size and _ends_with(file, b"\xff\xd9")
     except OSError:
-        data = b""  # open_image says what is wrong
-    if _is_plain_jpeg(data):
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), _AS_STORED)
-        if image is not None:
-            return image
-    return to_rgb_array(open_image(path))
+        whole = False  # open_image says what is wrong
+    if whole:
+        check_pixels(*size, path, max_pixels)
+    elif not _is_plain_and_large(path, max_pixels):
+        return to_rgb_array(open_image(path, max_pixels), max_pixels)
+    image = cv2.imdecode(_map_bytes(path), _AS_STORED)
+    return to_rgb_array(open_image(path, max_pixels), max_pixels) if image is None else image
 
 
-def _is_plain_jpeg(data):
-    """Whether Pillow and OpenCV agree on a file: JPEG, whole, grey or RGB, not turned by EXIF.
+def _map_bytes(path):
+    # Mapped, a file's bytes need no memory of their own; and unlike OpenCV's own reading it
+    # takes any letters in a path on any system.
+    return np.memmap(path, np.uint8, "r")
 
-    A file without its end marker is not for OpenCV, which fills what is missing with grey.
+
+def _ends_with(file, end):
+    file.seek(-len(end), os.SEEK_END)
+    return file.read() == end
+
+
+def _plain_jpeg_size(data):
+    """(width, height) of a JPEG on which Pillow and OpenCV agree; None for any other file.
+
+    That is a grey or RGB one, not turned by EXIF. A file without its end marker is not for
+    OpenCV either, which fills what is missing with grey.
     """
-    if not (data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9")):
-        return False
-    position = 2
+    position = 2 if data.startswith(b"\xff\xd8") else len(data)
     while data[position : position + 1] == b"\xff" and position + 10 < len(data):
         marker = data[position + 1]
         if 0xC0 <= marker <= 0xC2:  # the frame's header: its tenth byte counts the colours
-            return data[position + 9] in (1, 3)
+            height, width, colors = struct.unpack(">HHB", data[position + 5 : position + 10])
+            return (width, height) if colors in (1, 3) else None
         end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
         if marker == 0xE1 and _may_turn(data[position + 4 : end]):
-            return False
+            return None
         position = end
-    return False
+    return None
+
+
+def _is_plain_and_large(path, max_pixels):
+    """Whether a file holds a large picture of 8-bit grey or RGB, to be taken as stored."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            plain = image.mode in ("L", "RGB") and "transparency" not in image.info
+            if width * height < _LARGE or not plain or image.getexif().get(0x0112, 1) != 1:
+                return False
+            known = image.format in _LARGE_FORMATS
+    except Exception:  # open_image says what is wrong
+        return False
+    check_pixels(width, height, path, max_pixels)
+    return known
 
 
 def _may_turn(segment):
@@ -94,13 +145,21 @@ def image_size(path):
     return (width, height) if turned else (height, width)
 
 
-def to_rgb_array(image):
+def to_rgb_array(image, max_pixels=MAX_PIXELS):
     """Converts a PIL picture of any mode to uint8 (H, W, 3) RGB, turned upright by its EXIF.
 
     16-bit grey is scaled from 0..65535; 32-bit integers too if any exceeds 255; floats are
     scaled from 0..1, or from 0..maximum above 255. Transparency is dropped.
+
+    Raises:
+        UserError: if it has too many pixels, or its file, not yet read, is broken.
     """
-    image = ImageOps.exif_transpose(image)
+    name = getattr(image, "filename", "") or "given"
+    check_pixels(*image.size, name, max_pixels)
+    try:
+        image = ImageOps.exif_transpose(image)
+    except Exception as error:  # pictures are decoded late, and raise whatever that leads to
+        raise UserError(f"The picture {name} can't be read: {error}") from error
     if image.mode.startswith("I") or image.mode == "F":
         grey = _to_8_bit(image)
         return np.repeat(grey[..., None], 3, axis=2)

@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 
 from errors import UserError
 from utils.annotations import Item, check_points, class_id, clean_label, read_json
+from utils.image import check_pixels
 from utils.pictures import read_picture
 
 _LINE_WIDTH = 10
@@ -169,6 +170,7 @@ def _read_crop(text, points, origin):
     """Decodes the picture of a mask shape: bool (h, w), which fills its box."""
     try:
         with Image.open(io.BytesIO(_decode_base64(text, f"The mask of {origin}"))) as image:
+            check_pixels(*image.size, f"of the mask of {origin}")
             crop = np.array(image).astype(bool)
     except UserError:
         raise

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from PIL import Image, ImageOps
 
 from errors import UserError
-from utils.image import to_rgb_array
+from utils.image import check_pixels, to_rgb_array
 
 _COPIED = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}  # an MPO is a JPEG of two pictures
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
@@ -113,6 +113,7 @@ def read_picture(source, declared, frames, origin):
     try:
         data = source if embedded else source.read_bytes()
         image = Image.open(io.BytesIO(data))
+        check_pixels(*image.size, name)
         image.load()
         turned = image.getexif().get(0x0112) in range(2, 9)
         shown = {"stored": image, "upright": ImageOps.exif_transpose(image)}

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
+from utils.files import whole_file
 from utils.voc import voc_palette
 
 # Class names may be Chinese, Japanese or Korean: fonts to fall back on, where installed.
@@ -22,6 +23,11 @@ def _figure(width, height):
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def _save(figure, path):
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=110)
 
 
 def plot_curves(epochs, panels, path):
@@ -46,7 +52,7 @@ def plot_curves(epochs, panels, path):
         if len(curves) > 1 and axes.lines:
             axes.legend()
     all_axes[-1].set_xlabel("epoch")
-    figure.savefig(path, dpi=110)
+    _save(figure, path)
 
 
 def plot_bars(values, names, title, path):
@@ -70,7 +76,7 @@ def plot_bars(values, names, title, path):
     axes.set_xlim(0, 1.12)
     axes.set_xticks(np.linspace(0, 1, 6), [f"{100 * tick:.0f}%" for tick in np.linspace(0, 1, 6)])
     axes.set_title(title)
-    figure.savefig(path, dpi=110)
+    _save(figure, path)
 
 
 def plot_confusion(matrix, names, path):
@@ -94,7 +100,7 @@ def plot_confusion(matrix, names, path):
             )
     bar = figure.colorbar(shown, ax=axes, shrink=0.75)
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
-    figure.savefig(path, dpi=110)
+    _save(figure, path)
 
 
 def contact_sheet(rows, names, path):
@@ -133,7 +139,7 @@ def _draw_grid(rows, path, patches=()):
             axes.set_axis_off()
     if patches:
         figure.legend(handles=patches, loc="outside lower center", ncols=min(len(patches), 6))
-    figure.savefig(path, dpi=110)
+    _save(figure, path)
 
 
 def before_after_sheet(rows, path):

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from errors import UserError
+from utils.image import check_pixels
 from utils.metrics import VOID
 from utils.scan import smooth_values, thin_values
 from utils.voc import VOC_CLASSES, read_label_ids, refused_mask, voc_palette
@@ -47,6 +48,7 @@ def read_content(path):
     """
     try:
         with Image.open(path) as image:
+            check_pixels(*image.size, path)
             refused = refused_mask(image)
             if refused == "lossy":
                 return MaskContent(refusal="compressed with loss")

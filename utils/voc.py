@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from errors import UserError
+from utils.image import check_pixels
 from utils.metrics import VOID
 
 VOC_CLASSES = (
@@ -58,6 +59,7 @@ def read_label_ids(path):
         return ids
     try:
         with Image.open(path) as image:
+            check_pixels(*image.size, path)
             refused = refused_mask(image)
             if refused:
                 raise UserError(
