@@ -13,10 +13,10 @@ from errors import UserError
 from nets.checks import check_num_classes
 from utils.config import load_config, run_script, settings
 from utils.files import whole_file
+from utils.image import MAX_PIXELS
+from utils.inference import check_tta
 from utils.lists import read_samples
 from utils.voc import check_ignore_labels, class_names, mask_to_image, read_label_ids
-
-_TTA = ("none", "h", "hv")
 
 
 @settings
@@ -30,10 +30,10 @@ class MiouConfig:
     precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto measures
 
     # How to predict
-    batch_size: int = 4  # pictures a step
-    tta: str = "none"  # mean over flipped pictures: none, h (left-right), hv (and up-down)
-    tile: bool | None = None  # whether to cut pictures into tiles; None: the large ones
-    max_pixels: int = 500_000_000  # a larger picture is refused
+    batch_size: int = 4  # pictures the network takes at a time
+    tta: str = "none"  # averages over flips; none, h: also mirrored, hv: and upside down
+    tile: bool | None = None  # large ones in unscaled tiles; None: above 50 million pixels
+    max_pixels: int = MAX_PIXELS  # pictures of more are refused
 
     # Data
     VOCdevkit_path: str = "VOCdevkit"  # folder that holds VOC2007
@@ -53,8 +53,7 @@ class MiouConfig:
             raise UserError(
                 f"predictions_path is read with miou_mode 2; got miou_mode {self.miou_mode}."
             )
-        if self.tta not in _TTA:
-            raise UserError(f"tta must be one of {', '.join(_TTA)}; got {self.tta!r}.")
+        check_tta(self.tta)
         for name in ("batch_size", "max_pixels"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1; got {getattr(self, name)}.")
@@ -92,7 +91,7 @@ def main(config=None):
         unet = _load_unet(config)
         names = unet.description.name_classes
         ignore_labels = unet.description.ignore_labels
-        masks = _store(samples, _predictions(unet, samples), config.predictions)
+        masks = _predictions(unet, samples, config)
     if config.ignore_labels is not None:
         ignore_labels = config.ignore_labels
     # Before anything is written: a faulty mask leaves the results of an earlier run alone.
@@ -112,10 +111,8 @@ def main(config=None):
     )
     scores = score(counts)
     print(format_scores(scores, names))
-    facts = _facts(config, len(samples))
-    write_results(
-        config, Evaluation(facts, names, ignore_labels, scores, pictures, config.predictions)
-    )
+    facts, folder = _facts(config, len(samples)), config.predictions
+    write_results(config, Evaluation(facts, names, ignore_labels, scores, pictures, folder))
     return scores
 
 
@@ -130,25 +127,28 @@ def _load_unet(config):
         config.input_shape,
         precision=config.precision,
         name_classes=config.name_classes,
+        tile=config.tile,
+        tta=config.tta,
+        max_pixels=config.max_pixels,
     )
     print(unet.precision_reason)
     return unet
 
 
-def _predictions(unet, samples):
-    """Yields the predicted mask of each sample, uint8 (H, W), in order."""
-    from utils.image import read_image
+def _predictions(unet, samples, config):
+    """Yields the predicted mask of each sample, uint8 (H, W), in order; stores them too."""
 
-    for sample in samples:
-        yield unet.predict_array(read_image(sample.image_path))
-
-
-def _store(samples, masks, folder):
-    """Passes masks on, each stored as a palette PNG under its sample's name."""
-    for sample, mask in zip(samples, masks, strict=True):
-        with whole_file(folder / f"{sample.name}.png") as temporary:
+    def store(path, _, mask):
+        with whole_file(config.predictions / f"{path.stem}.png") as temporary:
             mask_to_image(mask).save(temporary)
-        yield mask
+        return mask
+
+    paths = [sample.image_path for sample in samples]
+    alone = config.miou_mode == 1  # scoring has a bar of its own
+    for outcome in unet.predict_files(paths, config.batch_size, store, "Predicting", alone):
+        if outcome.error:
+            raise outcome.error
+        yield outcome.value
 
 
 def _stored_masks(samples, folder):
@@ -173,21 +173,14 @@ def _facts(config, count):
 
 def write_results(config, evaluation):
     """Writes the files of an `utils.report.Evaluation` into the output folder."""
-    from utils.plots import plot_bars, plot_confusion
+    from utils.plots import plot_scores
     from utils.report import find_curves, write_report
     from utils.scores import scores_to_dict, write_confusion_matrix, write_json, write_pictures
 
     out, names, scores = Path(config.miou_out_path), evaluation.names, evaluation.scores
-    matrix = scores.counts.matrix
-    write_confusion_matrix(matrix, names, out / "confusion_matrix.csv")
+    write_confusion_matrix(scores.counts.matrix, names, out / "confusion_matrix.csv")
     write_pictures(evaluation.pictures, names, out / "pictures.csv")
-    plot_confusion(matrix, names, out / "confusion_matrix.png")
-    for file, title, mean, values in (
-        ("mIoU", "mIoU", scores.miou, scores.iou),
-        ("Recall", "mean recall", scores.mean_recall, scores.recall),
-        ("Precision", "mean precision", scores.mean_precision, scores.precision),
-    ):
-        plot_bars(values, names, f"{title} {mean:.2%}", out / f"{file}.png")
+    plot_scores(scores, names, out)
     model_path = None if config.miou_mode == 2 else config.model_path
     results = {
         "model_path": model_path,

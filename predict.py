@@ -7,7 +7,6 @@ Speed:             python predict.py --mode fps --fps_image_path street.jpg
 Other programs:    python predict.py --mode export --export_formats onnx
 """
 
-import os
 import sys
 
 import numpy as np
@@ -17,6 +16,7 @@ from utils.config import load_config, run_script, settings
 from utils.draw import check_mix_type, format_count
 from utils.image import MAX_PIXELS, read_image
 from utils.results import ResultNames, expand_patterns, plan_results
+from utils.video import has_display, process_video
 
 MODES = ("predict", "dir_predict", "video", "fps", "export")
 
@@ -206,8 +206,9 @@ def predict_folder(config):
     def finish(path, pixels, mask):
         save_result(config, unet, by_picture[path], pixels, mask, with_mask=True)
 
+    # The text alone: an error holds on to the file and the pixels that it came from.
     failed = [
-        outcome.error
+        str(outcome.error)
         for outcome in unet.predict_files(
             list(by_picture), config.batch_size, finish, "Predicting", progress=True
         )
@@ -230,8 +231,6 @@ def is_done(config, result):
 
 def predict_video(config):
     """Segments every frame of a video."""
-    from utils.video import process_video
-
     unet = load_unet(config)
 
     def draw(frame):
@@ -275,13 +274,6 @@ def export(config):
         unet.model, unet.description, config.export_path, config.export_formats, unet.colors
     )
     return 0
-
-
-def has_display():
-    """Whether a window can be opened here."""
-    if sys.platform.startswith("linux"):
-        return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-    return True
 
 
 if __name__ == "__main__":

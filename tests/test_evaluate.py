@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import utils.evaluate
 from errors import UserError
 from utils.boundary import boundary_counts
 from utils.evaluate import evaluate
@@ -102,13 +103,13 @@ def test_pictures_are_told_of_in_order_with_their_counts(sample, rng):
 def test_counting_goes_on_while_the_next_picture_is_predicted(sample, monkeypatch):
     """Were they done in turn, the second prediction would wait for ever."""
     counted = threading.Event()
-    real = evaluate.__globals__["read_mask"]
+    real = utils.evaluate.read_mask
 
     def read_mask(*args):
         counted.set()
         return real(*args)
 
-    monkeypatch.setitem(evaluate.__globals__, "read_mask", read_mask)
+    monkeypatch.setattr(utils.evaluate, "read_mask", read_mask)
 
     def predictions():
         yield np.zeros((1, 2), np.uint8)
@@ -122,14 +123,14 @@ def test_counting_goes_on_while_the_next_picture_is_predicted(sample, monkeypatc
 def test_few_pictures_wait_to_be_counted(sample, monkeypatch):
     """Memory does not grow with the set, however slowly pictures are counted."""
     done, ahead = [], []
-    real = evaluate.__globals__["read_mask"]
+    real = utils.evaluate.read_mask
 
     def read_mask(*args):
         time.sleep(0.01)
         done.append(1)
         return real(*args)
 
-    monkeypatch.setitem(evaluate.__globals__, "read_mask", read_mask)
+    monkeypatch.setattr(utils.evaluate, "read_mask", read_mask)
 
     def predictions():
         for index in range(30):
@@ -144,7 +145,7 @@ def test_few_pictures_wait_to_be_counted(sample, monkeypatch):
 @pytest.mark.parametrize("count", [1, 3])
 def test_as_many_predictions_as_samples(sample, count):
     samples = [sample([[0, 1]], name) for name in "ab"]
-    with pytest.raises(ValueError, match="argument 2 is (shorter|longer)"):
+    with pytest.raises(ValueError, match=r"argument 2 is (shorter|longer)"):
         evaluate(samples, [np.zeros((1, 2), np.uint8)] * count, 2)
 
 

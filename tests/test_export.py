@@ -20,6 +20,7 @@ from nets.unet import Unet
 from nets.weights import Description
 from utils import export
 from utils.export import FORMATS, check_formats, draw_pictures, export_model
+from utils.files import whole_folder
 from utils.image import normalize, resize_image
 from utils.inference import predict_mask
 from utils.voc import voc_palette
@@ -309,7 +310,7 @@ def test_a_folder_that_can_t_be_renamed_keeps_the_earlier_one(tmp_path, monkeypa
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(PermissionError, match="no"), export._whole_folder(path) as new:
+    with pytest.raises(PermissionError, match="no"), whole_folder(path) as new:
         new.mkdir()
     assert names_in(tmp_path) == ["made"] and names_in(path) == ["old"]
 
@@ -399,22 +400,6 @@ def test_only_our_lines_reach_the_terminal(network, tmp_path, capfd):
     assert re.fullmatch(pattern + r"in 100\.000% of the pixels", printed.out.splitlines()[0])
 
 
-def test_chatter_is_silenced_and_an_error_is_not(capfd):
-    with export._quiet():
-        print("python")
-        os.write(1, b"native")
-        os.write(2, b"native")
-    with pytest.raises(ZeroDivisionError) as caught, export._quiet():
-        os.write(2, b"the reason\n")
-        print("a line")
-        raise ZeroDivisionError
-    assert {"the reason", "a line"} <= set("".join(caught.value.__notes__).splitlines())
-    assert capfd.readouterr() == ("", "")
-    os.write(1, b"out")
-    os.write(2, b"err")
-    assert capfd.readouterr() == ("out", "err")
-
-
 def test_pictures_to_compare_on():
     pictures = draw_pictures(SIZE)
     assert {(picture.shape, picture.dtype.name) for picture in pictures} == {((*SIZE, 3), "uint8")}
@@ -436,7 +421,8 @@ def test_the_readme_s_program(network, tmp_path):
     onnx = tmp_path / onnx
     export_model(network, describe(), onnx.parent, ["onnx"], PALETTE, name=onnx.stem)
     (tmp_path / photo).parent.mkdir(parents=True, exist_ok=True)
-    for size, least in ((SIZE, 0.999), ((50, 90), 0.97), ((130, 61), 0.9)):
+    # At other sizes the program resizes classes, `predict_mask` probabilities.
+    for size, least in ((SIZE, 0.999), ((50, 90), 0.88), ((130, 61), 0.88)):
         picture = resize_image(draw_pictures((64, 64))[0], size)
         Image.fromarray(picture).save(tmp_path / photo, "PNG")  # the pixels as they are
         subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=60)

@@ -3,16 +3,19 @@
 import csv
 import json
 import re
+import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import sklearn.metrics
 from PIL import Image
 
 import get_miou
 from errors import UserError
-from get_miou import MiouConfig, write_confusion_matrix
+from get_miou import MiouConfig
 from nets import unet as networks
 from nets.weights import Description, save_weights
 
@@ -21,6 +24,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Glyph:UserWarning")
 
 NAMES = ("background", "red", "绿")
 CHARTS = ("confusion_matrix.png", "mIoU.png", "Recall.png", "Precision.png")
+FILES = (*CHARTS, "confusion_matrix.csv", "pictures.csv", "report.html", "results.json")
+ABOUT = ("model_path", "pictures", "ignore_labels")
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +60,20 @@ def evaluated(voc_dir, weights, tmp_path):
     return run
 
 
+@pytest.fixture(scope="module")
+def kept():
+    """What tests that only look at a run share: it is made once."""
+    return {}
+
+
+@pytest.fixture
+def whole(kept, evaluated, voc_dir):
+    """(scores, out folder, VOCdevkit_path) of a run with miou_mode 0, only to be looked at."""
+    if not kept:
+        kept["run"] = *evaluated(), voc_dir
+    return kept["run"]
+
+
 @pytest.fixture
 def store(tmp_path, write_mask):
     """store(name, ids): puts a predicted mask where miou_mode 2 reads it."""
@@ -81,13 +100,14 @@ def mean(values):
 
 
 def expected_results(voc_dir, out, names, ignore_labels=(255,), split=("val_a", "val_b")):
-    """The numbers of results.json, from the PNG files alone."""
+    """The numbers of results.json, without boundary IoU, from the PNG files alone."""
     true = np.concatenate([true_mask(voc_dir, name).ravel() for name in split])
     predicted = np.concatenate(
         [np.array(Image.open(out / "detection-results" / f"{name}.png")).ravel() for name in split]
     )
-    counts = ~np.isin(true, ignore_labels)
-    true, predicted = true[counts], predicted[counts]
+    void = np.isin(true, ignore_labels)
+    on_void = predicted[void]
+    true, predicted = true[~void], predicted[~void]
     classes = []
     for index, name in enumerate(names):
         truth, found = true == index, predicted == index
@@ -99,23 +119,66 @@ def expected_results(voc_dir, out, names, ignore_labels=(255,), split=("val_a", 
                 "iou": ratio(both, int(np.sum(truth | found))),
                 "recall": ratio(both, int(np.sum(truth))),
                 "precision": ratio(both, int(np.sum(found))),
+                "dice": ratio(2 * both, int(np.sum(truth)) + int(np.sum(found))),
+                "frequency": ratio(int(np.sum(truth)), len(true)),
+                "true_pixels": int(np.sum(truth)),
+                "predicted_pixels": int(np.sum(found)),
+                "right_pixels": both,
+                "predicted_on_void": int(np.sum(on_void == index)),
             }
         )
+    weighted = [one["frequency"] * one["iou"] for one in classes if one["frequency"]]
     return {
         "miou": mean([one["iou"] for one in classes]),
+        "miou_without_background": mean([one["iou"] for one in classes[1:]]),
+        "frequency_weighted_iou": sum(weighted),
         "mean_recall": mean([one["recall"] for one in classes]),
         "mean_precision": mean([one["precision"] for one in classes]),
+        "mean_dice": mean([one["dice"] for one in classes]),
         "accuracy": ratio(int(np.sum(true == predicted)), len(true)),
         "pixels": len(true),
+        "void_pixels": int(np.sum(void)),
+        "void_share": float(np.mean(void)),
         "absent": [one["name"] for one in classes if one["iou"] is None],
         "classes": classes,
     }
 
 
+def expected_boundaries(voc_dir, out, num_classes, split=("val_a", "val_b")):
+    """[intersection, union] of each class by the definition, from the PNG files alone."""
+
+    def band(mask, distance):
+        inside = mask
+        for _ in range(distance):
+            padded = np.pad(inside, 1)
+            inside = np.logical_and.reduce(
+                [
+                    padded[y:, x:][: mask.shape[0], : mask.shape[1]]
+                    for y in range(3)
+                    for x in range(3)
+                ]
+            )
+        return mask & ~inside
+
+    sums = np.zeros((num_classes, 2), int)
+    for name in split:
+        true = true_mask(voc_dir, name)
+        predicted = np.array(Image.open(out / "detection-results" / f"{name}.png"))
+        distance = max(1, round(0.02 * np.hypot(*true.shape)))
+        for index in range(num_classes):
+            one = band(true == index, distance)
+            other = band((predicted == index) & (true != 255), distance)
+            sums[index] += (one & other).sum(), (one | other).sum()
+    return sums.tolist()
+
+
 def results_of(out):
-    """results.json in two parts: what was evaluated, and the scores."""
+    """results.json in two parts: what was evaluated, and the scores but for boundary IoU."""
     results = json.loads((out / "results.json").read_text(encoding="utf-8"))
-    about = {name: results.pop(name) for name in ("model_path", "pictures", "ignore_labels")}
+    about = {name: results.pop(name) for name in ABOUT}
+    for one in (results, *results["classes"]):
+        for name in [name for name in one if "boundary" in name]:
+            del one[name]
     return about, results
 
 
@@ -150,11 +213,68 @@ def test_mode_0_predicts_and_scores(evaluated, voc_dir, weights, network, capsys
     printed = capsys.readouterr().out
     assert "precision: float32, as set." in printed
     assert f"mIoU {100 * expected['miou']:.2f}%" in printed
-    assert f"Masks, charts, confusion matrix and results.json are in {out}." in printed
+    assert f"The report is {out / 'report.html'}; scores, charts and masks lie" in printed
 
 
-def test_predicted_masks_are_palette_pictures_of_the_pictures_sizes(evaluated, voc_dir):
-    _, out = evaluated()
+def test_the_scores_are_scikit_learn_s(whole):
+    scores, out, voc_dir = whole
+    names = ("val_a", "val_b")
+    true = np.concatenate([true_mask(voc_dir, name).ravel() for name in names])
+    predicted = np.concatenate(
+        [np.array(Image.open(out / "detection-results" / f"{name}.png")).ravel() for name in names]
+    )
+    pairs = true[true != 255], predicted[true != 255]
+    expected = sklearn.metrics.confusion_matrix(*pairs, labels=[0, 1, 2])
+    assert scores.counts.matrix.tolist() == expected.tolist()
+    iou = sklearn.metrics.jaccard_score(*pairs, labels=[0, 1, 2], average=None, zero_division=0)
+    np.testing.assert_array_equal(np.nan_to_num(scores.iou), iou)
+
+
+def test_boundary_iou_is_that_of_the_files(whole):
+    _, out, voc_dir = whole
+    results = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    expected = expected_boundaries(voc_dir, out, 3)
+    classes = results["classes"]
+    found = [[one["boundary_intersection"], one["boundary_union"]] for one in classes]
+    assert found == expected
+    assert sum(both for both, _ in expected) > 0
+    iou = [ratio(*one) for one in expected]
+    assert [one["boundary_iou"] for one in classes] == iou
+    assert results["mean_boundary_iou"] == pytest.approx(mean(iou))
+
+
+def test_a_table_of_all_pictures(whole):
+    _, out, voc_dir = whole
+    with open(out / "pictures.csv", newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["picture"] for row in rows] == ["val_a", "val_b"]
+    for row, size in zip(rows, ((48, 64), (90, 31)), strict=True):
+        expected = expected_results(voc_dir, out, NAMES, split=[row["picture"]])
+        assert (int(row["height"]), int(row["width"])) == size
+        assert int(row["pixels"]) == expected["pixels"]
+        assert int(row["void_pixels"]) == expected["void_pixels"]
+        assert float(row["accuracy"]) == expected["accuracy"]
+        assert float(row["miou"]) == pytest.approx(expected["miou"])
+        for one in expected["classes"]:
+            found = row[f"IoU {one['name']}"]
+            assert (float(found) if found else None) == one["iou"]
+
+
+def test_the_report_tells_of_this_run(evaluated, weights):
+    curves = weights.parent / "loss_2026_01_01_00_00_00" / "curves.png"
+    curves.parent.mkdir()
+    Image.new("RGB", (40, 30)).save(curves)
+    scores, out = evaluated()
+    text = (out / "report.html").read_text(encoding="utf-8")
+    assert f"{100 * scores.miou:.2f}%" in text
+    assert str(weights) in text
+    assert "2 of the list val in" in text
+    assert "<b>val_a</b>" in text and "<b>val_b</b>" in text
+    assert curves.parent.name in text
+
+
+def test_predicted_masks_are_palette_pictures_of_the_pictures_sizes(whole):
+    _, out, voc_dir = whole
     files = sorted((out / "detection-results").iterdir())
     assert [path.name for path in files] == ["val_a.png", "val_b.png"]
     for path in files:
@@ -165,20 +285,18 @@ def test_predicted_masks_are_palette_pictures_of_the_pictures_sizes(evaluated, v
             assert (image.mode, image.size) == ("P", picture.size)
 
 
-def test_charts_are_readable(evaluated):
-    _, out = evaluated()
+def test_charts_are_readable(whole):
+    _, out, _ = whole
     for name in CHARTS:
         with Image.open(out / name) as image:
             image.load()
             assert image.format == "PNG"
             assert min(image.size) > 100
-    assert sorted(path.name for path in out.iterdir()) == sorted(
-        [*CHARTS, "confusion_matrix.csv", "detection-results", "results.json"]
-    )
+    assert sorted(path.name for path in out.iterdir()) == sorted([*FILES, "detection-results"])
 
 
-def test_the_matrix_in_the_csv_is_that_of_the_files(evaluated, voc_dir):
-    _, out = evaluated()
+def test_the_matrix_in_the_csv_is_that_of_the_files(whole):
+    _, out, voc_dir = whole
     rows = matrix_of(out)
     assert rows[0] == ["true \\ predicted", *NAMES]
     assert [row[0] for row in rows[1:]] == list(NAMES)
@@ -191,16 +309,46 @@ def test_the_matrix_in_the_csv_is_that_of_the_files(evaluated, voc_dir):
     assert [[int(value) for value in row[1:]] for row in rows[1:]] == expected.tolist()
 
 
-def test_a_csv_by_hand(tmp_path):
-    path = tmp_path / "matrix.csv"
-    write_confusion_matrix(np.array([[10, 2], [0, 3]]), ("猫", "dog, small"), path)
-    # Excel takes a file for UTF-8 only with this mark.
-    assert path.read_bytes().startswith(b"\xef\xbb\xbf")
-    assert path.read_text(encoding="utf-8-sig").splitlines() == [
-        'true \\ predicted,猫,"dog, small"',
-        "猫,10,2",
-        '"dog, small",0,3',
-    ]
+def test_a_picture_that_is_listed_twice_counts_twice(evaluated, voc_dir, write_list):
+    write_list(voc_dir, "val", ["val_a", "val_b", "val_a"])
+    _, out = evaluated()
+    expected = expected_results(voc_dir, out, NAMES, split=("val_a", "val_b", "val_a"))
+    assert_close(results_of(out)[1], expected)
+
+
+def test_names_with_dots_and_spaces(evaluated, voc_dir, write_list):
+    folder = voc_dir / "VOC2007"
+    for kind, extension in (("JPEGImages", "jpg"), ("SegmentationClass", "png")):
+        (folder / kind / f"val_a.{extension}").rename(folder / kind / f"val 1.2.a.{extension}")
+    write_list(voc_dir, "val", ["val 1.2.a"])
+    _, out = evaluated()
+    assert [path.name for path in (out / "detection-results").iterdir()] == ["val 1.2.a.png"]
+    assert "val 1.2.a" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_pictures_in_batches_are_predicted_alike(whole, evaluated):
+    _, out, _ = whole
+    _, other = evaluated(miou_mode=1, batch_size=1)
+    for name in ("val_a.png", "val_b.png"):
+        one, two = (np.array(Image.open(f / "detection-results" / name)) for f in (out, other))
+        assert np.mean(one != two) < 0.01  # sums in another order may decide a tie otherwise
+
+
+def test_settings_reach_the_network(evaluated, monkeypatch):
+    import unet
+
+    given = {"tile": True, "tta": "hv", "max_pixels": 100}
+    made = []
+
+    class Spy(unet.Unet):
+        def __init__(self, *args, **options):
+            made.append(options)
+            super().__init__(*args, **options)
+
+    monkeypatch.setattr(unet, "Unet", Spy)
+    with pytest.raises(UserError, match=r"val_a\.jpg has 64x48 = 3,072 pixels; max_pixels is 100"):
+        evaluated(miou_mode=1, **given)
+    assert [{name: options[name] for name in given} for options in made] == [given]
 
 
 def test_mode_1_only_predicts(evaluated, capsys):
@@ -232,9 +380,8 @@ def test_mode_2_scores_stored_masks(evaluated, voc_dir, store):
     expected = expected_results(voc_dir, out, names)
     assert_close(results_of(out)[1], expected)
     assert expected["absent"] == ["class_4"]
-    assert expected["classes"][3] == {
-        "id": 3, "name": "class_3", "iou": 0, "recall": None, "precision": 0,
-    }  # fmt: skip
+    only_predicted = expected["classes"][3]
+    assert [only_predicted[name] for name in ("iou", "recall", "precision")] == [0, None, 0]
     assert scores.miou == pytest.approx(expected["miou"])
 
 
@@ -254,6 +401,36 @@ def test_mode_2_names_no_weights_file(evaluated, store):
     assert results_of(out)[0]["model_path"] is None
 
 
+@pytest.mark.parametrize("kind", ["palette", "grey"])
+def test_mode_2_scores_any_folder_and_writes_nothing_there(
+    evaluated, voc_dir, tmp_path, write_mask, kind
+):
+    """As another program may have left it: grey PNG files, and others beside them."""
+    theirs = tmp_path / "theirs"
+    for name in ("val_a", "val_b", "more"):
+        mask = true_mask(voc_dir, name if name != "more" else "val_a")
+        mask = np.where(mask == 255, 0, mask)
+        path = write_mask(theirs / f"{name}.png", mask)
+        if kind == "grey":
+            Image.fromarray(mask).save(path)
+    (theirs / "notes.txt").write_text("ours is better")
+    before = {path: path.read_bytes() for path in theirs.iterdir()}
+    scores, out = evaluated(miou_mode=2, num_classes=3, predictions_path=str(theirs))
+    assert scores.miou == scores.mean_boundary_iou == 1
+    assert {path: path.read_bytes() for path in theirs.iterdir()} == before
+    assert sorted(path.name for path in out.iterdir()) == sorted(FILES)
+    text = (out / "report.html").read_text(encoding="utf-8")
+    assert str(theirs) in text
+    assert "<h2>Training</h2>" not in text
+
+
+@pytest.mark.parametrize("mode", [0, 1])
+def test_a_folder_of_predictions_is_for_mode_2(mode):
+    with pytest.raises(UserError) as caught:
+        MiouConfig(miou_mode=mode, predictions_path="theirs")
+    assert str(caught.value) == f"predictions_path is read with miou_mode 2; got miou_mode {mode}."
+
+
 def test_mode_2_needs_num_classes():
     with pytest.raises(UserError) as caught:
         MiouConfig(miou_mode=2)
@@ -271,6 +448,17 @@ def test_num_classes_is_checked(mode, num_classes):
 def test_an_unknown_mode_is_refused(mode):
     with pytest.raises(UserError, match=rf"miou_mode must be 0, 1 or 2; got {mode}\."):
         MiouConfig(miou_mode=mode)
+
+
+def test_an_unknown_way_of_flipping_is_refused():
+    with pytest.raises(UserError, match=r"tta must be .*; got 'v'\."):
+        MiouConfig(tta="v")
+
+
+@pytest.mark.parametrize("name", ["batch_size", "max_pixels"])
+def test_counts_are_checked(name):
+    with pytest.raises(UserError, match=rf"{name} must be at least 1; got 0\."):
+        MiouConfig(**{name: 0})
 
 
 def test_labels_that_no_mask_can_hold_are_refused():
@@ -372,6 +560,7 @@ def test_a_picture_and_a_mask_of_different_sizes_are_named(evaluated, voc_dir, w
 
 def test_a_stored_class_out_of_range_is_named(evaluated, store):
     store("val_a", np.full((48, 64), 3))
+    store("val_b", np.zeros((90, 31)))
     with pytest.raises(UserError, match="prediction of 'val_a' holds the class id 3; with num_cl"):
         evaluated(miou_mode=2, num_classes=3)
 
@@ -402,7 +591,7 @@ def test_a_fault_overwrites_nothing(evaluated, voc_dir, tmp_path, write_mask, mo
     write_mask(
         voc_dir / "VOC2007" / "SegmentationClass" / "val_b.png", np.full((90, 31), 7, np.uint8)
     )
-    before = ["results.json", "mIoU.png", "confusion_matrix.csv", "detection-results/val_a.png"]
+    before = [*FILES, "detection-results/val_a.png", "detection-results/val_b.png"]
     for name in before:
         (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "out" / name).write_text("of an earlier run")
@@ -427,3 +616,78 @@ def test_settings_come_from_the_command_line(voc_dir, store, tmp_path, monkeypat
     scores = get_miou.main()
     assert scores.recall.tolist() == [1, 0, 0]
     assert [one["name"] for one in results_of(tmp_path / "out")[1]["classes"]] == ["a", "b", "c"]
+
+
+# What can't be written
+
+
+def stored_run(voc_dir, store, tmp_path):
+    """The command that scores stored masks: it needs no network."""
+    store("val_a", np.zeros((48, 64)))
+    store("val_b", np.zeros((90, 31)))
+    script = Path(get_miou.__file__)
+    options = ["--miou_mode", "2", "--num_classes", "3", "--VOCdevkit_path", voc_dir]
+    return [sys.executable, script, *options, "--miou_out_path", tmp_path / "out"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of files are Unix'")
+def test_a_full_disk(voc_dir, store, tmp_path):
+    """Stands for it: a limit on the size of files, which the CSV files keep and charts don't."""
+    import resource
+
+    done = subprocess.run(
+        stored_run(voc_dir, store, tmp_path),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: [Errno 27] File too large")
+    assert len(done.stderr.splitlines()) == 1
+    assert "Traceback" not in done.stdout
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"confusion_matrix.csv", "pictures.csv", "detection-results"}
+
+
+def test_a_place_where_nothing_can_be_written(voc_dir, store, tmp_path):
+    command = stored_run(voc_dir, store, tmp_path)
+    (tmp_path / "file").write_text("no folder")
+    predictions = ["--predictions_path", tmp_path / "out" / "detection-results"]
+    done = subprocess.run(
+        [*command[:-1], tmp_path / "file", *predictions],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: \[Errno \d+\] .*file'\n", done.stderr)
+    assert (tmp_path / "file").read_text() == "no folder"
+
+
+def test_a_prediction_that_cannot_be_stored_leaves_the_old_one(evaluated, tmp_path, monkeypatch):
+    path = tmp_path / "out" / "detection-results" / "val_a.png"
+    path.parent.mkdir(parents=True)
+    path.write_text("of an earlier run")
+
+    def save(image, path, *args, **options):
+        Path(path).write_bytes(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", save)
+    with pytest.raises(OSError, match="No space left"):
+        evaluated(miou_mode=1)
+    assert [one.name for one in path.parent.iterdir()] == ["val_a.png"]
+    assert path.read_text() == "of an earlier run"
+
+
+def test_two_runs_at_once_in_one_folder(voc_dir, store, tmp_path):
+    command = stored_run(voc_dir, store, tmp_path)
+    runs = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [run.wait(100) for run in runs] == [0, 0]
+    out = tmp_path / "out"
+    assert sorted(path.name for path in out.iterdir()) == sorted([*FILES, "detection-results"])
+    assert results_of(out)[1]["pixels"] == 44 * 60 + 86 * 27
+    for name in CHARTS:
+        with Image.open(out / name) as image:
+            image.load()

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from errors import UserError
+from utils import image as image_module
 from utils.image import (
     Box,
+    check_pixels,
     image_size,
     letterbox_box,
     letterbox_image,
@@ -348,3 +350,172 @@ def test_opencv_and_pillow_read_jpegs_alike(tmp_path):
             with Image.open(path) as image:
                 expected = np.array(image.convert("RGB"))
             np.testing.assert_array_equal(read_image(path), expected)
+
+
+# Large pictures
+
+
+def test_the_message_about_too_many_pixels():
+    check_pixels(40, 25, "a.png", 1000)
+    check_pixels(25_000, 20_000, "a.png")
+    with pytest.raises(UserError) as caught:
+        check_pixels(91, 11, "a.png", 1000)
+    assert str(caught.value) == (
+        "The picture a.png has 91x11 = 1,001 pixels; max_pixels is 1,000. Raise max_pixels if "
+        "memory allows (4 bytes a pixel and more), or cut the picture."
+    )
+    with pytest.raises(UserError, match="max_pixels is 500,000,000"):
+        check_pixels(25_000, 20_001, "a.png")
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """Pictures of 100 pixels are large already; the list of what OpenCV decoded."""
+    decoded, decode = [], image_module.cv2.imdecode
+    monkeypatch.setattr(image_module, "_LARGE", 100)
+
+    def watched(*args):
+        decoded.append(decode(*args))
+        return decoded[-1]
+
+    monkeypatch.setattr(image_module.cv2, "imdecode", watched)
+    return decoded
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.tif", "a.bmp"])
+@pytest.mark.parametrize("function", [open_image, read_image])
+def test_files_of_more_than_max_pixels_are_refused(tmp_path, name, function):
+    path = tmp_path / name
+    Image.new("RGB", (91, 11)).save(path)
+    function(path, 1001)
+    with pytest.raises(UserError) as caught:
+        function(path, 1000)
+    assert str(caught.value).startswith(f"The picture {path} has 91x11 = 1,001 pixels; max_pixels")
+
+
+def test_pictures_of_more_than_max_pixels_are_refused(tmp_path):
+    image = Image.new("L", (91, 11))
+    assert to_rgb_array(image, 1001).shape == (11, 91, 3)
+    with pytest.raises(UserError, match="The picture given has 91x11 = 1,001 pixels"):
+        to_rgb_array(image, 1000)
+    image.save(tmp_path / "a.png")
+    with (
+        Image.open(tmp_path / "a.png") as late,
+        pytest.raises(UserError, match=r"The picture \S+a\.png has 91x11 = 1,001 pixels"),
+    ):
+        to_rgb_array(late, 1000)
+
+
+def test_max_pixels_alone_decides_whatever_pillow_s_own_limit(tmp_path):
+    path = tmp_path / "large.png"
+    width, height = 13_500, 13_400  # Pillow warns from 89 million, and refuses from 179
+    Image.new("1", (width, height), 1).save(path, compress_level=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert image_size(path) == (height, width)
+        assert open_image(path).size == (width, height)
+        with pytest.raises(UserError, match="max_pixels is 180,000,000"):
+            read_image(path, 180_000_000)
+
+
+# What OpenCV decodes of the large ones: 8-bit grey and RGB of these formats.
+PLAIN = {
+    "a.png": {},
+    "turned_by_nothing.png": {"exif": {ORIENTATION: 1}},
+    "raw.tif": {},
+    "lzw.tif": {"compression": "tiff_lzw"},
+    "deflate.tif": {"compression": "tiff_adobe_deflate"},
+    "packbits.tif": {"compression": "packbits"},
+    "a.bmp": {},
+}
+
+
+def save_with(path, array, options):
+    image, options = Image.fromarray(array), dict(options)
+    exif = Image.Exif()
+    for tag, value in options.pop("exif", {}).items():
+        exif[tag] = value
+    image.save(path, **options, **({"exif": exif} if exif else {}))
+
+
+@pytest.mark.parametrize("shape", [(40, 61, 3), (40, 61)])
+@pytest.mark.parametrize("name", PLAIN)
+def test_plain_large_pictures_are_read_alike_by_opencv(tmp_path, rng, large, name, shape):
+    path, array = tmp_path / name, rng.integers(0, 256, shape).astype(np.uint8)
+    save_with(path, array, PLAIN[name])
+    expected = array if array.ndim == 3 else np.repeat(array[..., None], 3, axis=2)
+    np.testing.assert_array_equal(read_image(path), expected)
+    assert len(large) == 1
+    assert large[0] is not None
+
+
+@pytest.mark.parametrize("shape", [(40, 61, 3), (40, 61)])
+@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.usefixtures("large")
+def test_a_truncated_large_picture_is_refused(tmp_path, rng, name, shape):
+    path = tmp_path / name
+    save_with(path, rng.integers(0, 256, shape).astype(np.uint8), PLAIN[name])
+    data = path.read_bytes()
+    for part in (0.001, 0.01, 0.1, 0.3, 0.5, 0.8):
+        path.write_bytes(data[: int(part * len(data))])
+        with pytest.raises(UserError, match="can't be read") as caught:
+            read_image(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_other_large_pictures_are_left_to_pillow(tmp_path, rng, large):
+    array = rng.integers(0, 256, (40, 61, 3)).astype(np.uint8)
+    frames = [Image.fromarray(array[::-1]), Image.fromarray(array[:, ::-1])]
+    alpha = Image.fromarray(np.dstack([array, array[..., :1]]))
+    kinds = {
+        "alpha.png": lambda path: alpha.save(path),
+        "alpha.tif": lambda path: alpha.save(path),
+        "cut_out.png": lambda path: Image.fromarray(array).save(path, transparency=(1, 2, 3)),
+        "16.png": lambda path: Image.fromarray(array[..., 0].astype(np.uint16) * 257).save(path),
+        "float.tif": lambda path: Image.fromarray(array[..., 0].astype(np.float32)).save(path),
+        "cmyk.tif": lambda path: Image.fromarray(array).convert("CMYK").save(path),
+        "palette.png": lambda path: Image.fromarray(array[..., 0]).convert("P").save(path),
+        "bits.png": lambda path: Image.fromarray(array[..., 0] > 99).save(path),
+        "turned.png": lambda path: save_with(path, array, {"exif": {ORIENTATION: 6}}),
+        "turned.tif": lambda path: save_with(path, array, {"exif": {ORIENTATION: 3}}),
+        "a.webp": lambda path: Image.fromarray(array).save(path, lossless=True),
+        "a.ppm": lambda path: Image.fromarray(array).save(path),
+        # Its first picture is shown where nothing moves, and is none of the frames.
+        "moving.png": lambda path: Image.fromarray(array).save(
+            path, save_all=True, default_image=True, append_images=frames
+        ),
+    }
+    for name, save in kinds.items():
+        save(tmp_path / name)
+        with Image.open(tmp_path / name) as image:
+            expected = to_rgb_array(image)
+        np.testing.assert_array_equal(read_image(tmp_path / name), expected, name)
+    assert large == []
+
+
+def test_the_first_picture_of_several_is_read(tmp_path, rng, large):
+    array = rng.integers(0, 256, (40, 61, 3)).astype(np.uint8)
+    others = [Image.fromarray(array[::-1]), Image.fromarray(array[:, ::-1])]
+    for name in ("a.png", "a.tif"):
+        Image.fromarray(array).save(tmp_path / name, save_all=True, append_images=others)
+        np.testing.assert_array_equal(read_image(tmp_path / name), array)
+    assert len(large) == 2
+
+
+@pytest.mark.usefixtures("large")
+def test_what_opencv_can_not_decode_pillow_may(tmp_path):
+    # OpenCV's PNG files end at a million pixels a side.
+    path = tmp_path / "wide.png"
+    Image.new("RGB", (1_000_001, 1), (10, 20, 30)).save(path)
+    array = read_image(path)
+    assert array.shape == (1, 1_000_001, 3)
+    assert np.all(array == (10, 20, 30))
+
+
+def test_a_large_jpeg_is_refused_before_it_is_decoded(tmp_path, large):
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", (91, 11)).save(path)
+    with pytest.raises(UserError, match="91x11 = 1,001 pixels"):
+        read_image(path, 1000)
+    assert large == []

@@ -34,6 +34,29 @@ def test_few_results_wait_for_a_slow_consumer(workers):
     assert len(started) == 200
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("ahead", [1, 2, 7])
+def test_how_many_wait_may_be_said(workers, ahead):
+    started = []
+
+    def work(number):
+        started.append(number)
+        return number
+
+    for taken, number in enumerate(ordered_map(work, range(50), workers, "", ahead=ahead)):
+        assert number == taken
+        assert len(started) <= taken + ahead
+    assert len(started) == 50
+
+
+def test_work_is_done_while_the_consumer_is_busy():
+    done = threading.Event()
+    results = ordered_map(lambda number: number or done.set(), [1, 0], 1, "", ahead=2)
+    assert next(results) == 1
+    assert done.wait(10)  # by the thread, for nothing more was asked for
+    assert list(results) == [None]
+
+
 def test_work_is_shared_among_threads():
     meeting = threading.Barrier(3, timeout=10)  # breaks unless three wait at a time
     assert list(ordered_map(lambda _: meeting.wait() >= 0, range(3), 3, "")) == [True] * 3

@@ -9,7 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from utils.plots import contact_sheet, plot_bars, plot_confusion, plot_curves
+from utils.metrics import score
+from utils.plots import contact_sheet, plot_bars, plot_confusion, plot_curves, plot_scores
 from utils.voc import voc_palette
 
 BLUE = (65, 105, 225)  # royalblue, of the bars
@@ -141,6 +142,19 @@ def test_confusion_of_one_class_and_of_many(drawn, names):
 def test_confusion_of_255_classes_stays_within_a_screen_or_two(drawn):
     names = [f"class_{index}" for index in range(255)]
     drawn(plot_confusion, np.eye(255, dtype=np.int64), names)
+
+
+def test_charts_of_an_evaluation(tmp_path, drawn):
+    scores, names = score(np.array([[3, 1, 0], [2, 5, 0], [0, 0, 0]])), ["cat", "dog", "cow"]
+    plot_scores(scores, names, tmp_path / "out")
+    for file, plot, *args in (
+        ("mIoU", plot_bars, [3 / 6, 5 / 8, np.nan], names, "mIoU 56.25%"),
+        ("Recall", plot_bars, [3 / 4, 5 / 7, np.nan], names, "mean recall 73.21%"),
+        ("Precision", plot_bars, [3 / 5, 5 / 6, np.nan], names, "mean precision 71.67%"),
+        ("confusion_matrix", plot_confusion, scores.counts.matrix, names),
+    ):
+        with Image.open(tmp_path / "out" / f"{file}.png") as image:
+            np.testing.assert_array_equal(np.array(image.convert("RGB")), drawn(plot, *args))
 
 
 # The contact sheet

@@ -1,7 +1,11 @@
 """The prompt, pictures given by name, and where results go."""
 
 import builtins
+import csv
+import gc
+import os
 import sys
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,25 +18,58 @@ import predict
 from errors import UserError
 from nets import unet as networks
 from nets.weights import Description, save_weights
-from predict import PredictConfig, has_display
+from predict import PredictConfig
 from utils.config import load_config, run_script
+from utils.image import read_image
+from utils.inference import Outcome
+from utils.voc import voc_palette
 
 PROMPT = "Input image filename: "
 
 
 class FakeUnet:
-    """Stands for the network: its result is the picture turned upside down."""
+    """Stands for the network: bright pixels are cells, and drawings stand upside down."""
 
     made = ()  # the arguments of the last one
 
     def __init__(self, *args, **options):
         FakeUnet.made = args, options
+        FakeUnet.last = self
         self.precision_reason = "precision: none."
+        self.description = Description(2, "vgg", (32, 32), ("nothing", "cell"), 8)
+        self.colors = voc_palette(256)
+        self.model = "the network"
+        self.max_pixels = options["max_pixels"]
+        self.read = []
 
-    def detect_image(self, image, count=False):
-        if count:
-            print("a table")
-        return Image.fromarray(np.array(image.convert("RGB"))[::-1])
+    def predict_array(self, image, progress=False):
+        return (image[..., 0] > 127).astype(np.uint8)
+
+    def predict_files(self, paths, batch_size=4, finish=None, title="", progress=False):
+        self.batch_size, self.title, self.progress = batch_size, title, progress
+        for path in paths:
+            self.read.append(path)
+            try:
+                pixels = read_image(path, self.max_pixels)
+                yield Outcome(path, finish(path, pixels, self.predict_array(pixels)), None)
+            except UserError as error:
+                yield Outcome(path, None, error)
+
+    def draw(self, pixels, mask, legend=False, out=None):
+        if legend:
+            return np.zeros((len(mask) + 1, mask.shape[1], 3), np.uint8)
+        out[:] = pixels[::-1].copy()
+        return out
+
+    def time_stages(self, image, test_interval):
+        self.timed = image.size, test_interval
+        # 1, 2, ... milliseconds for one stage, and as many seconds for another.
+        rounds = np.arange(1.0, test_interval + 1)
+        return {
+            "preprocess": rounds / 1e3,
+            "network": rounds,
+            "postprocess": np.full(test_interval, 0.25),
+        }
 
 
 @pytest.fixture
@@ -257,12 +294,304 @@ def test_a_picture_that_is_still_to_come_is_kept(picture):
 
 
 @pytest.mark.usefixtures("fake")
-@pytest.mark.parametrize(("count", "table"), [(True, ["a table"]), (False, [])])
-def test_counting_is_a_setting(picture, out, capsys, count, table):
+def test_patterns_stand_for_the_pictures_that_they_match(picture, out, tmp_path):
+    for name in ("b.tif", "a.tif", "c.png"):
+        picture(name)
+    config = PredictConfig(image=(str(tmp_path / "in" / "*.tif"),), dir_save_path=str(out))
+    assert predict.main(config) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png"]
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_pattern_without_a_match_is_one_line(out, tmp_path, capsys):
+    pattern = str(tmp_path / "*.tif")
+    assert predict.main(PredictConfig(image=(pattern,), dir_save_path=str(out))) == 1
+    assert capsys.readouterr().err == f"error: There is no file {pattern}.\n"
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_picture_of_more_than_max_pixels_is_one_line(picture, out, capsys):
     path, _ = picture()
-    predict.main(PredictConfig(image=(str(path),), count=count, dir_save_path=str(out)))
+    config = PredictConfig(image=(str(path),), dir_save_path=str(out), max_pixels=23)
+    assert predict.main(config) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: The picture {path} has 6x4 = 24 pixels; max_pixels is 23.")
+    assert not out.exists()
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_legend_is_a_setting(picture, out):
+    path, _ = picture()
+    predict.main(PredictConfig(image=(str(path),), legend=True, dir_save_path=str(out)))
+    assert_result(out / "street.png", np.zeros((5, 6, 3)))
+
+
+@pytest.mark.usefixtures("fake")
+def test_without_counting_nothing_but_the_picture_is_written(picture, out, capsys):
+    path, _ = picture()
+    predict.main(PredictConfig(image=(str(path),), dir_save_path=str(out)))
     saved = f"saved {out / 'street.png'}"
-    assert capsys.readouterr().out.splitlines() == ["precision: none.", *table, saved]
+    assert capsys.readouterr().out.splitlines() == ["precision: none.", saved]
+    assert os.listdir(out) == ["street.png"]
+
+
+@pytest.mark.usefixtures("fake")
+def test_counting_prints_a_table_and_writes_the_regions(out, tmp_path, write_picture, capsys):
+    pixels = np.zeros((4, 6, 3), np.uint8)
+    pixels[1:3, 0:2] = pixels[0, 4:] = 255
+    path = write_picture(tmp_path / "two cells.png", pixels)
+    config = PredictConfig(
+        image=(str(path),), count=True, pixel_size=0.5, dir_save_path=str(out)
+    )
+    predict.main(config)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[2:4]] == [["nothing", "18"], ["cell", "6"]]
+    with open(out / "two cells_regions.csv", newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["picture"] for row in rows} == {"two cells.png"}
+    measured = [(row["class"], row["region"], row["area_px"], row["area_units2"]) for row in rows]
+    assert measured == [
+        ("nothing", "1", "18", "4.5"),
+        ("cell", "1", "2", "0.5"),
+        ("cell", "2", "4", "1"),
+    ]
+
+
+# A folder
+
+
+@pytest.fixture
+def folder(picture, tmp_path, out):
+    """folder(**settings): segments a folder of four pictures; returns the exit status."""
+    names = ("b.png", "a.tif", "sub/c.png", "sub/deep/d.bmp")
+    drawn = {name: picture(name)[1] for name in names}
+
+    def segment(**settings):
+        config = PredictConfig(
+            mode="dir_predict",
+            dir_origin_path=str(tmp_path / "in"),
+            dir_save_path=str(out),
+            **settings,
+        )
+        return predict.main(config)
+
+    segment.drawn = drawn
+    return segment
+
+
+def written(folder):
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_folder_and_the_folders_in_it(folder, out, capsys):
+    assert folder(batch_size=3) == 0
+    stems = ["a", "b", "sub/c", "sub/deep/d"]
+    assert written(out) == sorted(f"{stem}{end}" for stem in stems for end in (".png", "_mask.png"))
+    for (name, drawn), stem in zip(sorted(folder.drawn.items()), stems, strict=True):
+        assert_result(out / f"{stem}.png", drawn)
+        with Image.open(out / f"{stem}_mask.png") as mask:
+            assert (mask.format, mask.mode) == ("PNG", "P")
+            expected = drawn[::-1, :, 0] > 127
+            np.testing.assert_array_equal(np.array(mask), expected, name)
+    assert (FakeUnet.last.batch_size, FakeUnet.last.progress) == (3, True)
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-1] == f"4 pictures are segmented; {out} holds them."
+    assert printed.err == ""
+
+
+@pytest.mark.usefixtures("fake")
+def test_broken_pictures_are_told_of_at_the_end_and_stop_nothing(
+    folder, picture, out, tmp_path, capsys
+):
+    for name in ("aa.jpg", "sub/z.png"):
+        picture(name)
+        (tmp_path / "in" / name).write_bytes(b"no picture")
+    assert folder() == 1
+    assert len(written(out)) == 8
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-1] == f"4 pictures are segmented; {out} holds them."
+    lines = printed.err.splitlines()
+    assert lines[0] == "error: 2 of 6 pictures failed:"
+    assert lines[1].startswith(f"  The picture {tmp_path / 'in' / 'aa.jpg'} can't be read: ")
+    assert lines[2].startswith(f"  The picture {tmp_path / 'in' / 'sub' / 'z.png'} can't be read")
+    assert len(lines) == 3
+
+
+@pytest.mark.usefixtures("fake")
+def test_pictures_of_more_than_max_pixels_are_told_of(folder, picture, tmp_path, capsys):
+    with Image.open(picture("b.png")[0]) as image:
+        image.resize((5, 5)).save(tmp_path / "in" / "large.png")
+    assert folder(max_pixels=24) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "error: 1 of 5 pictures failed:"
+    assert "large.png has 5x5 = 25 pixels; max_pixels is 24." in lines[1]
+
+
+@pytest.mark.usefixtures("fake")
+def test_errors_do_not_keep_what_they_came_from(folder, monkeypatch):
+    alive = []
+
+    def predict_files(self, paths, *_, **__):
+        for path in paths:
+            error = UserError("broken")
+            alive.append(weakref.ref(error))
+            yield Outcome(path, None, error)
+            del error
+            gc.collect()
+            # All but the last are let go: of thousands, files would otherwise stay open.
+            assert sum(one() is not None for one in alive) <= 1
+
+    monkeypatch.setattr(FakeUnet, "predict_files", predict_files)
+    assert folder() == 1
+    assert len(alive) == 4
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("count", [True, False])
+def test_resume_takes_up_where_a_run_ended(folder, out, capsys, count):
+    folder(count=count)
+    kept = ["a", "sub/deep/d"]
+    (out / "b_mask.png").unlink()
+    (out / "sub" / "c.png").unlink()
+    before = {name: (out / f"{name}.png").stat().st_mtime_ns for name in kept}
+    capsys.readouterr()
+    assert folder(count=count, resume=True) == 0
+    assert [path.name for path in FakeUnet.last.read] == ["b.png", "c.png"]
+    assert before == {name: (out / f"{name}.png").stat().st_mtime_ns for name in kept}
+    assert_result(out / "sub" / "c.png", folder.drawn["sub/c.png"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "2 of 4 pictures have their results already."
+    assert len(written(out)) == (12 if count else 8)
+
+
+@pytest.mark.usefixtures("fake")
+def test_resume_counts_the_table_of_regions_only_where_it_is_asked_for(folder, out):
+    folder()
+    folder(count=True, resume=True)
+    assert len(FakeUnet.last.read) == 4
+    assert len(written(out)) == 12
+
+
+def test_resume_with_nothing_left_loads_no_network(folder, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "unet", SimpleNamespace(Unet=FakeUnet))
+    folder()
+    monkeypatch.delitem(sys.modules, "unet")
+    monkeypatch.setattr(predict, "load_unet", lambda config: pytest.fail("loaded"))
+    capsys.readouterr()
+    assert folder(resume=True) == 0
+    assert capsys.readouterr().out == "4 of 4 pictures have their results already.\n"
+
+
+@pytest.mark.usefixtures("fake")
+def test_without_resume_everything_is_done_anew(folder, out):
+    folder()
+    (out / "a.png").write_bytes(b"of an earlier run")
+    folder()
+    assert_result(out / "a.png", folder.drawn["a.tif"])
+    assert len(FakeUnet.last.read) == 4
+
+
+@pytest.mark.usefixtures("fake")
+def test_the_coloured_picture_is_written_last(folder, out, monkeypatch):
+    def fail(path, pixels):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("utils.files.save_png", fail)
+    with pytest.raises(OSError, match="the disk is full"):
+        folder(count=True)
+    # So that resume, which looks for all of them, misses nothing.
+    assert written(out) == ["a_mask.png", "a_regions.csv"]
+
+
+def test_a_bad_folder_is_refused_before_the_network_loads(tmp_path):
+    config = PredictConfig(mode="dir_predict", dir_origin_path=str(tmp_path / "none"))
+    with pytest.raises(UserError, match="There is no folder"):
+        predict.main(config)
+
+
+# Speed
+
+
+@pytest.mark.usefixtures("fake")
+def test_each_stage_is_timed(picture, capsys):
+    path, _ = picture()
+    config = PredictConfig(mode="fps", fps_image_path=str(path), test_interval=21)
+    assert predict.main(config) == 0
+    assert FakeUnet.last.timed == ((6, 4), 21)
+    lines = capsys.readouterr().out.splitlines()
+    # Of 1..21 the median is 11, and of the 20 steps between them 19 lie below the p95, 20.
+    assert lines[1] == "6x4 pixels in, 21 times"
+    assert [line.split() for line in lines[2:]] == [
+        ["stage", "median", "ms", "p95", "ms", "pictures/s"],
+        ["preprocess", "11.0", "20.0", "90.9"],
+        ["network", "11000.0", "20000.0", "0.1"],
+        ["postprocess", "250.0", "250.0", "4.0"],
+        ["all", "11261.0", "20270.0", "0.1"],
+    ]
+
+
+def test_a_missing_picture_is_refused_before_the_network_loads(tmp_path):
+    config = PredictConfig(mode="fps", fps_image_path=str(tmp_path / "none.jpg"))
+    with pytest.raises(UserError, match=r"There is no file .*none\.jpg"):
+        predict.main(config)
+
+
+def test_a_large_picture_is_refused_before_the_network_loads(picture):
+    config = PredictConfig(mode="fps", fps_image_path=str(picture()[0]), max_pixels=23)
+    with pytest.raises(UserError, match="6x4 = 24 pixels; max_pixels is 23"):
+        predict.main(config)
+
+
+# Videos and files for other programs
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize(
+    ("present", "target", "show"),
+    [(True, "", True), (True, "out.mp4", False), (False, "out.mp4", False)],
+)
+def test_a_video_is_drawn_frame_by_frame(monkeypatch, rng, display, present, target, show):
+    display(present)
+    calls = []
+    monkeypatch.setattr(
+        predict, "process_video", lambda *args, **options: calls.append((args, options))
+    )
+    config = PredictConfig(
+        mode="video", video_path="7", video_save_path=target, video_fps=12.5, legend=True
+    )
+    assert predict.main(config) == 0
+    [((draw, *args), options)] = calls
+    assert (args, options) == (["7", target, 12.5], {"show": show})
+    # The frame that a network of FakeUnet's kind makes of any frame, with a legend.
+    assert draw(rng.integers(0, 256, (4, 6, 3)).astype(np.uint8)).shape == (5, 6, 3)
+
+
+def test_a_video_without_a_display_needs_a_file(display):
+    display(False)
+    with pytest.raises(UserError) as caught:
+        PredictConfig(mode="video")
+    assert str(caught.value) == (
+        "There is no display to show the video on: give video_save_path, an mp4 file."
+    )
+
+
+@pytest.mark.usefixtures("fake")
+def test_export_takes_the_network_in_float32(monkeypatch):
+    calls = []
+    monkeypatch.setattr("utils.export.check_formats", calls.append)
+    monkeypatch.setattr("utils.export.export_model", lambda *args: calls.append(args))
+    formats = ("savedmodel", "onnx")
+    config = PredictConfig(
+        mode="export", export_path="there", export_formats=formats, precision="mixed_bfloat16"
+    )
+    assert predict.main(config) == 0
+    assert FakeUnet.made[0][5] == "float32"
+    unet = FakeUnet.last
+    assert calls[0] == formats
+    assert calls[1] == ("the network", unet.description, "there", formats, unet.colors)
 
 
 # Settings
@@ -272,13 +601,19 @@ def test_counting_is_a_setting(picture, out, capsys, count, table):
 def test_settings_reach_the_network(monkeypatch):
     line = (
         "--model_path my.weights.h5 --num_classes 3 --backbone vgg --input_shape 64,96 "
-        "--mix_type 2 --precision float32 --name_classes a,b,c --image no.png"
+        "--mix_type 2 --precision float32 --name_classes a,b,c --image no.png "
+        "--tile true --tta hv --max_pixels 1000"
     )
     monkeypatch.setattr(sys, "argv", ["predict.py", *line.split()])
     assert predict.main() == 1  # there is no such picture
     args, options = FakeUnet.made
     assert args == ("my.weights.h5", 3, "vgg", (64, 96), 2, "float32", ("a", "b", "c"))
-    assert options == {}
+    assert options == {"tile": True, "tta": "hv", "max_pixels": 1000}
+
+
+def test_pictures_may_be_given_apart():
+    config = load_config(PredictConfig, ["--image", "a.jpg", "b 1.png", "dir/*.tif"])
+    assert config.image == ("a.jpg", "b 1.png", "dir/*.tif")
 
 
 def test_an_unknown_mode_is_refused():
@@ -288,30 +623,21 @@ def test_an_unknown_mode_is_refused():
     assert str(caught.value) == f"mode must be one of {known}; got 'vidio'."
 
 
+@pytest.mark.parametrize("name", ["batch_size", "max_pixels", "test_interval"])
+def test_numbers_below_1_are_refused(name):
+    with pytest.raises(UserError) as caught:
+        PredictConfig(**{name: 0})
+    assert str(caught.value) == f"{name} must be at least 1; got 0."
+
+
 def test_an_unknown_mix_type_is_refused_at_once():
     with pytest.raises(UserError, match="mix_type must be one of"):
-        PredictConfig(mix_type=3)
+        PredictConfig(mix_type=4)
 
 
-@pytest.mark.parametrize(
-    ("platform", "environment", "expected"),
-    [
-        ("linux", {}, False),
-        ("linux", {"DISPLAY": ""}, False),
-        ("linux", {"DISPLAY": ":0"}, True),
-        ("linux", {"WAYLAND_DISPLAY": "wayland-0"}, True),
-        ("win32", {}, True),
-        ("darwin", {}, True),
-    ],
-)
-def test_has_display(monkeypatch, platform, environment, expected):
-    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    # The module's own name, for others still need the real platform.
-    monkeypatch.setattr(predict, "sys", SimpleNamespace(platform=platform))
-    assert has_display() is expected
+def test_a_bad_pixel_size_is_refused_at_once():
+    with pytest.raises(UserError, match=r"pixel_size must be above 0; got -1\.0"):
+        PredictConfig(pixel_size=-1.0)
 
 
 # With a real network

@@ -14,7 +14,9 @@ from nets import unet as networks
 from nets.weights import Description, save_weights
 from unet import Unet, resolve_description
 from utils.draw import draw_mask, format_count
+from utils.image import normalize, read_image
 from utils.inference import predict_mask
+from utils.tiles import predict_tiles
 from utils.voc import voc_palette
 
 NAMES = ("background", "cell", "猫")
@@ -65,8 +67,9 @@ def fixed(weights, monkeypatch):
         unet = Unet(weights, mix_type=mix_type, precision="float32")
         unet.seen = []
 
-        def predict_array(image):
-            unet.seen.append(image)
+        def predict_array(image, progress=False):
+            # A copy: what is drawn is drawn into the array itself.
+            unet.seen.append(image.copy())
             return np.broadcast_to(np.array(mask, np.uint8), image.shape[:2])
 
         monkeypatch.setattr(unet, "predict_array", predict_array)
@@ -200,11 +203,11 @@ def test_files_that_hold_no_weights_are_named(tmp_path):
         Unet(path)
 
 
-@pytest.mark.parametrize("mix_type", [3, -1, "0", None])
+@pytest.mark.parametrize("mix_type", [4, -1, "0", None])
 def test_an_unknown_mix_type_is_refused(weights, mix_type):
     with pytest.raises(UserError) as caught:
         Unet(weights, mix_type=mix_type)
-    assert str(caught.value) == f"mix_type must be one of (0, 1, 2); got {mix_type!r}."
+    assert str(caught.value) == f"mix_type must be one of (0, 1, 2, 3); got {mix_type!r}."
 
 
 def test_an_unknown_precision_is_refused(weights):
@@ -254,6 +257,35 @@ def test_the_background_is_removed(fixed, noise, rng):
     result = fixed(mask, mix_type=2).detect_image(Image.fromarray(noise))
     assert result.mode == "RGB"
     np.testing.assert_array_equal(np.array(result), noise * (mask > 0)[..., None])
+
+
+def test_outlines(fixed, noise):
+    mask = np.zeros((40, 50), np.uint8)
+    mask[10:30, 20:45] = 2
+    inner = np.zeros((40, 50), bool)
+    inner[12:28, 22:43] = True  # outlines are two pixels wide
+    result = np.array(fixed(mask, mix_type=3).detect_image(Image.fromarray(noise)))
+    line = (mask == 2) & ~inner
+    np.testing.assert_array_equal(result, np.where(line[..., None], COLORS[2], noise))
+
+
+def test_a_legend_is_added_below(fixed, noise):
+    unet = fixed(1, mix_type=1)
+    plain = np.array(unet.detect_image(Image.fromarray(noise)))
+    result = np.array(unet.detect_image(Image.fromarray(noise), legend=True))
+    np.testing.assert_array_equal(result[:40, :50], plain)
+    assert result.shape[0] > 40
+    np.testing.assert_array_equal(unet.draw(noise, np.ones((40, 50), np.uint8), True), result)
+
+
+@pytest.mark.parametrize("mix_type", [0, 1, 2, 3])
+def test_drawing_into_the_picture_itself(fixed, noise, rng, mix_type):
+    mask = rng.integers(0, 3, (40, 50)).astype(np.uint8)
+    unet, before = fixed(mask, mix_type), noise.copy()
+    apart = unet.draw(noise, mask)
+    np.testing.assert_array_equal(noise, before)
+    assert unet.draw(noise, mask, out=noise) is noise
+    np.testing.assert_array_equal(noise, apart)
 
 
 def of_mode(mode):
@@ -368,17 +400,184 @@ def test_get_fps_times_real_predictions(shared, noise):
     assert 0 < shared.get_FPS(Image.fromarray(noise), 2) < 10
 
 
-def test_get_fps_leaves_out_the_warm_up(fixed, noise, monkeypatch):
-    unet, clock = fixed(0), [0.0]
-    durations = iter([100.0, 1.0, 2.0, 6.0])  # the first one warms up
+@pytest.fixture
+def clocked(weights, monkeypatch):
+    """A Unet and the seconds of its stages, the first round of which compiles the network."""
+    unet, clock = Unet(weights, precision="float32"), [0.0]
+    seconds = {"preprocess": [9, 1, 2], "network": [900, 10, 40], "postprocess": [5, 3, 1]}
 
-    def predict_array(image):
-        clock[0] += next(durations)
+    def timed(stage, function):
+        durations = iter(seconds[stage])
 
-    monkeypatch.setattr(unet, "predict_array", predict_array)
+        def run(*args):
+            clock[0] += next(durations)
+            return function(*args)
+
+        return run
+
+    stages = {"letterbox_image": "preprocess", "most_probable": "postprocess"}
+    for name, stage in stages.items():
+        monkeypatch.setattr(unet_module, name, timed(stage, getattr(unet_module, name)))
+    monkeypatch.setattr(unet, "_network", timed("network", unet._network))
     # The module's own name, for others read the real clock.
     monkeypatch.setattr(unet_module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
-    assert unet.get_FPS(Image.fromarray(noise), 3) == (1 + 2 + 6) / 3
+    return unet
+
+
+def test_stages_are_timed_apart_without_the_warm_up(clocked, noise):
+    times = clocked.time_stages(Image.fromarray(noise), 2)
+    assert {stage: seconds.tolist() for stage, seconds in times.items()} == {
+        "preprocess": [1, 2],
+        "network": [10, 40],
+        "postprocess": [3, 1],
+    }
+
+
+def test_get_fps_is_the_mean_of_all_stages_together(clocked, noise):
+    assert clocked.get_FPS(Image.fromarray(noise), 2) == ((1 + 10 + 3) + (2 + 40 + 1)) / 2
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (32, 48)])
+def test_pictures_of_any_shape_are_timed(shared, size):
+    times = shared.time_stages(Image.new("LA", size[::-1]), 1)
+    assert list(times) == ["preprocess", "network", "postprocess"]
+    assert all(seconds.shape == (1,) and seconds[0] > 0 for seconds in times.values())
+
+
+def test_less_than_one_round_is_refused(shared, noise):
+    for function in (shared.time_stages, shared.get_FPS):
+        with pytest.raises(UserError) as caught:
+            function(Image.fromarray(noise), 0)
+        assert str(caught.value) == "test_interval must be at least 1; got 0."
+
+
+# Files
+
+
+@pytest.fixture
+def pictures(tmp_path, rng, write_picture):
+    """Seven picture files of several sizes; the third is broken."""
+    sizes = [(40, 50), (20, 90), (32, 48), (1, 1), (70, 30), (9, 9), (33, 47)]
+    paths = [
+        write_picture(tmp_path / f"{index}.png", rng.integers(0, 256, (*size, 3)).astype(np.uint8))
+        for index, size in enumerate(sizes)
+    ]
+    paths[2].write_bytes(paths[2].read_bytes()[:60])
+    return paths
+
+
+def assert_alike(mask, expected):
+    """A batch may round otherwise than a picture alone: pixels on edges may differ."""
+    assert (mask.shape, mask.dtype) == (expected.shape, np.uint8)
+    assert np.mean(mask == expected) > 0.99
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 20])
+def test_files_are_segmented_in_order_and_a_broken_one_stops_nothing(shared, pictures, batch_size):
+    outcomes = list(shared.predict_files(pictures, batch_size))
+    assert [one.item for one in outcomes] == pictures
+    broken = outcomes.pop(2)
+    assert broken.value is None
+    assert str(broken.error).startswith(f"The picture {pictures[2]} can't be read: ")
+    for one in outcomes:
+        pixels, mask = one.value
+        np.testing.assert_array_equal(pixels, read_image(one.item))
+        assert_alike(mask, shared.predict_array(pixels))
+        assert one.error is None
+
+
+def test_files_are_finished_as_the_caller_says(shared, pictures):
+    def finish(path, pixels, mask):
+        if path == pictures[4]:
+            raise UserError("not this one")
+        return path.name, pixels.shape, mask.shape
+
+    outcomes = list(shared.predict_files(pictures, 2, finish))
+    assert outcomes[0].value == ("0.png", (40, 50, 3), (40, 50))
+    assert [one.item.name for one in outcomes if one.error] == ["2.png", "4.png"]
+    assert str(outcomes[4].error) == "not this one"
+
+
+def test_no_files(shared):
+    assert list(shared.predict_files([])) == []
+
+
+def test_an_error_that_is_no_picture_s_ends_the_work(shared, pictures):
+    def finish(path, pixels, mask):
+        raise OSError("no room")
+
+    with pytest.raises(OSError, match="no room"):
+        list(shared.predict_files(pictures, 2, finish))
+
+
+# Large pictures
+
+
+@pytest.fixture(scope="module")
+def limited(weights):
+    """Takes pictures of up to 2,000 pixels."""
+    return Unet(weights, precision="float32", max_pixels=2000)
+
+
+def test_pictures_of_more_than_max_pixels_are_refused(limited, tmp_path):
+    image = Image.new("RGB", (23, 87))  # one pixel more
+    message = r"The picture {} has 23x87 = 2,001 pixels; max_pixels is 2,000\."
+    for function in (limited.detect_image, limited.get_miou_png):
+        with pytest.raises(UserError, match=message.format("given")):
+            function(image)
+    with pytest.raises(UserError, match=message.format("given")):
+        limited.time_stages(image, 1)
+    path = tmp_path / "large.png"
+    image.save(path)
+    [outcome] = limited.predict_files([path])
+    assert re.search(message.format(re.escape(str(path))), str(outcome.error))
+
+
+def test_a_picture_of_max_pixels_is_taken(limited):
+    assert limited.detect_image(Image.new("RGB", (20, 100))).size == (20, 100)
+
+
+@pytest.mark.parametrize("size", [(40, 50), (90, 20), (100, 130)])
+def test_tiles_if_asked_for(network, weights, rng, size):
+    image = rng.integers(0, 256, (*size, 3)).astype(np.uint8)
+    tiled = predict_tiles(network.predict_on_batch, image, (32, 48))
+    whole = predict_mask(network.predict_on_batch, image, (32, 48))
+    assert np.mean(tiled == whole) < 0.9
+    for tile, expected in ((True, tiled), (False, whole), (None, whole)):
+        unet = Unet(weights, precision="float32", tile=tile)
+        np.testing.assert_array_equal(unet.predict_array(image), expected)
+
+
+def test_files_are_segmented_in_tiles_too(network, weights, pictures):
+    unet = Unet(weights, precision="float32", tile=True)
+    outcomes = [one for one in unet.predict_files(pictures, 4) if not one.error]
+    assert len(outcomes) == 6
+    for one in outcomes:
+        pixels, mask = one.value
+        assert_alike(mask, unet.predict_array(pixels))
+
+
+# Averages over flips
+
+
+@pytest.mark.parametrize(
+    ("tta", "flips"),
+    [("none", [()]), ("h", [(), (1,)]), ("hv", [(), (1,), (0,), (0, 1)])],
+)
+def test_averages_over_flips(network, weights, rng, tta, flips):
+    image = rng.integers(0, 256, (32, 48, 3)).astype(np.uint8)
+    probabilities = [
+        np.flip(network.predict_on_batch(np.flip(normalize(image), axes)[None])[0], axes)
+        for axes in flips
+    ]
+    expected = np.mean(probabilities, axis=0, dtype=np.float64).argmax(axis=-1)
+    unet = Unet(weights, precision="float32", tta=tta)
+    assert_alike(unet.predict_array(image), expected)
+
+
+def test_an_unknown_tta_is_refused(weights):
+    with pytest.raises(UserError, match=r"tta must be none, h .*; got 'v'\."):
+        Unet(weights, tta="v")
 
 
 # Precision

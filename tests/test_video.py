@@ -1,7 +1,11 @@
-"""Videos: every frame in order, files that browsers play, and clean ends of all kinds."""
+"""Videos: every frame in order, files that browsers play, and clean ends of all kinds.
+
+Tests `utils.video`, and through it `utils.video_source` and `utils.video_file`.
+"""
 
 import builtins
 import re
+import signal
 import threading
 import time
 
@@ -12,7 +16,9 @@ import pytest
 
 from errors import UserError
 from utils import video
-from utils.video import VideoFile, open_source, process_video
+from utils.video import process_video
+from utils.video_file import VideoFile
+from utils.video_source import open_source
 
 COLORS = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (128, 64, 0), (220, 220, 0), (255, 255, 255)]
 
@@ -20,8 +26,9 @@ COLORS = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (128, 64, 0), (220, 220, 
 @pytest.fixture(autouse=True)
 def _no_thread_is_left():
     yield
-    names = {thread.name for thread in threading.enumerate()}
-    assert not {name for name in names if name.startswith("ThreadPool")}
+    assert [thread for thread in threading.enumerate() if not thread.daemon] == [
+        threading.main_thread()
+    ]
 
 
 def numbered(number, size=(48, 64)):
@@ -193,7 +200,7 @@ def test_without_frames_there_is_no_file(tmp_path):
 @pytest.mark.parametrize(
     "fps, expected", [(0.0, 25), (float("nan"), 25), (90000.0, 25), (240.0, 240), (12.5, 12.5)]
 )
-def test_senseless_rates_become_25(tmp_path, capture, fps, expected):
+def test_senseless_rates_become_25(capture, fps, expected):
     capture(1, fps=fps)
     assert open_source("0").fps == expected
 
@@ -213,6 +220,48 @@ def test_ctrl_c_keeps_what_was_done(tmp_path, capsys):
     assert numbers(read_all(tmp_path / "out.mp4")) == [0, 1, 2, 3, 4]
     assert names_in(tmp_path) == ["in.mp4", "out.mp4"]
     assert "ended early" not in capsys.readouterr().out
+
+
+def test_an_impatient_second_ctrl_c_does_not_lose_the_file(tmp_path, monkeypatch):
+    seen, encode = [], VideoFile._encode
+
+    def draw(frame):
+        seen.append(frame)
+        if len(seen) == 5:
+            signal.raise_signal(signal.SIGINT)
+        return frame
+
+    def finish(*args):
+        if len(seen) == 5 and args[1] is None:
+            signal.raise_signal(signal.SIGINT)
+        return encode(*args)
+
+    monkeypatch.setattr(VideoFile, "_encode", finish)
+    source = make_avi(tmp_path / "in.avi")
+    assert process_video(draw, source, str(tmp_path / "out.mp4"))[::2] == (5, True)
+    assert numbers(read_all(tmp_path / "out.mp4")) == [0, 1, 2, 3, 4]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_third_ctrl_c_ends_it_at_once(tmp_path):
+    def draw(frame):
+        for _ in range(3):
+            signal.raise_signal(signal.SIGINT)
+        pytest.fail("still running")
+
+    source = make_mp4(tmp_path / "in.mp4")
+    assert process_video(draw, source, str(tmp_path / "out.mp4"))[::2] == (0, True)
+    assert names_in(tmp_path) == ["in.mp4"]
+
+
+def test_in_another_thread_ctrl_c_is_left_alone(tmp_path):
+    source, results = make_mp4(tmp_path / "in.mp4"), []
+    thread = threading.Thread(
+        target=lambda: results.append(process_video(np.copy, source, str(tmp_path / "out.mp4")))
+    )
+    thread.start()
+    thread.join(20)
+    assert results[0].frames == 12
 
 
 def test_ctrl_c_before_the_first_frame_leaves_nothing(tmp_path, capsys):
@@ -257,7 +306,6 @@ def test_an_error_of_the_last_write_comes_out(tmp_path, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr(VideoFile, "write", write)
-    source = make_mp4  # its own writer is replaced too: the source is an avi
     source = make_avi(tmp_path / "in.avi", 1)
     with pytest.raises(OSError, match="no space left"):
         process_video(np.copy, source, str(tmp_path / "out.mp4"))
@@ -270,7 +318,7 @@ def test_a_place_that_cannot_be_written(tmp_path):
         process_video(np.copy, source, str(tmp_path / "file" / "out.mp4"))
 
 
-def test_a_truncated_file_gives_what_it_has(tmp_path, capsys, capfd):
+def test_a_truncated_file_gives_what_it_has(tmp_path, capfd):
     whole = make_mp4(tmp_path / "whole.mp4", 30, (240, 320))
     data = (tmp_path / "whole.mp4").read_bytes()
     media = data.index(b"mdat")
@@ -440,9 +488,7 @@ def test_the_window_shows_results_until_the_end(tmp_path, screen):
     assert [image[0, 0].tolist() for image in shown] == [[0, 0, 255]] * 3  # OpenCV wants BGR
 
 
-@pytest.mark.parametrize(
-    "keys, visible", [([-1, ord("q")], 1.0), ([-1, 27 + 256], 1.0), ([], 0.0)]
-)
+@pytest.mark.parametrize("keys, visible", [([-1, ord("q")], 1.0), ([-1, 27 + 256], 1.0), ([], 0.0)])
 def test_the_user_may_end_it_at_the_window(tmp_path, screen, keys, visible):
     shown = screen(keys, visible)
     source = make_mp4(tmp_path / "in.mp4")

@@ -7,11 +7,8 @@ that settings are checked without the seconds that it takes to load.
 
 import importlib.util
 import json
-import os
-import tempfile
-import warnings
 from collections.abc import Callable
-from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -20,8 +17,9 @@ import cv2
 import numpy as np
 
 from errors import UserError
-from utils.files import whole_file
+from utils.files import whole_file, whole_folder
 from utils.image import GREY, letterbox_image, normalize
+from utils.quiet import quiet
 
 _INPUT, _OUTPUT, _SIGNATURE = "image", "probabilities", "serving_default"
 _SCALE, _OFFSET = 1 / 127.5, -1.0  # what `utils.image.normalize` computes
@@ -142,9 +140,9 @@ def export_model(model, description, folder, formats, palette, name="unet", pict
 
 def _export_one(model, description, form, path, palette, images):
     kind = _FORMATS[form]
-    whole = _whole_folder if form == "savedmodel" else whole_file
+    whole = whole_folder if form == "savedmodel" else whole_file
     with whole_file(path.with_name(f"{path.name}.json")) as note, whole(path) as temporary:
-        with _quiet():
+        with quiet():
             _write(model, kind, description.input_shape, temporary)
             difference, same = _compare(model, kind, temporary, images)
         # Written so that NaN is an error too.
@@ -285,45 +283,3 @@ def _check_target(path, form):
 def _size(path):
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
-
-
-@contextmanager
-def _whole_folder(path):
-    """As `utils.files.whole_file`, for a folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as scratch:
-        new, former = Path(scratch) / "new", Path(scratch) / "former"
-        yield new
-        if path.exists():  # a folder with files in it can't be replaced at once
-            os.replace(path, former)
-        try:
-            os.replace(new, path)
-        except OSError:
-            if former.exists():
-                os.replace(former, path)
-            raise
-
-
-@contextmanager
-def _quiet():
-    """Keeps the converters' chatter, of Python and of C++, from the terminal.
-
-    An exception passes, with the end of the chatter as a note: it may say why.
-    """
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as chatter:
-        kept = [os.dup(1), os.dup(2)]
-        try:
-            os.dup2(chatter.fileno(), 1)
-            os.dup2(chatter.fileno(), 2)
-            with redirect_stdout(chatter), redirect_stderr(chatter), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                yield
-        except Exception as error:
-            chatter.flush()
-            chatter.seek(0)
-            error.add_note(chatter.read()[-2000:])
-            raise
-        finally:
-            for number, copy in enumerate(kept, start=1):
-                os.dup2(copy, number)
-                os.close(copy)

@@ -3,12 +3,15 @@
 import errno
 import os
 import secrets
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
+from PIL import Image
 
 _LARGE = 50_000_000  # pixels from which a PNG is no longer put together in memory
+_LONGEST = 1_000_000  # pixels of a side of OpenCV's PNG files; Pillow's have no limit
 _PNG_END = b"IEND\xaeB`\x82"
 
 
@@ -40,6 +43,23 @@ def whole_file(path):
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def whole_folder(path):
+    """As `whole_file`, for a folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as scratch:
+        new, former = Path(scratch) / "new", Path(scratch) / "former"
+        yield new
+        if path.exists():  # a folder with files in it can't be replaced at once
+            os.replace(path, former)
+        try:
+            os.replace(new, path)
+        except OSError:
+            if former.exists():
+                os.replace(former, path)
+            raise
+
+
 def save_png(path, pixels):
     """Saves uint8 (H, W, 3) RGB as a PNG file; its channels may be swapped on the way.
 
@@ -50,8 +70,12 @@ def save_png(path, pixels):
     Raises:
         OSError: if it can't be written.
     """
+    if max(pixels.shape) > _LONGEST:
+        with whole_file(path) as temporary:
+            Image.fromarray(pixels).save(temporary, "PNG")
+        return
     large = pixels.shape[0] * pixels.shape[1] > _LARGE
-    swapped = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR, dst=pixels if large else None)
+    swapped = _swap_in_place(pixels) if large else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     with whole_file(path) as temporary:
         # On Windows OpenCV takes no letters beyond the system's own in a path.
         if large and (os.name != "nt" or str(temporary).isascii()):
@@ -63,7 +87,15 @@ def save_png(path, pixels):
             raise OSError(errno.EIO, "It could not be written whole. Is the disk full?", str(path))
 
 
+def _swap_in_place(pixels, strip=256):
+    # OpenCV's own conversion copies the whole picture first.
+    for top in range(0, len(pixels), strip):
+        rows = pixels[top : top + strip]
+        rows[:] = rows[..., ::-1].copy()
+    return pixels
+
+
 def _ends_with(path, end):
     with open(path, "rb") as file:
-        file.seek(-len(end), os.SEEK_END)
+        file.seek(max(os.path.getsize(path) - len(end), 0))
         return file.read() == end

@@ -57,10 +57,11 @@ def thumbnails(sample, prediction, num_classes, ignore_labels):
     """
     true = read_mask(sample.mask_path, num_classes, ignore_labels)
     predicted = read_label_ids(prediction)
+    image = read_image(sample.image_path, true.size)  # of the mask's size, and so not too large
     box = letterbox_box(true.shape, (_SIDE, _SIDE))
     size = min((box.height, box.width), true.shape)  # what is small stays as it is
     return {
-        "picture": data_uri(Image.fromarray(resize_image(read_image(sample.image_path), size))),
+        "picture": data_uri(Image.fromarray(resize_image(image, size))),
         "truth": data_uri(_palette_image(resize_mask(true, size))),
         "prediction": data_uri(_palette_image(resize_mask(predicted, size))),
         # Averaging shows thin errors, which the nearest pixel would miss.

@@ -5,6 +5,7 @@ Sizes are (height, width). Pictures are uint8 (H, W, 3) RGB; masks uint8 (H, W).
 
 import os
 import struct
+import warnings
 from typing import NamedTuple
 
 import cv2
@@ -23,6 +24,9 @@ _NORMALIZED = (np.arange(256, dtype=np.float32) / 127.5 - 1).astype(np.float32)
 
 # `check_pixels` stands in its place, with a limit that the user can set.
 Image.MAX_IMAGE_PIXELS = None
+# Of a broken picture a UserError tells; what the decoders print besides is not for users.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def check_pixels(width, height, path, max_pixels=MAX_PIXELS):
@@ -67,7 +71,7 @@ def read_image(path, max_pixels=MAX_PIXELS):
         with open(path, "rb") as file:
             size = _plain_jpeg_size(file.read(_HEADER))
             whole = size and _ends_with(file, b"\xff\xd9")
-    except OSError:
+    except (OSError, ValueError):
         whole = False  # open_image says what is wrong
     if whole:
         check_pixels(*size, path, max_pixels)
@@ -113,6 +117,8 @@ def _is_plain_and_large(path, max_pixels):
         with Image.open(path) as image:
             width, height = image.size
             plain = image.mode in ("L", "RGB") and "transparency" not in image.info
+            # Of an APNG whose first picture is no frame, OpenCV shows the first frame.
+            plain = plain and not image.info.get("default_image")
             if width * height < _LARGE or not plain or image.getexif().get(0x0112, 1) != 1:
                 return False
             known = image.format in _LARGE_FORMATS

@@ -130,8 +130,7 @@ def bar_chart(names, series):
             )
         if not np.isnan(first := next(iter(series.values()))[row]):
             parts.append(
-                f'<text class="dim" x="{left + width + 10}" y="{middle}">'
-                f"{percent(first)}</text>"
+                f'<text class="dim" x="{left + width + 10}" y="{middle}">{percent(first)}</text>'
             )
     legend = "".join(
         f'<span><i class="swatch {"abc"[index]}"></i>{escape(title)}</span>'

@@ -103,6 +103,23 @@ def plot_confusion(matrix, names, path):
     _save(figure, path)
 
 
+def plot_scores(scores, names, folder):
+    """Draws the charts of an evaluation: IoU, recall, precision, and the confusion matrix.
+
+    Args:
+        scores: `utils.metrics.Scores`.
+        names: class names.
+        folder: Path, where the PNG files go.
+    """
+    for file, title, mean, values in (
+        ("mIoU", "mIoU", scores.miou, scores.iou),
+        ("Recall", "mean recall", scores.mean_recall, scores.recall),
+        ("Precision", "mean precision", scores.mean_precision, scores.precision),
+    ):
+        plot_bars(values, names, f"{title} {mean:.2%}", folder / f"{file}.png")
+    plot_confusion(scores.counts.matrix, names, folder / "confusion_matrix.png")
+
+
 def contact_sheet(rows, names, path):
     """Draws picture, truth and prediction side by side, one row a sample, with a legend.
 

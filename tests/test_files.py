@@ -1,0 +1,195 @@
+"""Result files: whole or not there."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from utils import files
+from utils.files import save_png, whole_file
+
+ROOT = Path(files.__file__).parents[1]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """run(code): starts Python on this code, in the project; returns the Popen."""
+
+    def start(code):
+        return subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+# Any file
+
+
+def test_the_file_appears_at_the_end(tmp_path):
+    path = tmp_path / "a" / "b" / "table.csv"
+    with whole_file(path) as temporary:
+        assert temporary.parent == path.parent
+        assert temporary.name.startswith(".")
+        assert temporary.suffix == ".csv"
+        temporary.write_text("new")
+        assert not path.exists()
+    assert path.read_text() == "new"
+    assert os.listdir(path.parent) == ["table.csv"]
+
+
+def test_the_old_file_is_replaced(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("old, and longer")
+    with whole_file(str(path)) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old, and longer"
+    assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, OSError])
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path, error, begun):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with pytest.raises(error, match="in the middle"), whole_file(path) as temporary:
+        if begun:
+            temporary.write_text("half")
+        raise error("in the middle")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["table.csv"]
+
+
+def test_a_writer_that_writes_nothing_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError), whole_file(tmp_path / "a.png"):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_temporary_names_are_unique(tmp_path):
+    path = tmp_path / "a.png"
+    with whole_file(path) as first, whole_file(path) as second:
+        assert first != second
+        first.write_text("first")
+        second.write_text("second")
+    assert path.read_text() == "first"  # whose block ended last
+    assert os.listdir(tmp_path) == ["a.png"]
+
+
+def test_the_longest_name_that_file_systems_allow(tmp_path):
+    path = tmp_path / ("n" * 251 + ".png")
+    with whole_file(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+
+
+def test_threads_that_write_one_file_do_not_mix(tmp_path):
+    path = tmp_path / "a.txt"
+
+    def write(letter):
+        for _ in range(20):
+            with whole_file(path) as temporary, open(temporary, "w") as file:
+                for _ in range(50):
+                    file.write(letter * 100)
+                    file.flush()
+
+    threads = [threading.Thread(target=write, args=(letter,)) for letter in "abc"]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        if path.exists():
+            assert path.read_text() in ("a" * 5000, "b" * 5000, "c" * 5000)
+    for thread in threads:
+        thread.join()
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there are no signals here")
+def test_a_kill_in_the_middle_leaves_the_old_file_whole(tmp_path, run):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    process = run(
+        "import sys, time\n"
+        "from utils.files import whole_file\n"
+        "with whole_file(sys.argv[1] + '/a.txt') as temporary:\n"
+        "    temporary.write_text('half')\n"
+        "    print('ready', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert path.read_text() == "old"
+    # What no program can remove after such an end is hidden, and in nobody's way.
+    assert all(name.startswith(".") for name in os.listdir(tmp_path) if name != "a.txt")
+    with whole_file(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+
+
+def test_a_folder_that_can_t_be_made_is_an_os_error(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(NotADirectoryError), whole_file(tmp_path / "file" / "sub" / "a.png"):
+        pytest.fail("there is nowhere to write")
+
+
+# Pictures
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("name", ["a.png", "猫 1.png"])
+def test_a_png_holds_the_pixels(tmp_path, rng, monkeypatch, large, name):
+    monkeypatch.setattr(files, "_LARGE", 100 if large else 10**9)
+    pixels = rng.integers(0, 256, (30, 40, 3)).astype(np.uint8)
+    save_png(tmp_path / name, given := pixels.copy())
+    with Image.open(tmp_path / name) as image:
+        assert (image.format, image.mode) == ("PNG", "RGB")
+        np.testing.assert_array_equal(np.array(image), pixels)
+    # A large array is not copied: its channels are swapped in it.
+    np.testing.assert_array_equal(given, pixels[..., ::-1] if large else pixels)
+    assert os.listdir(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 1_000_001), (1_000_001, 1)])
+def test_pngs_of_any_size(tmp_path, size):
+    pixels = np.full((*size, 3), (10, 20, 30), np.uint8)
+    save_png(tmp_path / "a.png", pixels.copy())
+    with Image.open(tmp_path / "a.png") as image:
+        np.testing.assert_array_equal(np.array(image), pixels)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs limits on the size of files")
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("limit", [0, 4, 5000])
+def test_a_png_for_which_there_is_no_room_is_no_file(tmp_path, run, large, limit):
+    (tmp_path / "old.png").write_text("old")
+    process = run(
+        "import resource, sys\n"
+        "import numpy as np\n"
+        "from utils import files\n"
+        f"files._LARGE = {100 if large else 10**9}\n"
+        "pixels = np.random.default_rng(0).integers(0, 256, (60, 60, 3)).astype(np.uint8)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        "for name in ('old.png', 'new.png'):\n"
+        "    try:\n"
+        "        files.save_png(f'{sys.argv[1]}/{name}', pixels.copy())\n"
+        "    except OSError as error:\n"
+        "        print(error)\n"
+    )
+    lines = process.communicate(timeout=60)[0].splitlines()
+    expected = "It could not be written whole. Is the disk full?" if large else "File too large"
+    assert len(lines) == 2
+    assert all(expected in line for line in lines)
+    assert os.listdir(tmp_path) == ["old.png"]
+    assert (tmp_path / "old.png").read_text() == "old"
