@@ -230,16 +230,18 @@ def make_callbacks(config, model, description, val_samples, run_folder):
     from nets.weights import save_weights
     from utils.callbacks import Checkpoints, MeanIoU, RunLog
     from utils.evaluate import evaluate
-    from utils.image import read_image
-    from utils.inference import predict_mask
+    from utils.stream import predict_masks
 
-    def predict(sample):
-        image = read_image(sample.image_path)
-        return predict_mask(model.predict_on_batch, image, config.prediction_shape)
+    def evaluate_now():
+        paths = [sample.image_path for sample in val_samples]
+        masks = predict_masks(
+            model.predict_on_batch, paths, config.prediction_shape, config.unfreeze_batch_size
+        )
+        return evaluate(val_samples, masks, config.num_classes, config.ignore_labels)
 
     return [
         MeanIoU(
-            lambda: evaluate(predict, val_samples, config.num_classes, config.ignore_labels),
+            evaluate_now,
             config.eval_period if config.eval_flag else 0,
             config.unfreeze_epoch,
         ),

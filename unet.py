@@ -24,11 +24,11 @@ from utils.inference import (
     check_tta,
     is_tiled,
     most_probable,
-    predict_all,
     predict_mask,
     with_flips,
 )
 from utils.legend import add_legend
+from utils.stream import predict_all
 from utils.tiles import predict_tiles
 from utils.voc import class_names, mask_to_image, voc_palette
 
@@ -126,7 +126,7 @@ class Unet:
             title, progress: of the progress bar.
 
         Yields:
-            `utils.inference.Outcome` (item, value, error) of each path, in order. `error`
+            `utils.stream.Outcome` (item, value, error) of each path, in order. `error`
             is the UserError of a file that can't be read.
         """
         return predict_all(

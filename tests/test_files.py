@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from utils import files
-from utils.files import save_png, whole_file
+from utils.files import save_png, whole_file, whole_folder
 
 ROOT = Path(files.__file__).parents[1]
 
@@ -142,6 +142,47 @@ def test_a_folder_that_can_t_be_made_is_an_os_error(tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(NotADirectoryError), whole_file(tmp_path / "file" / "sub" / "a.png"):
         pytest.fail("there is nowhere to write")
+
+
+# Folders
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_folder_appears_whole_and_replaces_what_was_there(tmp_path, before):
+    path = tmp_path / "a" / "model"
+    if before:
+        (path / "deep").mkdir(parents=True)
+        (path / "deep" / "old.txt").write_text("old")
+    with whole_folder(path) as new:
+        new.mkdir()
+        (new / "new.txt").write_text("new")
+        assert path.exists() == before
+    assert [file.name for file in path.rglob("*")] == ["new.txt"]
+    assert os.listdir(path.parent) == ["model"]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_failure_leaves_the_folder_that_was_there(tmp_path, begun):
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "old.txt").write_text("old")
+    with pytest.raises(KeyError, match="in the middle"), whole_folder(path) as new:
+        if begun:
+            new.mkdir()
+            (new / "half.txt").write_text("half")
+        raise KeyError("in the middle")
+    assert os.listdir(path) == ["old.txt"]
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_a_writer_that_makes_no_folder_leaves_the_old_one(tmp_path):
+    path = tmp_path / "model"
+    path.mkdir()
+    (path / "old.txt").write_text("old")
+    with pytest.raises(FileNotFoundError), whole_folder(path):
+        pass
+    assert os.listdir(path) == ["old.txt"]
+    assert os.listdir(tmp_path) == ["model"]
 
 
 # Pictures

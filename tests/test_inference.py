@@ -1,53 +1,20 @@
 """From a picture to a mask of the picture's own size."""
 
-import threading
-
 import cv2
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from stand_ins import ColorNet, blocks
 
 from errors import UserError
 from utils.inference import (
     check_tta,
     is_tiled,
     most_probable,
-    predict_all,
     predict_mask,
     with_flips,
 )
-from utils.tiles import predict_tiles
-
-COLORS = np.eye(3, dtype=np.uint8) * 255  # class 0 is red, 1 green, 2 blue
-
-
-class ColorNet:
-    """A network that knows the class from the colour; it keeps what it was given."""
-
-    def __call__(self, images):
-        self.images = images
-        probabilities = np.exp(3 * images)
-        return probabilities / probabilities.sum(axis=-1, keepdims=True)
-
-
-class CountingNet(ColorNet):
-    """Also keeps the shapes of all its calls."""
-
-    def __init__(self):
-        self.shapes = []
-
-    def __call__(self, images):
-        self.shapes.append(images.shape)
-        return super().__call__(images)
-
-
-def blocks(height, width, side):
-    """(picture, mask) of random square blocks of the three classes."""
-    rng = np.random.default_rng(5)
-    ids = rng.integers(0, 3, (height // side + 1, width // side + 1)).astype(np.uint8)
-    mask = np.kron(ids, np.ones((side, side), np.uint8))[:height, :width]
-    return COLORS[mask], mask
 
 
 @pytest.mark.parametrize("input_shape", [(64, 64), (96, 48), (48, 96)])
@@ -81,7 +48,7 @@ def test_the_network_sees_a_normalized_letterbox():
 @pytest.mark.parametrize("size", [(1, 1), (1, 30_000), (30_000, 1), (3, 5000), (5000, 3)])
 @pytest.mark.parametrize("input_shape", [(32, 32), (32, 96)])
 def test_extreme_shapes(size, input_shape):
-    image = np.full((*size, 3), COLORS[2])
+    image = np.full((*size, 3), (0, 0, 255), np.uint8)
     assert np.all(predict_mask(ColorNet(), image, input_shape) == 2)
     assert predict_mask(ColorNet(), image, input_shape).shape == size
 
@@ -203,103 +170,3 @@ def test_an_unknown_tta_is_refused():
 )
 def test_which_pictures_are_tiled(size, tile, expected):
     assert is_tiled(size, (64, 64), tile) is expected
-
-
-# Many pictures
-
-
-def named_pictures(count):
-    """{name: (picture, mask)} of several sizes, some larger than the network's input."""
-    return {
-        f"p{index}": blocks(20 + 7 * index, 90 - 5 * index, side=6 + index)
-        for index in range(count)
-    }
-
-
-@pytest.mark.parametrize("batch_size", [1, 3, 50])
-@pytest.mark.parametrize("tile", [None, True])
-def test_many_pictures_come_in_order_as_each_alone(batch_size, tile):
-    pictures, network = named_pictures(10), CountingNet()
-    outcomes = list(
-        predict_all(
-            network,
-            list(pictures),
-            (64, 64),
-            read=lambda name: pictures[name][0],
-            finish=lambda name, pixels, mask: (name, pixels.shape, mask),
-            batch_size=batch_size,
-            tile=tile,
-        )
-    )
-    assert [outcome.item for outcome in outcomes] == list(pictures)
-    for outcome in outcomes:
-        image, _ = pictures[outcome.item]
-        name, shape, mask = outcome.value
-        assert (name, shape, outcome.error) == (outcome.item, image.shape, None)
-        if is_tiled(image.shape[:2], (64, 64), tile):
-            expected = predict_tiles(ColorNet(), image, (64, 64))
-        else:
-            expected = predict_mask(ColorNet(), image, (64, 64))
-        np.testing.assert_array_equal(mask, expected)
-    assert set(network.shapes) == {(min(batch_size, 10), 64, 64, 3)}
-
-
-def test_a_picture_that_fails_does_not_stop_the_others():
-    pictures = named_pictures(5)
-
-    def read(name):
-        if name == "p1":
-            raise UserError("p1 is broken")
-        return pictures[name][0]
-
-    def finish(name, _pixels, _mask):
-        if name == "p3":
-            raise UserError("p3 has no result")
-        return name
-
-    outcomes = list(
-        predict_all(ColorNet(), list(pictures), (64, 64), read=read, finish=finish, batch_size=2)
-    )
-    assert [outcome.value for outcome in outcomes] == ["p0", None, "p2", None, "p4"]
-    assert [str(o.error) for o in outcomes if o.error] == ["p1 is broken", "p3 has no result"]
-
-
-@pytest.mark.parametrize("where", ["read", "network", "finish"])
-def test_other_errors_stop_it_and_leave_no_thread(where):
-    def failing(*_):
-        raise OSError("no space left")
-
-    before = threading.active_count()
-    image = np.zeros((64, 64, 3), np.uint8)
-    with pytest.raises(OSError, match="no space left"):
-        list(
-            predict_all(
-                failing if where == "network" else ColorNet(),
-                range(20),
-                (64, 64),
-                read=failing if where == "read" else lambda _: image,
-                finish=failing if where == "finish" else lambda *_: None,
-            )
-        )
-    assert threading.active_count() == before
-
-
-def test_only_a_few_pictures_are_read_ahead():
-    read, yielded = [], 0
-    image = np.zeros((64, 64, 3), np.uint8)
-    for _ in predict_all(
-        ColorNet(),
-        range(40),
-        (64, 64),
-        read=lambda item: read.append(item) or image,
-        finish=lambda *_: None,
-        batch_size=2,
-    ):
-        yielded += 1
-        # A batch under way, two batches ahead, two and a bit that are being finished.
-        assert len(read) <= yielded + 12
-    assert (yielded, len(read)) == (40, 40)
-
-
-def test_nothing_to_do():
-    assert list(predict_all(ColorNet(), [], (64, 64), read=None, finish=None)) == []

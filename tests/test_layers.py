@@ -60,6 +60,7 @@ LEVELS = {
     "utils.fix": 2,
     "utils.labelme": 2,
     "utils.new_dataset": 2,
+    "utils.stream": 2,
     "utils.report": 2,
     "training": 3,
     "unet": 3,

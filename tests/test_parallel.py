@@ -34,24 +34,9 @@ def test_few_results_wait_for_a_slow_consumer(workers):
     assert len(started) == 200
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-@pytest.mark.parametrize("ahead", [1, 2, 7])
-def test_how_many_wait_may_be_said(workers, ahead):
-    started = []
-
-    def work(number):
-        started.append(number)
-        return number
-
-    for taken, number in enumerate(ordered_map(work, range(50), workers, "", ahead=ahead)):
-        assert number == taken
-        assert len(started) <= taken + ahead
-    assert len(started) == 50
-
-
 def test_work_is_done_while_the_consumer_is_busy():
     done = threading.Event()
-    results = ordered_map(lambda number: number or done.set(), [1, 0], 1, "", ahead=2)
+    results = ordered_map(lambda number: number or done.set(), [1, 0], 1, "")
     assert next(results) == 1
     assert done.wait(10)  # by the thread, for nothing more was asked for
     assert list(results) == [None]

@@ -21,7 +21,7 @@ from nets.weights import Description, save_weights
 from predict import PredictConfig
 from utils.config import load_config, run_script
 from utils.image import read_image
-from utils.inference import Outcome
+from utils.stream import Outcome
 from utils.voc import voc_palette
 
 PROMPT = "Input image filename: "
@@ -340,9 +340,7 @@ def test_counting_prints_a_table_and_writes_the_regions(out, tmp_path, write_pic
     pixels = np.zeros((4, 6, 3), np.uint8)
     pixels[1:3, 0:2] = pixels[0, 4:] = 255
     path = write_picture(tmp_path / "two cells.png", pixels)
-    config = PredictConfig(
-        image=(str(path),), count=True, pixel_size=0.5, dir_save_path=str(out)
-    )
+    config = PredictConfig(image=(str(path),), count=True, pixel_size=0.5, dir_save_path=str(out))
     predict.main(config)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines[2:4]] == [["nothing", "18"], ["cell", "6"]]

@@ -10,6 +10,8 @@ from pathlib import Path
 import cv2
 from PIL import Image
 
+from utils.image import swap_channels
+
 _LARGE = 50_000_000  # pixels from which a PNG is no longer put together in memory
 _LONGEST = 1_000_000  # pixels of a side of OpenCV's PNG files; Pillow's have no limit
 _PNG_END = b"IEND\xaeB`\x82"
@@ -75,7 +77,8 @@ def save_png(path, pixels):
             Image.fromarray(pixels).save(temporary, "PNG")
         return
     large = pixels.shape[0] * pixels.shape[1] > _LARGE
-    swapped = _swap_in_place(pixels) if large else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    # In place: OpenCV's own conversion copies the picture first.
+    swapped = swap_channels(pixels) if large else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     with whole_file(path) as temporary:
         # On Windows OpenCV takes no letters beyond the system's own in a path.
         if large and (os.name != "nt" or str(temporary).isascii()):
@@ -85,14 +88,6 @@ def save_png(path, pixels):
             written = temporary.write_bytes(encoded) > 0
         if not (written and _ends_with(temporary, _PNG_END)):
             raise OSError(errno.EIO, "It could not be written whole. Is the disk full?", str(path))
-
-
-def _swap_in_place(pixels, strip=256):
-    # OpenCV's own conversion copies the whole picture first.
-    for top in range(0, len(pixels), strip):
-        rows = pixels[top : top + strip]
-        rows[:] = rows[..., ::-1].copy()
-    return pixels
 
 
 def _ends_with(path, end):

@@ -5,6 +5,7 @@ Sizes are (height, width). Pictures are uint8 (H, W, 3) RGB; masks uint8 (H, W).
 
 import os
 import struct
+import threading
 import warnings
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ MAX_PIXELS = 500_000_000  # a picture of more is refused: 22,360 x 22,360, 1.5 G
 _LARGE = 50_000_000  # pixels from which the 4 bytes a pixel of Pillow's pictures are too much
 _LARGE_FORMATS = ("PNG", "TIFF", "BMP")  # of which OpenCV refuses what is not whole
 _HEADER = 2**20  # bytes of a JPEG that hold its size: EXIF, XMP and colour profile come first
+_ICONS = (b"\0\0\1\0", b"icns")  # how their files start
+_icon_lock = threading.Lock()
 _AS_STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 _NORMALIZED = (np.arange(256, dtype=np.float32) / 127.5 - 1).astype(np.float32)
 
@@ -26,6 +29,7 @@ _NORMALIZED = (np.arange(256, dtype=np.float32) / 127.5 - 1).astype(np.float32)
 Image.MAX_IMAGE_PIXELS = None
 # Of a broken picture a UserError tells; what the decoders print besides is not for users.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
@@ -49,7 +53,7 @@ def open_image(path, max_pixels=MAX_PIXELS):
         UserError: if the file is missing, broken or no picture, or has too many pixels.
     """
     try:
-        image = Image.open(path)
+        image = _open(path, max_pixels)
         check_pixels(*image.size, path, max_pixels)
         image.load()
         return image
@@ -61,24 +65,66 @@ def open_image(path, max_pixels=MAX_PIXELS):
         raise UserError(f"The picture {path} can't be read: {error}") from error
 
 
+def _open(path, max_pixels=MAX_PIXELS):
+    """`Image.open`; an icon, which it decodes at once, only within `max_pixels`.
+
+    The pictures in an icon may be larger than it claims, which Pillow alone sees.
+    """
+    with open(path, "rb") as file:
+        if file.read(4) not in _ICONS:
+            return Image.open(path)
+    with _icon_lock:
+        Image.MAX_IMAGE_PIXELS = max(max_pixels // 2, 1)  # Pillow refuses more than twice that
+        try:
+            image = Image.open(path)
+            image.load()
+            return image
+        except Image.DecompressionBombError:
+            raise UserError(
+                f"The icon {path} holds a picture of more than {max_pixels:,} pixels, which is "
+                "max_pixels. Raise max_pixels if memory allows (4 bytes a pixel and more)."
+            ) from None
+        finally:
+            Image.MAX_IMAGE_PIXELS = None
+
+
 def read_image(path, max_pixels=MAX_PIXELS):
     """Reads a picture file as uint8 (H, W, 3) RGB, upright; raises as `open_image`.
 
     OpenCV decodes ordinary JPEG files, three times as fast as Pillow and to the same pixels,
     and ordinary large pictures, in less memory.
     """
-    try:
-        with open(path, "rb") as file:
-            size = _plain_jpeg_size(file.read(_HEADER))
-            whole = size and _ends_with(file, b"\xff\xd9")
-    except (OSError, ValueError):
-        whole = False  # open_image says what is wrong
-    if whole:
+    size = _plain_jpeg_size(path) or _plain_large_size(path)
+    if size:
         check_pixels(*size, path, max_pixels)
-    elif not _is_plain_and_large(path, max_pixels):
-        return to_rgb_array(open_image(path, max_pixels), max_pixels)
-    image = cv2.imdecode(_map_bytes(path), _AS_STORED)
-    return to_rgb_array(open_image(path, max_pixels), max_pixels) if image is None else image
+        image = _decode(path, *size)
+        if image is not None:
+            return image
+    return to_rgb_array(open_image(path, max_pixels), max_pixels)
+
+
+def _decode(path, width, height):
+    """Decodes by OpenCV, as stored; None if it can't."""
+    if width * height < _LARGE:
+        return cv2.imdecode(_map_bytes(path), _AS_STORED)
+    # Only when it is given the array does OpenCV not make a second one. It leaves it as it
+    # is for a file that it can't open, such as, on Windows, one with foreign letters.
+    if not cv2.haveImageReader(str(path)):
+        return None
+    image = np.empty((height, width, 3), np.uint8)
+    # Nor does it always say that decoding failed: the rest of the array is then as it was.
+    image[0] = image[-1] = mark = np.random.default_rng().integers(0, 256, (width, 3), np.uint8)
+    image = cv2.imread(str(path), image, _AS_STORED)
+    failed = image is None or any(np.array_equal(row, mark) for row in image[[0, -1]])
+    return None if failed else image
+
+
+def swap_channels(image, strip=256):
+    """Turns uint8 (H, W, 3) from RGB to BGR or back, in place; returns it."""
+    for top in range(0, len(image), strip):
+        rows = image[top : top + strip]
+        rows[:] = rows[..., ::-1].copy()
+    return image
 
 
 def _map_bytes(path):
@@ -92,12 +138,19 @@ def _ends_with(file, end):
     return file.read() == end
 
 
-def _plain_jpeg_size(data):
+def _plain_jpeg_size(path):
     """(width, height) of a JPEG on which Pillow and OpenCV agree; None for any other file.
 
     That is a grey or RGB one, not turned by EXIF. A file without its end marker is not for
     OpenCV either, which fills what is missing with grey.
     """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_HEADER)
+            if not _ends_with(file, b"\xff\xd9"):
+                return None
+    except (OSError, ValueError):  # open_image says what is wrong
+        return None
     position = 2 if data.startswith(b"\xff\xd8") else len(data)
     while data[position : position + 1] == b"\xff" and position + 10 < len(data):
         marker = data[position + 1]
@@ -111,21 +164,19 @@ def _plain_jpeg_size(data):
     return None
 
 
-def _is_plain_and_large(path, max_pixels):
-    """Whether a file holds a large picture of 8-bit grey or RGB, to be taken as stored."""
+def _plain_large_size(path):
+    """(width, height) of a large picture of 8-bit grey or RGB, as stored; or None."""
     try:
-        with Image.open(path) as image:
-            width, height = image.size
+        with _open(path, 1) as image:  # icons, which are refused thus, are never large
             plain = image.mode in ("L", "RGB") and "transparency" not in image.info
             # Of an APNG whose first picture is no frame, OpenCV shows the first frame.
             plain = plain and not image.info.get("default_image")
-            if width * height < _LARGE or not plain or image.getexif().get(0x0112, 1) != 1:
-                return False
-            known = image.format in _LARGE_FORMATS
+            large = image.width * image.height >= _LARGE and image.format in _LARGE_FORMATS
+            if plain and large and image.getexif().get(0x0112, 1) == 1:
+                return image.size
     except Exception:  # open_image says what is wrong
-        return False
-    check_pixels(width, height, path, max_pixels)
-    return known
+        pass
+    return None
 
 
 def _may_turn(segment):
@@ -133,17 +184,22 @@ def _may_turn(segment):
     if not segment.startswith(b"Exif"):
         return b"Orientation" in segment
     exif = Image.Exif()
-    exif.load(segment)
-    return exif.get(0x0112, 1) != 1
+    try:
+        exif.load(segment)
+        return exif.get(0x0112, 1) != 1
+    except Exception:  # Pillow's reader raises whatever broken EXIF leads to
+        return True
 
 
 def image_size(path):
     """(height, width) of a picture file, upright, from its header; raises as `open_image`."""
     try:
-        with Image.open(path) as image:
+        with _open(path) as image:
             width, height = image.size
             # Orientations 5 to 8 swap the sides; of a TIFF, Pillow has swapped them already.
             turned = image.format != "TIFF" and image.getexif().get(0x0112) in (5, 6, 7, 8)
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"There is no file {path}.") from None
     except Exception as error:

@@ -1,18 +1,10 @@
 """A picture in, a mask of the picture's own size out: the one path from one to the other."""
 
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from itertools import islice
-from typing import NamedTuple
-
 import cv2
 import numpy as np
 
 from errors import UserError
-from utils.image import Box, letterbox_image, normalize
-from utils.parallel import ordered_map, worker_count
-from utils.tiles import predict_tiles
+from utils.image import letterbox_image, normalize
 
 TTA = ("none", "h", "hv")
 TILE_ABOVE = 50_000_000  # pixels from which a picture is tiled unless told otherwise
@@ -84,99 +76,6 @@ def is_tiled(size, input_shape, tile):
     if size[0] <= input_shape[0] and size[1] <= input_shape[1]:
         return False
     return size[0] * size[1] > TILE_ABOVE if tile is None else tile
-
-
-class Outcome(NamedTuple):
-    """What became of an item: the value that `finish` gave, or the error that kept it out."""
-
-    item: object
-    value: object
-    error: UserError | None
-
-
-def predict_all(
-    model, items, input_shape, *, read, finish, batch_size=1, tile=None, title="", progress=False
-):
-    """Segments many pictures: read ahead and finished in threads, the network in batches.
-
-    Every call of the network has the same shape, the last batch too, so that it is compiled
-    once. Only a few pictures are in memory at a time.
-
-    Args:
-        model, input_shape: as for `predict_mask`.
-        items: sequence, e.g. of paths.
-        read: callable from an item to uint8 (H, W, 3) RGB.
-        finish: callable of (item, pixels, mask), e.g. to draw and save. It may write over
-            both arrays.
-        batch_size: int, pictures (or tiles) a call.
-        tile: as for `is_tiled`.
-        title, progress: of the progress bar.
-
-    Yields:
-        Outcome of each item, in order. Errors other than UserError are raised.
-    """
-
-    batch_size = min(batch_size, len(items))
-
-    def prepare(item):
-        try:
-            pixels = read(item)
-        except UserError as error:
-            return _Prepared(item, error=error)
-        if is_tiled(pixels.shape[:2], input_shape, tile):
-            return _Prepared(item, pixels)
-        return _Prepared(item, pixels, *letterbox_image(pixels, input_shape))
-
-    def conclude(one, probabilities, mask):
-        if one.error:
-            return Outcome(one.item, None, one.error)
-        if mask is None:
-            mask = most_probable(probabilities[one.box.slices], one.pixels.shape[:2])
-        try:
-            return Outcome(one.item, finish(one.item, one.pixels, mask), None)
-        except UserError as error:
-            return Outcome(one.item, None, error)
-
-    prepared = ordered_map(prepare, items, 0, title, progress, ahead=2 * batch_size)
-    waiting = deque()
-    with closing(prepared), ThreadPoolExecutor(worker_count(0)) as pool:
-        try:
-            while group := list(islice(prepared, batch_size)):
-                for results in _predict_group(model, group, input_shape, batch_size):
-                    waiting.append(pool.submit(conclude, *results))
-                while len(waiting) > 2 * batch_size:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-class _Prepared(NamedTuple):
-    """An item that was read: letterboxed, or to be tiled (no canvas), or not to be read."""
-
-    item: object
-    pixels: np.ndarray | None = None
-    canvas: np.ndarray | None = None
-    box: Box | None = None
-    error: UserError | None = None
-
-
-def _predict_group(model, group, input_shape, batch_size):
-    """Yields (prepared, its probabilities or None, its mask if in tiles or None)."""
-    boxed = [one for one in group if one.canvas is not None]
-    batch = np.zeros((batch_size, *input_shape, 3), np.float32)
-    for index, one in enumerate(boxed):
-        batch[index] = normalize(one.canvas)
-    found = iter(model(batch)) if boxed else iter(())
-    for one in group:
-        if one.canvas is not None:
-            yield one, next(found), None
-        elif one.error:
-            yield one, None, None
-        else:
-            yield one, None, predict_tiles(model, one.pixels, input_shape, batch_size)
 
 
 def most_probable(probabilities, size, strip=2**22):

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tqdm import tqdm
 
-_WAITING = 8  # results that may be under way or wait for the consumer, a worker
+_WAITING = 8  # results that may wait for the consumer, a worker
 
 
 def worker_count(num_workers):
@@ -17,10 +17,10 @@ def worker_count(num_workers):
     return len(usable(0)) if usable else os.cpu_count() or 1
 
 
-def ordered_map(function, items, workers, title, progress=True, ahead=None):
+def ordered_map(function, items, workers, title, progress=True):
     """Applies a function to all items in threads and yields the results in order.
 
-    At most `ahead` items are under way or waiting, however many there are.
+    At most a few items a worker are under way or waiting, however many there are.
 
     Args:
         function: callable of one item; NumPy, OpenCV and Pillow leave the interpreter's
@@ -29,10 +29,8 @@ def ordered_map(function, items, workers, title, progress=True, ahead=None):
         workers: int, threads; 0: automatic.
         title: str, of the progress bar, which only a terminal shows.
         progress: bool, whether to show it at all.
-        ahead: int, results that may be under way or waiting; None: 8 a worker.
     """
     workers = worker_count(workers)
-    ahead = ahead or workers * _WAITING
     with (
         ThreadPoolExecutor(workers) as pool,
         tqdm(desc=title, total=len(items), disable=None if progress else True, leave=False) as bar,
@@ -40,7 +38,7 @@ def ordered_map(function, items, workers, title, progress=True, ahead=None):
         waiting = deque()
         try:
             for item in items:
-                if len(waiting) == ahead:
+                if len(waiting) == workers * _WAITING:
                     yield waiting.popleft().result()
                     bar.update()
                 waiting.append(pool.submit(function, item))
