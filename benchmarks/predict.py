@@ -215,10 +215,12 @@ class Upstream:
 _UPSTREAM = """
 import json, os, sys
 sys.path.insert(0, ".")
+import numpy as np
 from PIL import Image
-for name in ("BICUBIC", "NEAREST"):
+for name in ("BICUBIC", "NEAREST"):  # names of its time
     if not hasattr(Image, name):
         setattr(Image, name, getattr(Image.Resampling, name))
+np.int = int
 from nets.unet import Unet as build
 from unet import Unet
 from utils.utils_metrics import compute_mIoU
