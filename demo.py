@@ -17,7 +17,7 @@ import predict
 import train
 import voc_annotation
 from utils.config import load_config, run_script, settings
-from utils.image import read_image
+from utils.image_files import read_image
 from utils.lists import read_samples
 from utils.voc import mask_to_image, read_label_ids
 

@@ -13,9 +13,10 @@ from errors import UserError
 from nets.checks import check_num_classes
 from utils.config import load_config, run_script, settings
 from utils.files import whole_file
-from utils.image import MAX_PIXELS
+from utils.image_files import MAX_PIXELS
 from utils.inference import check_tta
 from utils.lists import read_samples
+from utils.quiet import quiet
 from utils.voc import check_ignore_labels, class_names, mask_to_image, read_label_ids
 
 
@@ -118,7 +119,8 @@ def main(config=None):
 
 def _load_unet(config):
     # Imported here: TensorFlow takes seconds to load, and scoring stored masks does without.
-    from unet import Unet
+    with quiet():
+        from unet import Unet
 
     unet = Unet(
         config.model_path,

@@ -7,6 +7,7 @@ Speed:             python predict.py --mode fps --fps_image_path street.jpg
 Other programs:    python predict.py --mode export --export_formats onnx
 """
 
+import errno
 import sys
 
 import numpy as np
@@ -14,7 +15,8 @@ import numpy as np
 from errors import UserError
 from utils.config import load_config, run_script, settings
 from utils.draw import check_mix_type, format_count
-from utils.image import MAX_PIXELS, read_image
+from utils.image_files import MAX_PIXELS, read_image
+from utils.quiet import quiet
 from utils.results import ResultNames, expand_patterns, plan_results
 from utils.video import has_display, process_video
 
@@ -103,7 +105,8 @@ def main(config=None):
 def load_unet(config, precision=None):
     """The network, with what is asked of it."""
     # Imported here: TensorFlow takes seconds to load, and --help and checks do without.
-    from unet import Unet
+    with quiet():
+        from unet import Unet
 
     unet = Unet(
         config.model_path,
@@ -204,7 +207,12 @@ def predict_folder(config):
     by_picture = {one.picture: one for one in results}
 
     def finish(path, pixels, mask):
-        save_result(config, unet, by_picture[path], pixels, mask, with_mask=True)
+        try:
+            save_result(config, unet, by_picture[path], pixels, mask, with_mask=True)
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:  # this picture's fault, not the disk's
+                raise UserError(f"The name of {path} is too long for its results.") from None
+            raise
 
     # The text alone: an error holds on to the file and the pixels that it came from.
     failed = [
@@ -248,7 +256,7 @@ def predict_video(config):
 
 def measure_speed(config):
     """Times the stages of segmenting a picture, letterboxed to the network's size."""
-    from utils.image import open_image
+    from utils.image_files import open_image
 
     image = open_image(config.fps_image_path, config.max_pixels)
     unet = load_unet(config)

@@ -17,6 +17,7 @@ from utils.config import format_settings, load_config, run_script, settings
 from utils.faults import format_faults
 from utils.lists import read_samples
 from utils.lr_schedule import SCHEDULES, learning_rate
+from utils.quiet import quiet
 from utils.voc import check_ignore_labels, class_names
 
 
@@ -193,7 +194,8 @@ def build(config):
     Returns:
         (keras.Model, nets.weights.Description).
     """
-    from training import build_network
+    with quiet():
+        from training import build_network
 
     return build_network(
         config.model_path,

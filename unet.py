@@ -19,7 +19,8 @@ from nets.checks import check_input_shape, check_num_classes
 from nets.precision import choose_precision, dtype_policy
 from nets.weights import Description, load_weights, read_description
 from utils.draw import check_mix_type, draw_mask, format_count
-from utils.image import MAX_PIXELS, letterbox_image, normalize, read_image, to_rgb_array
+from utils.image import letterbox_image, normalize
+from utils.image_files import MAX_PIXELS, read_image, to_rgb_array
 from utils.inference import (
     check_tta,
     is_tiled,

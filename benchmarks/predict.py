@@ -144,7 +144,7 @@ def time_evaluation(config, weights, samples, folder, upstream):
 def compare_precisions(config, samples):
     """Compares the class maps of trained weights in mixed_bfloat16 and float32."""
     from unet import Unet
-    from utils.image import read_image
+    from utils.image_files import read_image
 
     unets = [Unet(config.model_path, precision=name) for name in ("float32", "mixed_bfloat16")]
     equal = pixels = 0

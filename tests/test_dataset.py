@@ -10,7 +10,8 @@ from PIL import Image
 from errors import UserError
 from utils.augment import Augment
 from utils.dataset import UnetDataset
-from utils.image import letterbox_image, letterbox_mask, normalize, read_image
+from utils.image import letterbox_image, letterbox_mask, normalize
+from utils.image_files import read_image
 from utils.lists import Sample, read_samples
 from utils.metrics import VOID
 from utils.voc import read_mask

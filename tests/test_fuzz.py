@@ -22,14 +22,14 @@ from errors import UserError
 from nets import unet as networks
 from nets.weights import Description, save_weights
 from predict import PredictConfig
-from utils import image as image_module
-from utils.image import image_size, read_image
+from utils import image_files
+from utils.image_files import image_size, read_image
 from utils.lists import image_extensions
 
 ROOT = Path(predict.__file__).parent
 LIMIT = 2**20  # pixels; a flipped bit may make a picture any size
 
-# Pytest shows what `utils.image` has silenced.
+# Pytest shows what `utils.image_files` has silenced.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning:PIL"),
     pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning"),
@@ -116,7 +116,7 @@ def assert_one_line_or_a_picture(path):
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("name", FORMATS)
 def test_files_cut_off_anywhere(tmp_path, monkeypatch, name, large):
-    monkeypatch.setattr(image_module, "_LARGE", 100 if large else 10**9)
+    monkeypatch.setattr(image_files, "_LARGE", 100 if large else 10**9)
     data, path = encode(name), tmp_path / name
     path.write_bytes(data)
     whole = assert_one_line_or_a_picture(path)
@@ -136,7 +136,7 @@ def test_files_cut_off_anywhere(tmp_path, monkeypatch, name, large):
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize("name", FORMATS)
 def test_files_with_wrong_bytes(tmp_path, monkeypatch, name, large):
-    monkeypatch.setattr(image_module, "_LARGE", 100 if large else 10**9)
+    monkeypatch.setattr(image_files, "_LARGE", 100 if large else 10**9)
     data, path, rng = encode(name), tmp_path / name, np.random.default_rng(1)
     for turn in range(24):
         wrong = np.frombuffer(data, np.uint8).copy()
@@ -279,7 +279,7 @@ def test_icons_are_as_large_as_what_they_hold(tmp_path, wrap):
 @pytest.mark.parametrize("name", ["zeros.png", "a.gif", "a.bmp", "a.jpg", "a.ppm", "a.qoi"])
 def test_files_that_hold_less_than_they_claim(tmp_path, monkeypatch, name):
     """Within max_pixels, but most of the pixels are missing."""
-    monkeypatch.setattr(image_module, "_LARGE", 1_000_000)
+    monkeypatch.setattr(image_files, "_LARGE", 1_000_000)
     makers = {
         "zeros.png": claiming_png(2000, 1000, zlib.compress(bytes(1000))),
         "a.gif": claiming_gif(2000, 1000),
@@ -449,7 +449,7 @@ import numpy as np
 import predict
 from utils.config import run_script
 from utils.draw import draw_mask
-from utils.image import read_image
+from utils.image_files import read_image
 from utils.stream import predict_all
 from utils.voc import voc_palette
 

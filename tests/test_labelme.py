@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from errors import UserError
-from utils.image import read_image
+from utils.image_files import read_image
 from utils.labelme import draw_shape, is_labelme, load_labelme, read_shapes, scan_labelme
 from utils.pictures import PictureFinder, save_picture
 

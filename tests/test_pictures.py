@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from errors import UserError
-from utils.image import read_image
+from utils.image_files import read_image
 from utils.pictures import PictureFinder, read_picture, save_picture
 
 ANY = (None, None)

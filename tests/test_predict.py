@@ -20,7 +20,7 @@ from nets import unet as networks
 from nets.weights import Description, save_weights
 from predict import PredictConfig
 from utils.config import load_config, run_script
-from utils.image import read_image
+from utils.image_files import read_image
 from utils.stream import Outcome
 from utils.voc import voc_palette
 
@@ -673,3 +673,18 @@ def test_bad_weights_are_refused_before_anything_is_asked(tmp_path, type_in, out
         predict.main(PredictConfig(model_path=str(path), dir_save_path=str(out)))
     assert prompts == []
     assert not Path(out).exists()
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_name_too_long_for_results_is_that_picture_s_fault(tmp_path, write_picture, capsys):
+    pixels = np.zeros((4, 6, 3), np.uint8)
+    for name in ("a", "b" * 250, "c"):
+        write_picture(tmp_path / "in" / f"{name}.png", pixels)
+    config = PredictConfig(
+        mode="dir_predict",
+        dir_origin_path=str(tmp_path / "in"),
+        dir_save_path=str(tmp_path / "out"),
+    )
+    assert predict.main(config) == 1
+    assert "is too long for its results" in capsys.readouterr().err
+    assert {path.name for path in (tmp_path / "out").glob("?.png")} == {"a.png", "c.png"}

@@ -9,7 +9,7 @@ from stand_ins import ColorNet, blocks
 
 from errors import UserError
 from utils import stream
-from utils.image import read_image
+from utils.image_files import read_image
 from utils.inference import is_tiled, predict_mask
 from utils.stream import predict_all, predict_masks
 from utils.tiles import predict_tiles

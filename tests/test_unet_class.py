@@ -14,7 +14,8 @@ from nets import unet as networks
 from nets.weights import Description, save_weights
 from unet import Unet, resolve_description
 from utils.draw import draw_mask, format_count
-from utils.image import normalize, read_image
+from utils.image import normalize
+from utils.image_files import read_image
 from utils.inference import predict_mask
 from utils.tiles import predict_tiles
 from utils.voc import voc_palette

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import keras
 
+from utils.files import whole_file
 from utils.metrics import score
 from utils.plots import plot_curves
 
@@ -108,7 +109,10 @@ class RunLog(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         scores = {name: logs.get(name, math.nan) for name in self.columns[1:]}
         self.rows.append({"epoch": epoch + 1, **scores})
-        with open(self.folder / "history.csv", "w", newline="", encoding="utf-8") as file:
+        with (
+            whole_file(self.folder / "history.csv") as temporary,
+            open(temporary, "w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
             writer.writerows(self.rows)

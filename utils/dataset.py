@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from errors import UserError
-from utils.image import letterbox_image, letterbox_mask, normalize, read_image
+from utils.image import letterbox_image, letterbox_mask, normalize
+from utils.image_files import read_image
 from utils.metrics import VOID
 from utils.parallel import worker_count
 from utils.voc import read_mask

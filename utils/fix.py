@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from errors import UserError
-from utils.image import open_image, to_rgb_array
+from utils.image_files import open_image, to_rgb_array
 from utils.lists import write_lists
 from utils.metrics import VOID
 from utils.parallel import ordered_map

@@ -6,7 +6,8 @@ import io
 import numpy as np
 from PIL import Image
 
-from utils.image import letterbox_box, read_image, resize_image, resize_mask
+from utils.image import letterbox_box, resize_image, resize_mask
+from utils.image_files import read_image
 from utils.metrics import VOID
 from utils.voc import read_label_ids, read_mask, voc_palette
 

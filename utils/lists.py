@@ -14,6 +14,8 @@ from PIL import Image
 
 from errors import UserError
 
+# Types that Pillow knows but decodes only with other programs, if at all.
+_NO_PICTURES = ("PDF", "MPEG", "BUFR", "GRIB", "HDF5", "EPS", "WMF")
 MASK_EXTENSIONS = frozenset({".png"})
 
 
@@ -27,10 +29,9 @@ class Sample(NamedTuple):
 
 def image_extensions():
     """The file extensions, lower case with the dot, of every type that Pillow reads."""
+    known = Image.registered_extensions().items()
     return frozenset(
-        extension
-        for extension, kind in Image.registered_extensions().items()
-        if kind in Image.OPEN and kind not in ("PDF", "MPEG")
+        {".mpo", *(end for end, kind in known if kind in Image.OPEN and kind not in _NO_PICTURES)}
     )
 
 

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from PIL import Image, ImageOps
 
 from errors import UserError
-from utils.image import check_pixels, to_rgb_array
+from utils.image_files import check_pixels, to_rgb_array
 
 _COPIED = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}  # an MPO is a JPEG of two pictures
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
@@ -141,7 +141,7 @@ def _has_size(image, declared):
 def save_picture(picture, folder, name):
     """Writes a picture: the file's own bytes, or else PNG without loss and without EXIF.
 
-    Modes that PNG lacks (CMYK, 32-bit, ...) are saved as `utils.image.read_image` sees them.
+    Modes that PNG lacks (CMYK, 32-bit, ...) are saved as `utils.image_files.read_image` sees them.
     """
     path = Path(folder) / f"{name}{picture.extension}"
     if picture.data is not None:

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from errors import UserError
-from utils.image import image_size, open_image, to_rgb_array
+from utils.image_files import image_size, open_image, to_rgb_array
 from utils.voc import read_label_ids, refused_mask
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from tqdm import tqdm
 
 from errors import UserError
-from utils.image import Box, image_size, letterbox_image, normalize, read_image
+from utils.image import Box, letterbox_image, normalize
+from utils.image_files import image_size, read_image
 from utils.inference import is_tiled, most_probable
 from utils.parallel import worker_count
 from utils.tiles import predict_tiles
