@@ -12,7 +12,12 @@ def quiet():
 
     An exception passes, with the end of the chatter as a note: it may say why.
     """
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as chatter:
+    try:
+        chatter = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+    except OSError:  # a full disk: what is done inside may not need it
+        yield
+        return
+    with chatter:
         kept = [os.dup(1), os.dup(2)]
         try:
             os.dup2(chatter.fileno(), 1)
