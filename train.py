@@ -6,19 +6,25 @@ python train.py --num_classes 3 --input_shape 256,256 --no-freeze_train
 
 import dataclasses
 import json
-import time
 from pathlib import Path
 
 from errors import UserError
 from nets.checks import check_input_shape, check_num_classes, check_precision
 from utils.augment import Augment
 from utils.check import check_samples
+from utils.class_weights import balanced_weights
 from utils.config import format_settings, load_config, run_script, settings
 from utils.faults import format_faults
+from utils.files import whole_file
 from utils.lists import read_samples
-from utils.lr_schedule import SCHEDULES, learning_rate
+from utils.lr_schedule import SCHEDULES, learning_rate, scaled_rate
 from utils.quiet import quiet
+from utils.resume import describe_run, find_changes
+from utils.run_summary import format_summary
+from utils.runs import open_run
 from utils.voc import check_ignore_labels, class_names
+
+_SHOWN = 4  # validation pictures that TensorBoard shows
 
 
 @settings
@@ -54,10 +60,14 @@ class TrainConfig:
     freeze_batch_size: int = 2  # pictures a step while frozen
     unfreeze_epoch: int = 100  # last epoch
     unfreeze_batch_size: int = 2  # pictures a step after that
+    accumulate_steps: int = 1  # steps whose gradients are averaged before weights change
+    recompute: bool = False  # whether to compute activations twice, which saves memory
+    early_stopping_patience: int = 0  # epochs without a lower val_loss before it stops; 0: never
 
     # Optimizer
     optimizer_type: str = "adam"  # adam or sgd (then init_lr 1e-2, weight_decay 1e-4 are usual)
     init_lr: float = 1e-4  # highest learning rate
+    scale_lr_by_batch: bool = False  # whether rates are multiplied by batch size / 16
     min_lr: float | None = None  # last learning rate; None: init_lr / 100
     lr_decay_type: str = "cos"  # cos or step
     momentum: float = 0.9  # momentum of sgd, beta_1 of adam
@@ -65,8 +75,9 @@ class TrainConfig:
 
     # Loss
     dice_loss: bool = True  # adds Dice loss, as the article does
+    dice_present_only: bool = False  # whether Dice averages only the classes that a batch holds
     focal_loss: bool = False  # focal loss instead of cross-entropy
-    cls_weights: tuple[float, ...] = ()  # one weight a class inside the loss; empty: all 1
+    cls_weights: tuple[float, ...] | str = ()  # weight a class in the loss; empty: 1; or balanced
 
     # Augmentation
     jitter: float = 0.3  # change of the aspect ratio, each way
@@ -82,12 +93,14 @@ class TrainConfig:
     eval_flag: bool = True  # whether to score mIoU on the validation pictures
     eval_period: int = 5  # epochs between two such scores
     seed: int = 11  # of the start weights, the order and the augmentation
+    resume: str = "auto"  # auto: goes on with an interrupted run; never: a new run
 
     def check(self):
         """Raises UserError for values that make no sense together; needs no data."""
         counts = ("width", "freeze_batch_size", "unfreeze_batch_size", "eval_period")
-        _check_at_least(self, 1, *counts)
+        _check_at_least(self, 1, *counts, "accumulate_steps")
         _check_at_least(self, 0, "num_workers", "save_period", "init_epoch", "seed")
+        _check_at_least(self, 0, "early_stopping_patience")
         _check_at_least(self, 0, "momentum", "weight_decay", "cache_gb")
         check_num_classes(self.num_classes)
         check_input_shape(self.input_shape, self.backbone)
@@ -97,7 +110,10 @@ class TrainConfig:
         check_ignore_labels(self.ignore_labels)
         _check_choice(self, "optimizer_type", ("adam", "sgd"))
         _check_choice(self, "lr_decay_type", SCHEDULES)
-        if self.cls_weights and len(self.cls_weights) != self.num_classes:
+        _check_choice(self, "resume", ("auto", "never"))
+        if isinstance(self.cls_weights, str):
+            _check_choice(self, "cls_weights", ("balanced",))
+        elif self.cls_weights and len(self.cls_weights) != self.num_classes:
             raise UserError(
                 f"cls_weights holds {len(self.cls_weights)} numbers, but num_classes is "
                 f"{self.num_classes}. Give one weight a class, the background first."
@@ -158,16 +174,60 @@ def main(config=None):
         print(format_faults(report))
     print(f"{len(train_samples)} pictures to train, {len(val_samples)} to validate.")
 
-    model, description = build(config)
-    run_folder = make_run_folder(config)
-    callbacks = make_callbacks(config, model, description, val_samples, run_folder)
-    for phase in plan_phases(config):
-        run_phase(config, phase, model, train_samples, val_samples, callbacks)
-    print(
-        f"Done. Weights are in {config.save_dir}, settings and curves in {run_folder}.\n"
-        f"Next: python get_miou.py --model_path {config.save_dir}/best_epoch_weights.weights.h5\n"
-        f"      python predict.py --model_path {config.save_dir}/best_epoch_weights.weights.h5"
+    phases = plan_phases(config)
+    described = describe_run(to_json(config), train_samples, val_samples)
+    run = open_run(
+        config.save_dir,
+        config.resume,
+        lambda state: find_changes(
+            state.facts["run"], described, state.epoch, [phase.first_epoch for phase in phases]
+        ),
+        config.unfreeze_epoch,
     )
+    write_settings(config, run.folder)
+    cls_weights = choose_class_weights(config, train_samples)
+    model, description = build(config, run.state)
+    hooks = make_hooks(config, model, description, val_samples, run, described)
+    with hooks["progress"]:
+        for phase in phases:
+            over = run.state and run.state.epoch >= phase.last_epoch
+            if not over and not hooks["patience"].stopped:
+                run_phase(config, phase, model, train_samples, val_samples, cls_weights, hooks, run)
+    if hooks["patience"].stopped:
+        print(f"\nStopped early. {hooks['patience']}")
+    print(
+        "\nDone.",
+        format_summary(
+            hooks["log"].state["rows"],
+            hooks["scoring"].last_scores,
+            description.name_classes,
+            run.folder,
+            run.public or run.folder,
+            data_options=get_miou_options(config),
+            cls_weights=config.cls_weights,
+            focal_loss=config.focal_loss,
+        ),
+        sep="\n",
+    )
+
+
+def get_miou_options(config):
+    """What get_miou.py must be told to score the same pictures."""
+    names = ("VOCdevkit_path", "val_list")
+    usual = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
+    values = {name: getattr(config, name) for name in names}
+    return {name: value for name, value in values.items() if value != usual[name]}
+
+
+def choose_class_weights(config, train_samples):
+    """The weights of the classes in the loss, counted where they should be balanced."""
+    if config.cls_weights != "balanced":
+        return config.cls_weights
+    weights, note = balanced_weights(
+        train_samples, config.num_classes, config.ignore_labels, config.num_workers
+    )
+    print(note)
+    return weights
 
 
 def plan_phases(config):
@@ -188,8 +248,8 @@ def plan_phases(config):
 # check of the data do without.
 
 
-def build(config):
-    """The network, with the weights of `model_path` if one is given.
+def build(config, state):
+    """The network: new, with the weights of `model_path`, or as a run left it.
 
     Returns:
         (keras.Model, nets.weights.Description).
@@ -207,73 +267,121 @@ def build(config):
         ignore_labels=config.ignore_labels,
         precision=config.precision,
         seed=config.seed,
+        state=state,
     )
 
 
-def make_run_folder(config):
-    """Makes a folder of its own for this run and writes the settings into it."""
-    stamp = time.strftime("loss_%Y_%m_%d_%H_%M_%S")
-    for attempt in range(1, 100):
-        folder = Path(config.save_dir) / (stamp if attempt == 1 else f"{stamp}_{attempt}")
-        try:
-            folder.mkdir(parents=True)
-            break
-        except FileExistsError:
-            continue
-    values = json.dumps(dataclasses.asdict(config), indent=2, ensure_ascii=False)
-    (folder / "settings.json").write_text(values + "\n", encoding="utf-8")
-    return folder
+def to_json(config):
+    """The settings as JSON gives them back: tuples are lists."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
-def make_callbacks(config, model, description, val_samples, run_folder):
-    """The hooks of the whole run; see utils/callbacks.py for their order."""
-    import keras
+def write_settings(config, folder):
+    """Writes the settings beside the run."""
+    text = json.dumps(to_json(config), indent=2, ensure_ascii=False)
+    with whole_file(folder / "settings.json") as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
 
+
+def make_hooks(config, model, description, val_samples, run, described):
+    """The callbacks of the whole run by name, in their order; see utils/callbacks.py."""
     from nets.weights import save_weights
-    from utils.callbacks import Checkpoints, MeanIoU, RunLog
+    from training import collect_arrays
+    from utils.board import Board
+    from utils.callbacks import Checkpoints, MeanIoU, RunLog, SaveState
     from utils.evaluate import evaluate
+    from utils.guards import Patience
+    from utils.inference import predict_mask
+    from utils.progress import Progress
     from utils.stream import predict_masks
 
-    def evaluate_now():
+    def score_now():
         paths = [sample.image_path for sample in val_samples]
         masks = predict_masks(
             model.predict_on_batch, paths, config.prediction_shape, config.unfreeze_batch_size
         )
-        return evaluate(val_samples, masks, config.num_classes, config.ignore_labels)
+        return evaluate(
+            val_samples, masks, config.num_classes, config.ignore_labels, progress=False
+        )
 
-    return [
-        MeanIoU(
-            evaluate_now,
-            config.eval_period if config.eval_flag else 0,
-            config.unfreeze_epoch,
+    hooks = {
+        "scoring": MeanIoU(
+            score_now, config.eval_period if config.eval_flag else 0, config.unfreeze_epoch
         ),
-        keras.callbacks.LearningRateScheduler(
-            lambda epoch: learning_rate(
-                epoch, config.unfreeze_epoch, config.init_lr, config.last_lr, config.lr_decay_type
-            )
-        ),
-        Checkpoints(
+        "patience": Patience(config.early_stopping_patience),
+        "checkpoints": Checkpoints(
             lambda path: save_weights(model, path, description),
-            config.save_dir,
+            run.folder,
             config.save_period,
+            run.public,
         ),
-        RunLog(run_folder),
-        keras.callbacks.TensorBoard(run_folder, write_graph=False),
-    ]
+        "log": RunLog(run.folder),
+    }
+    hooks["board"] = Board(
+        run.folder,
+        hooks["scoring"],
+        description.name_classes,
+        samples=val_samples[:_SHOWN],
+        predict=lambda image: predict_mask(model.predict_on_batch, image, config.prediction_shape),
+        ignore_labels=config.ignore_labels,
+    )
+    lasting = {name: hooks[name] for name in ("patience", "checkpoints", "log")}
+    if run.state:
+        for name, hook in lasting.items():
+            hook.state = run.state.facts["callbacks"][name]
+    facts = {"run": described, "policy": model.dtype_policy.name}
+    hooks["state"] = SaveState(run.folder, config.unfreeze_epoch, facts, collect_arrays, lasting)
+    hooks["progress"] = Progress(config.unfreeze_epoch)
+    return hooks
 
 
-def run_phase(config, phase, model, train_samples, val_samples, callbacks):
-    """Trains the network from one epoch to another."""
+def run_phase(config, phase, model, train_samples, val_samples, cls_weights, hooks, run):
+    """Trains the network from one epoch to another, or what an interrupted run left of it."""
     from nets.unet import set_encoder_trainable
-    from training import compile_twin, fit, make_loss, make_optimizer
-    from utils.dataset import UnetDataset
+    from training import compile_twin, fit, make_loss, make_optimizer, restore_optimizer
 
     names = set_encoder_trainable(model, phase.train_encoder, config.backbone)
+    first_epoch = max(phase.first_epoch, run.state.epoch if run.state else 0)
     frozen = "nothing" if phase.train_encoder else f"{names[0]} to {names[-1]}"
     print(
-        f"\nEpochs {phase.first_epoch + 1} to {phase.last_epoch}: {phase.title} "
+        f"\nEpochs {first_epoch + 1} to {phase.last_epoch}: {phase.title} "
         f"(frozen: {frozen}), batch size {phase.batch_size}."
     )
+    rates = config.init_lr, config.last_lr
+    if config.scale_lr_by_batch:
+        batch = phase.batch_size * config.accumulate_steps
+        rates = [scaled_rate(rate, batch) for rate in rates]
+        print(f"Learning rates for {batch} pictures a step: {rates[0]:.3g} to {rates[1]:.3g}.")
+    trainer = compile_twin(
+        model,
+        make_optimizer(
+            config.optimizer_type,
+            rates[0],
+            config.momentum,
+            config.weight_decay,
+            config.accumulate_steps,
+        ),
+        make_loss(config.dice_loss, config.focal_loss, cls_weights, config.dice_present_only),
+    )
+    if first_epoch > phase.first_epoch:
+        restore_optimizer(trainer, run.state.arrays)
+    train_set, val_set = make_datasets(config, phase, train_samples, val_samples)
+    hooks["progress"].set_phase(train_set, val_set)
+    fit(
+        trainer,
+        train_set,
+        val_set,
+        first_epoch,
+        phase.last_epoch,
+        lambda epoch: learning_rate(epoch, config.unfreeze_epoch, *rates, config.lr_decay_type),
+        list(hooks.values()),
+    )
+
+
+def make_datasets(config, phase, train_samples, val_samples):
+    """What a phase trains on and validates with."""
+    from utils.dataset import UnetDataset
+
     options = {
         "batch_size": phase.batch_size,
         "num_classes": config.num_classes,
@@ -288,13 +396,7 @@ def run_phase(config, phase, model, train_samples, val_samples, callbacks):
         cache_bytes=int(config.cache_gb * 2**30),
         **options,
     )
-    val_set = UnetDataset(val_samples, config.prediction_shape, **options)
-    trainer = compile_twin(
-        model,
-        make_optimizer(config.optimizer_type, config.init_lr, config.momentum, config.weight_decay),
-        make_loss(config.dice_loss, config.focal_loss, config.cls_weights),
-    )
-    fit(trainer, train_set, val_set, phase.first_epoch, phase.last_epoch, callbacks)
+    return train_set, UnetDataset(val_samples, config.prediction_shape, **options)
 
 
 def _check_choice(config, name, choices):

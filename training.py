@@ -1,15 +1,14 @@
 """A network in training: start weights, optimizer, loss, and the run over some epochs."""
 
-import sys
-
 import keras
 
-from errors import UserError
+from errors import RunError, UserError
 from nets import losses
 from nets.precision import choose_precision, dtype_policy
 from nets.unet import Unet
 from nets.weights import Description, load_weights, read_description
 from utils.callbacks import EpochOfDataset
+from utils.guards import FiniteLoss
 from utils.metrics import VOID
 from utils.voc import class_names
 
@@ -25,6 +24,7 @@ def build_network(
     ignore_labels,
     precision,
     seed,
+    state=None,
 ):
     """Builds the network to train and describes it; prints what it chose and loaded.
 
@@ -36,6 +36,8 @@ def build_network(
             the class counts are equal.
         precision: one of `nets.checks.PRECISIONS`.
         seed: int, of the start weights.
+        state: `utils.state.State` of a run that goes on: its weights and its number format
+            are taken.
 
     Returns:
         (keras.Model for pictures of any size, Description).
@@ -50,7 +52,8 @@ def build_network(
             name_classes = name_classes or known.name_classes
     names = class_names(num_classes, name_classes)
     description = Description(num_classes, backbone, input_shape, names, width, ignore_labels)
-    policy, reason = choose_precision(precision)
+    # A run that goes on computes as it began, even if "auto" would choose otherwise today.
+    policy, reason = choose_precision(state.facts["policy"] if state else precision)
     print(reason)
     keras.utils.set_random_seed(seed)
     with dtype_policy(policy):
@@ -62,7 +65,9 @@ def build_network(
             encoder_initializer="glorot_uniform" if model_path else "he_normal",
             width=width,
         )
-    if model_path:
+    if state:
+        model.set_weights(state.arrays["weights"])
+    elif model_path:
         other_head = known is None or known.num_classes != num_classes
         print(load_weights(model, model_path, allow_mismatch=other_head))
     return model, description
@@ -77,7 +82,7 @@ def _check_same(model_path, known, **given):
             )
 
 
-def make_optimizer(kind, learning_rate, momentum, weight_decay):
+def make_optimizer(kind, learning_rate, momentum, weight_decay, accumulate_steps=1):
     """Adam or SGD with Nesterov momentum, at the rate that is asked for.
 
     Args:
@@ -85,8 +90,11 @@ def make_optimizer(kind, learning_rate, momentum, weight_decay):
         learning_rate: float.
         momentum: float, beta_1 of Adam.
         weight_decay: float, decoupled from the gradient; biases are spared. 0: none.
+        accumulate_steps: int, steps whose gradients are averaged before weights change.
     """
     options = {"learning_rate": learning_rate, "weight_decay": weight_decay or None}
+    if accumulate_steps > 1:
+        options["gradient_accumulation_steps"] = accumulate_steps
     if kind == "adam":
         optimizer = keras.optimizers.Adam(beta_1=momentum, **options)
     else:
@@ -96,12 +104,13 @@ def make_optimizer(kind, learning_rate, momentum, weight_decay):
     return optimizer
 
 
-def make_loss(dice, focal, cls_weights=()):
+def make_loss(dice, focal, cls_weights=(), dice_present_only=False):
     """Cross-entropy or focal loss, with or without Dice loss.
 
     Args:
         dice, focal: bool.
         cls_weights: a weight a class; empty: all 1.
+        dice_present_only: bool, whether Dice averages only the classes that a batch holds.
     """
     factory = {
         (True, True): losses.dice_loss_with_Focal_Loss,
@@ -109,7 +118,8 @@ def make_loss(dice, focal, cls_weights=()):
         (False, True): losses.Focal_Loss,
         (False, False): losses.CE,
     }[dice, focal]
-    return factory(cls_weights or None)
+    options = {"dice_present_only": dice_present_only} if dice else {}
+    return factory(cls_weights or None, **options)
 
 
 def compile_twin(model, optimizer, loss):
@@ -129,12 +139,38 @@ def compile_twin(model, optimizer, loss):
     return twin
 
 
-def fit(trainer, train_set, val_set, first_epoch, last_epoch, callbacks):
+def collect_arrays(trainer):
+    """What a run needs to go on: the arrays of `utils.state.State`."""
+    slots = [keras.ops.convert_to_numpy(variable) for variable in trainer.optimizer.variables]
+    return {"weights": trainer.get_weights(), "optimizer": slots}
+
+
+def restore_optimizer(trainer, arrays):
+    """Gives a compiled trainer's optimizer the values that `collect_arrays` took."""
+    optimizer = trainer.optimizer
+    optimizer.build(trainer.trainable_variables)
+    for variable, value in zip(optimizer.variables, arrays["optimizer"], strict=True):
+        variable.assign(value)
+
+
+def fit(trainer, train_set, val_set, first_epoch, last_epoch, rate_of_epoch, callbacks):
     """Runs the epochs first_epoch..last_epoch - 1, counted from 0.
+
+    Args:
+        trainer: what `compile_twin` gives.
+        train_set, val_set: `utils.dataset.UnetDataset`.
+        first_epoch, last_epoch: int.
+        rate_of_epoch: callable from an epoch to its learning rate.
+        callbacks: list of Keras callbacks.
 
     Raises:
         UserError: for a picture or mask that can't be used.
+        RunError: for a loss that is not a number.
     """
+
+    def names_of_batch(index):
+        return [sample.image_path for sample in train_set.batch_samples(index)]
+
     try:
         trainer.fit(
             train_set,
@@ -142,9 +178,16 @@ def fit(trainer, train_set, val_set, first_epoch, last_epoch, callbacks):
             initial_epoch=first_epoch,
             epochs=last_epoch,
             shuffle=False,  # the dataset shuffles by (seed, epoch)
-            callbacks=[EpochOfDataset(train_set), *callbacks],
-            verbose=1 if sys.stdout.isatty() else 2,
+            callbacks=[
+                EpochOfDataset(train_set),
+                FiniteLoss(names_of_batch),
+                keras.callbacks.LearningRateScheduler(rate_of_epoch),
+                *callbacks,
+            ],
+            verbose=0,  # utils.progress shows more
         )
+    except RunError:
+        raise
     except Exception:
         # Backends wrap what a dataset raises; the user's mistake is what it kept.
         error = train_set.error or val_set.error

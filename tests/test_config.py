@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from errors import UserError
+from errors import RunError, UserError
 from utils.config import format_settings, load_config, run_script, settings
 
 
@@ -289,6 +289,7 @@ def raising(error):
         (UserError("No mask. Add it."), 2, "error: No mask. Add it.\n"),
         (FileNotFoundError(2, "Nothing there", "x.txt"), 2, "Nothing there: 'x.txt'"),
         (PermissionError(13, "Not yours", "x.txt"), 2, "error: [Errno 13] Not yours: 'x.txt'\n"),
+        (RunError("No number in step 3."), 1, "error: No number in step 3.\n"),
         (KeyboardInterrupt(), 130, "stopped.\n"),
     ],
 )
@@ -387,3 +388,64 @@ def test_the_help_shows_a_list_once(capsys):
     out = capsys.readouterr().out
     assert "--size int,int  " in out
     assert "[int,int" not in out
+
+
+@settings
+class WordConfig:
+    weights: tuple[float, ...] | str = ()  # numbers, or balanced
+    sizes: tuple[int, ...] | str | None = None
+
+
+@pytest.mark.parametrize(
+    ("line", "weights"),
+    [
+        ("", ()),
+        ("--weights balanced", "balanced"),
+        ("--weights=balanced", "balanced"),
+        ("--weights 1,2.5,3", (1.0, 2.5, 3.0)),
+        ("--weights (1,2)", (1.0, 2.0)),
+        ("--weights 1 2 3", (1.0, 2.0, 3.0)),
+        ("--weights 2", (2.0,)),
+        ("--weights=", ()),
+    ],
+)
+def test_numbers_or_a_word(line, weights):
+    config = load_config(WordConfig, line.split())
+    assert config.weights == weights
+    assert type(config.weights) is type(weights)
+    assert all(type(weight) is float for weight in weights if weights != "balanced")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--weights 1,b", "weights must be float; got 'b'."),
+        ("--weights 1 b", "weights must be float; got 'b'."),
+        ("--weights balanced 1", "weights must be float; got 'balanced'."),
+        ("--weights 1x", "weights must be float; got '1x'."),
+        ("--sizes 1.5", "sizes must be int; got '1.5'."),
+    ],
+)
+def test_neither_numbers_nor_a_word(line, message):
+    with pytest.raises(UserError) as caught:
+        load_config(WordConfig, line.split())
+    assert str(caught.value) == message
+
+
+def test_values_that_are_numbers_or_a_word():
+    assert WordConfig(weights="balanced").weights == "balanced"
+    assert WordConfig(weights=[1, 2]).weights == (1.0, 2.0)
+    assert WordConfig(sizes=None).sizes is None
+    assert load_config(WordConfig, ["--sizes", "none"]).sizes is None
+    with pytest.raises(UserError, match=r"weights must be float,... or str; got 3\.$"):
+        WordConfig(weights=3)
+    with pytest.raises(UserError, match=r"weights must be float,... or str; got None\.$"):
+        WordConfig(weights=None)
+    with pytest.raises(UserError, match=r"weights must be float; got 'a'\.$"):
+        WordConfig(weights=(1, "a"))
+
+
+def test_the_help_shows_numbers_or_a_word(capsys):
+    with pytest.raises(SystemExit):
+        load_config(WordConfig, ["--help"])
+    assert "[--weights float,... or str]" in capsys.readouterr().out

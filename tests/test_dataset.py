@@ -1,5 +1,6 @@
 """The Keras data set: what a batch holds, and that nothing but seed and epoch decides it."""
 
+import shutil
 import time
 
 import keras
@@ -250,6 +251,65 @@ def test_the_error_is_found_again_when_keras_wraps_it(samples):
         tiny_network().fit(dataset, shuffle=False, verbose=0)
     assert isinstance(dataset.error, UserError)
     assert str(samples[4].image_path) in str(dataset.error)
+
+
+def fit_until_the_data_goes(samples, folder):
+    """Trains one sample a step, loses the folder after the first; returns what was kept."""
+    dataset = training(samples * 10, 1, num_workers=1)
+    lose = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: batch or shutil.rmtree(folder)
+    )
+    with pytest.raises(Exception, match="can't be read"):
+        tiny_network().fit(dataset, shuffle=False, callbacks=[lose], verbose=0)
+    return dataset.error
+
+
+@pytest.mark.parametrize("lost", ["", "VOC2007", "VOC2007/JPEGImages", "VOC2007/SegmentationClass"])
+def test_a_dataset_that_goes_in_the_middle_of_an_epoch(voc_dir, samples, lost):
+    error = fit_until_the_data_goes(samples, voc_dir / lost)
+    assert isinstance(error, UserError)
+    assert f"can't be read: the folder {voc_dir / lost} is gone. Is the disk" in str(error)
+    named = "SegmentationClass" if "Segmentation" in lost else "JPEGImages"
+    assert str(voc_dir / "VOC2007" / named) in str(error).split(" can't be read")[0]
+
+
+@pytest.mark.parametrize("reader", ["read_image", "read_mask"])
+@pytest.mark.parametrize("error", [MemoryError(), OSError(5, "Input/output error", "a.jpg")])
+def test_other_errors_are_kept_as_they_are(samples, monkeypatch, reader, error):
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr(f"utils.dataset.{reader}", fail)
+    dataset = training(samples)
+    with pytest.raises(type(error)):
+        dataset[0]
+    assert dataset.error is error
+
+
+def test_no_file_is_blamed_when_memory_runs_out(samples, monkeypatch):
+    error = MemoryError()
+
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr("utils.image_files._open", fail)
+    monkeypatch.setattr("utils.image_files._plain_jpeg_size", lambda path: None)
+    dataset = training(samples)
+    with pytest.raises(MemoryError):
+        dataset[0]
+    assert dataset.error is error
+
+
+def test_samples_of_a_batch(samples):
+    # The height of each picture, which `Names` writes into the mask, tells which it is.
+    heights = {len(read_image(sample.image_path)): sample for sample in samples}
+    dataset = UnetDataset(samples, SHAPE, 4, 3, Names())
+    for epoch in (0, 1):
+        dataset.set_epoch(epoch)
+        for index in range(2):
+            drawn = [heights[height] for height in dataset[index][1][:, 0, 0]]
+            assert dataset.batch_samples(index) == drawn
+    assert UnetDataset(samples, SHAPE, 4, 3).batch_samples(1) == samples[4:]
 
 
 def test_the_cache_keeps_what_fits_and_changes_nothing(voc_dir, monkeypatch):

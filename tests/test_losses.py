@@ -1,3 +1,5 @@
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -15,7 +17,9 @@ LN2 = np.log(2)
 # The oracle: the article's formulas in float64, over the valid pixels alone.
 
 
-def oracle(ids, y_pred, *, focal=False, dice=False, weights=None, alpha=0.5, gamma=2, beta=1):
+def oracle(
+    ids, y_pred, *, focal=False, dice=False, weights=None, alpha=0.5, gamma=2, beta=1, present=False
+):
     num_classes = y_pred.shape[-1]
     ids = np.asarray(ids, np.int64).ravel()
     p = np.asarray(y_pred, np.float64).reshape(-1, num_classes)
@@ -30,12 +34,12 @@ def oracle(ids, y_pred, *, focal=False, dice=False, weights=None, alpha=0.5, gam
         loss = np.mean(alpha * (1 - np.exp(log_pt)) ** gamma * -log_pt)
     else:
         loss = np.mean(-log_pt)
-    return loss + (oracle_dice(ids, p, beta) if dice else 0)
+    return loss + (oracle_dice(ids, p, beta, present) if dice else 0)
 
 
-def oracle_dice(ids, p, beta, smooth=1e-5):
+def oracle_dice(ids, p, beta, present, smooth=1e-5):
     scores = []
-    for c in range(p.shape[-1]):
+    for c in np.unique(ids) if present else range(p.shape[-1]):
         y_c, p_c = (ids == c).astype(np.float64), p[:, c]
         tp = np.sum(y_c * p_c)
         fp, fn = np.sum(p_c) - tp, np.sum(y_c) - tp
@@ -50,6 +54,14 @@ LOSSES = {
     "focal": (Focal_Loss, {"focal": True}),
     "dice + CE": (dice_loss_with_CE, {"dice": True}),
     "dice + focal": (dice_loss_with_Focal_Loss, {"focal": True, "dice": True}),
+    "dice of present + CE": (
+        partial(dice_loss_with_CE, dice_present_only=True),
+        {"dice": True, "present": True},
+    ),
+    "dice of present + focal": (
+        partial(dice_loss_with_Focal_Loss, dice_present_only=True),
+        {"focal": True, "dice": True, "present": True},
+    ),
 }
 every_loss = pytest.mark.parametrize("name", LOSSES)
 
@@ -156,19 +168,35 @@ def test_probabilities_are_clipped():
 
 
 @pytest.mark.parametrize(
-    ("present", "expected"),
+    ("present", "only", "expected"),
     [
-        (21, 0.0),
+        (21, False, 0.0),
+        (21, True, 0.0),
         # 1 - 3/21: in a big picture even eps a pixel outweighs s, and an absent class scores
         # 1e-5 / (512 * 512 * 1e-7 + 1e-5) = 0.0004.
-        (3, 0.857),
+        (3, False, 0.857),
+        (3, True, 0.0),
     ],
 )
-def test_dice_loss_of_a_perfect_prediction(present, expected):
+def test_dice_loss_of_a_perfect_prediction(present, only, expected):
     ids = (np.arange(512 * 512) % present).reshape(1, 512, 512).astype(np.uint8)
     p = np.eye(21, dtype=np.float32)[ids]
-    dice = value(dice_loss_with_CE(), ids, p) - value(CE(), ids, p)
+    dice = value(dice_loss_with_CE(dice_present_only=only), ids, p) - value(CE(), ids, p)
     assert dice == pytest.approx(expected, abs=5e-4)
+
+
+@every_encoding
+def test_dice_of_the_present_classes_by_hand(encode):
+    # Class 2 is in no pixel of the truth but the void one: its mean leaves it out.
+    # class 0: tp 0.5, fp 0.5, fn 0.5; F = 1 / (1 + 0.5 + 0.5) = 1/2
+    # class 1: tp 0.25, fp 0.25, fn 0.75; F = 0.5 / (0.5 + 0.75 + 0.25) = 1/3
+    ids, p = row(0, 1, 255), pixels((0.5, 0.25, 0.25), (0.5, 0.25, 0.25), (0, 0, 1))
+    loss = dice_loss_with_CE(dice_present_only=True)
+    result, gradient = value_and_gradient(loss, encode(ids, 3), p)
+    assert result == pytest.approx(1.5 * LN2 + 1 - (1 / 2 + 1 / 3) / 2, rel=1e-4)
+    # By the others' fp alone would class 2 count, so its probabilities have no gradient.
+    np.testing.assert_array_equal(gradient[..., 2], 0)
+    assert np.all(gradient[0, 0, :2, :2] != 0)
 
 
 # Against the oracle
@@ -296,6 +324,8 @@ def test_void_pixels_count_as_if_cut_off(name):
         Focal_Loss(gamma=2),
         dice_loss_with_CE(),
         dice_loss_with_Focal_Loss(gamma=0.5),
+        dice_loss_with_CE(dice_present_only=True),
+        dice_loss_with_Focal_Loss(dice_present_only=True),
     ],
 )
 @every_encoding

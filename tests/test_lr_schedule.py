@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils.lr_schedule import SCHEDULES, learning_rate
+from utils.lr_schedule import SCHEDULES, learning_rate, scaled_rate
 
 
 def rates(total, decay_type, init_lr=1e-2, min_lr=1e-4):
@@ -68,6 +68,41 @@ def test_steps(total, halvings):
     # min_lr / init_lr = 2^-9, so each of the nine steps halves the rate.
     expected = [2.0**-halving for halving in halvings]
     assert rates(total, "step", 1.0, 2.0**-9) == pytest.approx(expected)
+
+
+# The article's run, 100 epochs from 1e-4 to 1e-6.
+# cos: s = 1e-5, w = 3, n = 5. Warm-up: 1e-5 + 9e-5 (0, 1, 4, 9) / 9. Epochs 26, 49 and 72
+# are 1/4, 1/2 and 3/4 of the way from 3 to 95: 1e-6 + 4.95e-5 (1 + cos 45, 90, 135 degrees).
+# step: 100^(-1/9) = 0.599484 after each ten epochs; 100^(-3/9) = 0.215443 after thirty.
+TABLE_OF_100 = {
+    "cos": {
+        0: 1e-5, 1: 2e-5, 2: 5e-5, 3: 1e-4,
+        26: 8.550179e-5, 49: 5.05e-5, 72: 1.549821e-5, 95: 1e-6, 99: 1e-6,
+    },
+    "step": {
+        0: 1e-4, 9: 1e-4, 10: 5.99484e-5, 19: 5.99484e-5, 20: 3.59381e-5, 29: 3.59381e-5,
+        30: 2.15443e-5, 40: 1.29155e-5, 50: 7.74264e-6, 60: 4.64159e-6, 70: 2.78256e-6,
+        80: 1.66810e-6, 89: 1.66810e-6, 90: 1e-6, 99: 1e-6,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("decay_type", SCHEDULES)
+def test_the_articles_100_epochs(decay_type):
+    for epoch, rate in TABLE_OF_100[decay_type].items():
+        assert learning_rate(epoch, 100, 1e-4, 1e-6, decay_type) == pytest.approx(rate, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "expected"), [(1, 6.25e-6), (2, 1.25e-5), (16, 1e-4), (64, 4e-4)]
+)
+def test_a_rate_scaled_by_the_batch_size(batch_size, expected):
+    assert scaled_rate(1e-4, batch_size) == pytest.approx(expected)
+
+
+def test_a_scaled_rate_is_not_clamped():
+    assert scaled_rate(1e-2, 64, nominal=2) == pytest.approx(0.32)
+    assert scaled_rate(1e-6, 2) == pytest.approx(1.25e-7)
 
 
 @given(st.integers(1, 500), st.floats(1e-5, 1), st.floats(1e-4, 0.1))

@@ -14,6 +14,8 @@ import keras
 from utils.files import whole_file
 from utils.metrics import score
 from utils.plots import plot_curves
+from utils.runs import publish, withdraw
+from utils.state import State, save_state
 
 
 class EpochOfDataset(keras.callbacks.Callback):
@@ -46,6 +48,10 @@ class MeanIoU(keras.callbacks.Callback):
         evaluate: callable without arguments that returns a confusion matrix.
         period: int, in epochs; 0 switches it off.
         last_epoch: int, the epoch (from 1) that is scored in any case.
+
+    Attributes:
+        scores: utils.metrics.Scores of this epoch, or None if it was not scored.
+        last_scores: Scores of the last epoch that was, or None.
     """
 
     def __init__(self, evaluate, period, last_epoch):
@@ -53,12 +59,14 @@ class MeanIoU(keras.callbacks.Callback):
         self.evaluate = evaluate
         self.period = period
         self.last_epoch = last_epoch
+        self.scores = self.last_scores = None
 
     def on_epoch_end(self, epoch, logs=None):
         due = self.period and ((epoch + 1) % self.period == 0 or epoch + 1 == self.last_epoch)
+        self.scores = score(self.evaluate()) if due else None
         if due:
-            logs["val_miou"] = score(self.evaluate()).miou
-            print(f"epoch {epoch + 1}: validation mIoU {100 * logs['val_miou']:.2f}%")
+            logs["val_miou"] = self.scores.miou
+            self.last_scores = self.scores
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -66,30 +74,51 @@ class Checkpoints(keras.callbacks.Callback):
 
     Args:
         save: callable that writes the weights to a path, atomically.
-        folder: Path.
+        folder: Path of the run.
         period: int, in epochs; 0 switches the numbered files off.
+        public: Path of a folder that gets the best and the last weights too, or None.
     """
 
-    def __init__(self, save, folder, period):
+    names = ("last_epoch_weights", "best_epoch_weights", "best_miou_weights")
+
+    def __init__(self, save, folder, period, public=None):
         super().__init__()
         self.save = save
         self.folder = Path(folder)
         self.period = period
-        self.lowest_loss = math.inf
-        self.highest_miou = -math.inf
+        self.public = public
+        self.state = {"lowest_loss": math.inf, "highest_miou": -math.inf}
+        self._published = False
 
     def on_epoch_end(self, epoch, logs=None):
-        names = ["last_epoch_weights"]
-        if logs["val_loss"] < self.lowest_loss:
-            self.lowest_loss = logs["val_loss"]
-            names.append("best_epoch_weights")
-        if logs.get("val_miou", -math.inf) > self.highest_miou:
-            self.highest_miou = logs["val_miou"]
-            names.append("best_miou_weights")
+        last, best_loss, best_miou = (f"{name}.weights.h5" for name in self.names)
+        names = [last]
+        if logs["val_loss"] < self.state["lowest_loss"]:
+            self.state["lowest_loss"] = float(logs["val_loss"])
+            names.append(best_loss)
+        if logs.get("val_miou", -math.inf) > self.state["highest_miou"]:
+            self.state["highest_miou"] = float(logs["val_miou"])
+            names.append(best_miou)
+        self.save(self.folder / last)
         if self.period and (epoch + 1) % self.period == 0:
-            names.append(f"ep{epoch + 1:03d}-loss{logs['loss']:.3f}-val_loss{logs['val_loss']:.3f}")
-        for name in names:
-            self.save(self.folder / f"{name}.weights.h5")
+            scores = f"loss{logs['loss']:.3f}-val_loss{logs['val_loss']:.3f}"
+            publish(self.folder / last, self.folder / f"ep{epoch + 1:03d}-{scores}.weights.h5")
+        for name in names[1:]:
+            publish(self.folder / last, self.folder / name)
+        if self.public:
+            self._publish(names)
+
+    def _publish(self, names):
+        if not self._published:  # an earlier run's beside this one's would mislead
+            self._published = True
+            for name in self.names:
+                name = f"{name}.weights.h5"
+                if (self.folder / name).exists():
+                    names.append(name)
+                else:
+                    withdraw(self.public / name)
+        for name in dict.fromkeys(names):
+            publish(self.folder / name, self.public / name)
 
 
 class RunLog(keras.callbacks.Callback):
@@ -104,28 +133,55 @@ class RunLog(keras.callbacks.Callback):
     def __init__(self, folder):
         super().__init__()
         self.folder = Path(folder)
-        self.rows = []
+        self.state = {"rows": []}
 
     def on_epoch_end(self, epoch, logs=None):
-        scores = {name: logs.get(name, math.nan) for name in self.columns[1:]}
-        self.rows.append({"epoch": epoch + 1, **scores})
+        scores = {name: float(logs.get(name, math.nan)) for name in self.columns[1:]}
+        rows = self.state["rows"]
+        rows.append({"epoch": epoch + 1, **scores})
         with (
             whole_file(self.folder / "history.csv") as temporary,
             open(temporary, "w", newline="", encoding="utf-8") as file,
         ):
             writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
-            writer.writerows(self.rows)
+            writer.writerows(rows)
         panels = {
             "loss": {"training": "loss", "validation": "val_loss"},
             "mean IoU": {"training (augmented batches)": "batch_miou", "validation": "val_miou"},
             "learning rate": {"learning rate": "learning_rate"},
         }
         plot_curves(
-            [row["epoch"] for row in self.rows],
+            [row["epoch"] for row in rows],
             {
-                title: {label: [row[name] for row in self.rows] for label, name in curves.items()}
+                title: {label: [row[name] for row in rows] for label, name in curves.items()}
                 for title, curves in panels.items()
             },
             self.folder / "curves.png",
         )
+
+
+class SaveState(keras.callbacks.Callback):
+    """Saves what the run needs to go on after each epoch. Comes last, when all else is saved.
+
+    Args:
+        folder: Path of the run.
+        last_epoch: int, the epoch (from 1) with which the run is finished.
+        facts: dict of what JSON can hold, stored as it is.
+        collect: callable from the trainer to a dict of lists of arrays.
+        parts: dict from a name to a callback with a `state`, a dict that JSON can hold.
+    """
+
+    def __init__(self, folder, last_epoch, facts, collect, parts):
+        super().__init__()
+        self.folder = Path(folder)
+        self.last_epoch = last_epoch
+        self.facts = facts
+        self.collect = collect
+        self.parts = parts
+
+    def on_epoch_end(self, epoch, logs=None):
+        finished = epoch + 1 == self.last_epoch or self.model.stop_training
+        states = {name: part.state for name, part in self.parts.items()}
+        facts = self.facts | {"finished": finished, "callbacks": states}
+        save_state(self.folder, State(epoch + 1, facts, self.collect(self.model)))

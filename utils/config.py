@@ -7,7 +7,8 @@
 
 One line is one setting: its name, type, value and, as a comment, its meaning. The comment
 is also the help text. `--num_classes 3`, `--input_shape 256,256` (or `256 256`),
-`--no-freeze_train`, `--image a.jpg b.jpg`.
+`--no-freeze_train`, `--image a.jpg b.jpg`. A type such as `tuple[float, ...] | str` takes
+numbers or one word.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import tokenize
 import types
 import typing
 
-from errors import UserError
+from errors import RunError, UserError
 
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -97,7 +98,8 @@ def format_settings(config):
 def run_script(main):
     """Runs a script's `main()`: a user's mistake is one message and exit status 2.
 
-    An int that `main` returns is the exit status; whatever else it returns is not.
+    A run that failed otherwise (RunError) is one message and status 1. An int that `main`
+    returns is the exit status; whatever else it returns is not.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up chatter
     try:
@@ -105,6 +107,8 @@ def run_script(main):
         sys.exit(status if isinstance(status, int) else 0)
     except (UserError, OSError) as error:
         message, status = f"error: {error}", 2
+    except RunError as error:
+        message, status = f"error: {error}", 1
     except KeyboardInterrupt:
         message, status = "stopped.", 130
     print(message, file=sys.stderr)
@@ -137,7 +141,7 @@ def _add_argument(group, setting, meaning):
             f"--no-{setting.name}", dest=setting.name, action="store_const", const="false",
             default=argparse.SUPPRESS, help=argparse.SUPPRESS,
         )  # fmt: skip
-    elif typing.get_origin(_strip_none(setting.type)[0]) is tuple:
+    elif typing.get_origin(_split_union(setting.type)[0]) is tuple:
         options["nargs"] = "+"
     group.add_argument(
         f"--{setting.name}",
@@ -150,7 +154,7 @@ def _parse(name, text, kind):
     """Reads a command-line text, or several of a tuple, as a value of the setting's type."""
     if isinstance(text, list) and len(text) == 1:
         text = text[0]  # its parts, if any, stand between commas
-    kind, optional = _strip_none(kind)
+    kind, optional, or_word = _split_union(kind)
     if isinstance(text, list):
         one = typing.get_args(kind)[0]
         return _conform(name, tuple(_parse(name, part, one) for part in text), kind)
@@ -160,6 +164,8 @@ def _parse(name, text, kind):
         if text.lower() in _TRUE + _FALSE:
             return text.lower() in _TRUE
         raise UserError(f"{name} must be true or false; got {text!r}.")
+    if or_word and text.isidentifier():
+        return text
     if typing.get_origin(kind) is tuple:
         parts = [part.strip(" ()[]'\"") for part in text.split(",")]
         kinds = typing.get_args(kind)
@@ -173,9 +179,11 @@ def _parse(name, text, kind):
 
 def _conform(name, value, kind):
     """Returns `value` as the setting's type, or raises UserError."""
-    kind, optional = _strip_none(kind)
+    whole, (kind, optional, or_word) = kind, _split_union(kind)
     if value is None and optional:
         return None
+    if or_word and isinstance(value, str):
+        return value
     if typing.get_origin(kind) is tuple:
         kinds = typing.get_args(kind)
         if isinstance(value, (list, tuple)):
@@ -189,23 +197,22 @@ def _conform(name, value, kind):
         return float(value)
     elif isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
         return value
-    raise UserError(f"{name} must be {_type_name(kind)}; got {value!r}.")
+    raise UserError(f"{name} must be {_type_name(whole)}; got {value!r}.")
 
 
-def _strip_none(kind):
-    if isinstance(kind, types.UnionType):
-        return next(arg for arg in typing.get_args(kind) if arg is not types.NoneType), True
-    return kind, False
+def _split_union(kind):
+    """(type, whether None is allowed, whether a word is) of a setting's type."""
+    if not isinstance(kind, types.UnionType):
+        return kind, False, False
+    first, *others = (arg for arg in typing.get_args(kind) if arg is not types.NoneType)
+    return first, types.NoneType in typing.get_args(kind), str in others
 
 
 def _type_name(kind):
-    kind, _ = _strip_none(kind)
-    if typing.get_origin(kind) is tuple:
-        kinds = typing.get_args(kind)
-        if kinds[-1] is Ellipsis:
-            return f"{kinds[0].__name__},..."
-        return ",".join(one.__name__ for one in kinds)
-    return kind.__name__
+    kind, _, or_word = _split_union(kind)
+    kinds = typing.get_args(kind) or (kind,)
+    names = ["..." if one is Ellipsis else one.__name__ for one in kinds]
+    return ",".join(names) + (" or str" if or_word else "")
 
 
 def _comments(cls):

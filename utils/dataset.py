@@ -42,7 +42,7 @@ class UnetDataset(keras.utils.PyDataset):
 
     Attributes:
         waited: float, seconds of this epoch in which a batch was asked for and not ready.
-        error: UserError that stopped the loading, or None.
+        error: the exception that stopped the loading, or None.
     """
 
     def __init__(
@@ -96,9 +96,21 @@ class UnetDataset(keras.utils.PyDataset):
             ids with 255 for void and padding.
 
         Raises:
-            UserError: for a picture or mask that can't be used. It is kept in `error` too,
-            since backends wrap what is raised while they draw data.
+            UserError: for a picture or mask that can't be used. This and whatever else is
+            raised, such as MemoryError, is kept in `error` too, since backends wrap what is
+            raised while they draw data.
         """
+        try:
+            return self._make_batch(index)
+        except Exception as error:
+            self.error = error
+            raise
+
+    def batch_samples(self, index):
+        """The samples of a batch of the current epoch, in the batch's order."""
+        return [self.samples[position] for position in self._batch_positions(index)]
+
+    def _make_batch(self, index):
         for ahead in range(index, min(index + 1 + _AHEAD, len(self))):
             if ahead not in self._pending:
                 self._pending[ahead] = [
@@ -106,11 +118,7 @@ class UnetDataset(keras.utils.PyDataset):
                     for position in self._batch_positions(ahead)
                 ]
         start = time.perf_counter()
-        try:
-            loaded = [future.result() for future in self._pending.pop(index)]
-        except UserError as error:
-            self.error = error
-            raise
+        loaded = [future.result() for future in self._pending.pop(index)]
         self.waited += time.perf_counter() - start
         images, masks = zip(*loaded, strict=True)
         return np.stack(images), np.stack(masks)
@@ -134,8 +142,14 @@ class UnetDataset(keras.utils.PyDataset):
         if position in self._cache:
             return self._cache[position]
         sample = self.samples[position]
-        image = read_image(sample.image_path)
-        mask = read_mask(sample.mask_path, self.num_classes, self.ignore_labels)
+        try:
+            image = read_image(sample.image_path)
+            mask = read_mask(sample.mask_path, self.num_classes, self.ignore_labels)
+        except (UserError, OSError) as error:
+            if isinstance(error.__cause__, MemoryError):  # the readers blame the file
+                raise error.__cause__ from None
+            _check_folders(sample)
+            raise
         if image.shape[:2] != mask.shape:
             raise UserError(
                 f"The picture {sample.image_path} and its mask differ in size: "
@@ -147,3 +161,14 @@ class UnetDataset(keras.utils.PyDataset):
                 self._cache_room -= size
                 self._cache[position] = image, mask
         return image, mask
+
+
+def _check_folders(sample):
+    """Raises UserError if a folder of the sample has gone, which says more than a lost file."""
+    for path in (sample.image_path, sample.mask_path):
+        gone = [folder for folder in path.absolute().parents if not folder.is_dir()]
+        if gone:
+            raise UserError(
+                f"{path} can't be read: the folder {gone[-1]} is gone. Is the disk with the "
+                "dataset still there? Bring it back and start again."
+            )

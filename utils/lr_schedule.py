@@ -5,6 +5,26 @@ import math
 SCHEDULES = ("cos", "step")
 
 
+def scaled_rate(init_lr, batch_size, nominal=16):
+    """A rate that is meant for batches of `nominal` pictures, for another batch size.
+
+    init_lr batch_size / nominal: twice the pictures a step, twice the rate.
+
+    Differs from upstream: the result is not clamped.
+
+    Args:
+        init_lr: float.
+        batch_size: int, pictures a step.
+        nominal: int, pictures a step for which `init_lr` is meant.
+
+    Returns:
+        float.
+
+    Source: unet-keras, `nbs` in its training script.
+    """
+    return init_lr * batch_size / nominal
+
+
 def learning_rate(epoch, total_epochs, init_lr, min_lr, decay_type="cos"):
     """The learning rate of an epoch.
 

@@ -1,0 +1,101 @@
+"""Keras callbacks that stop a training: the loss is no number, or nothing gets better."""
+
+import math
+
+import keras
+
+from errors import RunError
+
+_FILES = 8  # files of a batch that are named
+_ADVICE = "Lower init_lr, or set precision to float32,"
+
+
+class FiniteLoss(keras.callbacks.Callback):
+    """Stops the run at the first batch, or validation, whose loss is not a finite number.
+
+    It must come before the callbacks that save, so that weights that are no numbers never
+    take the place of good ones.
+
+    Args:
+        names_of_batch: callable from a batch's index to the names of its files.
+
+    Raises:
+        RunError: from `fit`.
+    """
+
+    def __init__(self, names_of_batch):
+        super().__init__()
+        self.names_of_batch = names_of_batch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch + 1
+
+    def on_train_batch_end(self, batch, logs=None):
+        # It is the mean since the epoch began; a batch that spoils it does so for good.
+        loss = logs["loss"]
+        if math.isfinite(loss):
+            return
+        names = [str(name) for name in self.names_of_batch(batch)]
+        more = f" and {len(names) - _FILES} more" if len(names) > _FILES else ""
+        raise RunError(
+            f"The loss is not a number ({loss}) in epoch {self._epoch}, step {batch + 1} of "
+            f"{self.params['steps']}. {_kept(self._epoch)} The batch: "
+            f"{', '.join(names[:_FILES])}{more}. {_ADVICE} or look at these files."
+        )
+
+    def on_epoch_end(self, epoch, logs=None):
+        loss = logs.get("val_loss", 0)
+        if not math.isfinite(loss):
+            raise RunError(
+                f"The validation loss is not a number ({loss}) in epoch {epoch + 1}. "
+                f"{_kept(epoch + 1)} {_ADVICE} or look at the validation files."
+            )
+
+
+def _kept(epoch):
+    return f"Nothing of epoch {epoch} is saved; the weights of epochs before it are kept."
+
+
+class Patience(keras.callbacks.Callback):
+    """Stops a run whose validation loss has not fallen for some epochs.
+
+    Keras' EarlyStopping starts anew with each `fit`; this one lives over both phases, and
+    `state` carries it into a run that goes on.
+
+    Args:
+        patience: int, epochs; 0: never stops.
+    """
+
+    def __init__(self, patience):
+        super().__init__()
+        self.patience = patience
+        self.best = math.inf
+        self.waited = 0
+
+    @property
+    def stopped(self):
+        """Whether the run is over, so that no further `fit` should begin."""
+        return 0 < self.patience <= self.waited
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs["val_loss"] < self.best:
+            self.best, self.waited = float(logs["val_loss"]), 0
+        else:
+            self.waited += 1
+        if self.stopped:
+            self.model.stop_training = True
+
+    def __str__(self):
+        return (
+            f"In {self.waited} epochs the validation loss did not fall below {self.best:.4g} "
+            f"(early_stopping_patience is {self.patience})."
+        )
+
+    @property
+    def state(self):
+        """{"best": the lowest validation loss, "waited": epochs since then}; may be set."""
+        return {"best": self.best, "waited": self.waited}
+
+    @state.setter
+    def state(self, state):
+        self.best, self.waited = state["best"], state["waited"]

@@ -1,0 +1,61 @@
+"""Whether an interrupted training can go on with the settings and data of now."""
+
+import hashlib
+
+# What may change without changing what is learnt, or that only says how long to go on.
+FREE = {
+    "VOCdevkit_path", "train_list", "val_list", "num_workers", "cache_gb", "recompute",
+    "init_epoch", "unfreeze_epoch", "early_stopping_patience",
+    "save_dir", "save_period", "eval_flag", "eval_period", "resume",
+}  # fmt: skip
+# What an optimizer that has begun can't take; a phase that begins has a new one.
+_OF_A_PHASE = {"freeze_batch_size", "unfreeze_batch_size", "accumulate_steps"}
+
+
+def describe_run(settings, train_samples, val_samples):
+    """What a run is made of, for its state: settings, and the pictures by name.
+
+    Args:
+        settings: dict of what JSON can hold.
+        train_samples, val_samples: lists of `utils.lists.Sample`.
+    """
+    return {
+        "settings": settings,
+        "pictures": {"train": _digest(train_samples), "val": _digest(val_samples)},
+    }
+
+
+def find_changes(before, now, epoch, phase_starts):
+    """Lists what has changed in a way that keeps a run from going on.
+
+    Args:
+        before: `describe_run` of the interrupted run.
+        now: `describe_run` of what is asked for.
+        epoch: int, epochs done.
+        phase_starts: epochs (from 0) at which a phase begins, with an optimizer of its own.
+
+    Returns:
+        list of texts, such as "num_classes was 21, is 3"; empty: it can go on.
+    """
+    free = FREE | (_OF_A_PHASE if epoch in phase_starts else set())
+    old, new = before["settings"], now["settings"]
+    changes = [
+        f"{name} was {old.get(name)!r}, is {new.get(name)!r}"
+        for name in sorted(old.keys() | new.keys())
+        if name not in free and old.get(name) != new.get(name)
+    ]
+    if epoch >= new["unfreeze_epoch"] and old["unfreeze_epoch"] != new["unfreeze_epoch"]:
+        changes.append(f"unfreeze_epoch is {new['unfreeze_epoch']}, but {epoch} epochs are done")
+    for kind, text in (("train", "training"), ("val", "validation")):
+        then, count = before["pictures"][kind], now["pictures"][kind]
+        if then != count:
+            changes.append(
+                f"the {text} pictures are others (there were {then['count']}, now there are "
+                f"{count['count']})"
+            )
+    return changes
+
+
+def _digest(samples):
+    names = "\n".join(sample.name for sample in samples)
+    return {"count": len(samples), "names": hashlib.sha256(names.encode()).hexdigest()}

@@ -1,0 +1,88 @@
+"""The whole state of a training run as one file, so that the run can go on from it.
+
+`state_ep0012.h5` holds the state after 12 epochs: arrays (weights, optimizer) and facts
+(epoch, settings, best scores, history) as JSON. The last two are kept, and of a finished run
+the last.
+"""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+
+from utils.files import whole_file
+
+_NAME = re.compile(r"state_ep(\d+)\.h5")
+
+
+class State(NamedTuple):
+    """A run after some epochs.
+
+    Attributes:
+        epoch: int, epochs done, over both phases.
+        facts: dict of what JSON can hold, with `finished`, a bool.
+        arrays: dict from a name to a list of arrays.
+    """
+
+    epoch: int
+    facts: dict
+    arrays: dict
+
+
+def save_state(folder, state):
+    """Writes a State into a run's folder, whole or not at all; removes those before the last."""
+    folder = Path(folder)
+    path = folder / f"state_ep{state.epoch:04d}.h5"
+    with whole_file(path) as temporary:
+        with h5py.File(temporary, "w") as file:
+            file.attrs["facts"] = json.dumps(state.facts)
+            for name, arrays in state.arrays.items():
+                group = file.create_group(name)
+                for index, array in enumerate(arrays):
+                    group.create_dataset(str(index), data=np.asarray(array))
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+    kept = 1 if state.facts["finished"] else 2
+    for epoch, older in find_states(folder)[kept:]:
+        if epoch < state.epoch:
+            older.unlink(missing_ok=True)
+
+
+def find_states(folder):
+    """[(epoch, Path)] of a run's state files, the newest first."""
+    found = []
+    for path in Path(folder).glob("state_ep*.h5"):
+        match = _NAME.fullmatch(path.name)
+        if match:
+            found.append((int(match[1]), path))
+    return sorted(found, reverse=True)
+
+
+def read_state(folder, with_arrays=True):
+    """Reads the newest state of a run's folder that is whole.
+
+    Args:
+        folder: str or Path.
+        with_arrays: bool; False reads the facts alone.
+
+    Returns:
+        State, or None if the folder has none.
+    """
+    for epoch, path in find_states(folder):
+        try:
+            with h5py.File(path, "r") as file:
+                facts = json.loads(file.attrs["facts"])
+                names = list(file) if with_arrays else []
+                arrays = {
+                    name: [file[name][str(index)][()] for index in range(len(file[name]))]
+                    for name in names
+                }
+            return State(epoch, facts, arrays)
+        except (OSError, KeyError, ValueError):
+            # A disk may lose what it said it had written; the one before is there for that.
+            print(f"{path} is broken and is passed over.")
+    return None
