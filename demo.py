@@ -67,6 +67,7 @@ def main(config=None):
             save_dir=str(folder),
             save_period=0,
             eval_period=2,
+            resume="never",
         )
     )
     _title("4. get_miou.py: scores on the validation pictures")

@@ -8,7 +8,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from errors import UserError
+from errors import RunError, UserError
 from nets.checks import check_input_shape, check_num_classes, check_precision
 from utils.augment import Augment
 from utils.check import check_samples
@@ -18,10 +18,16 @@ from utils.faults import format_faults
 from utils.files import whole_file
 from utils.lists import read_samples
 from utils.lr_schedule import SCHEDULES, learning_rate, scaled_rate
+from utils.memory import (
+    available_memory,
+    describe_memory,
+    explain_out_of_memory,
+    return_free_memory,
+)
 from utils.quiet import quiet
 from utils.resume import describe_run, find_changes
 from utils.run_summary import format_summary
-from utils.runs import open_run
+from utils.runs import discard, open_run
 from utils.voc import check_ignore_labels, class_names
 
 _SHOWN = 4  # validation pictures that TensorBoard shows
@@ -184,15 +190,24 @@ def main(config=None):
         ),
         config.unfreeze_epoch,
     )
+    try:
+        cls_weights = choose_class_weights(config, train_samples)
+        model, description = build(config, run.state)
+    except UserError:
+        discard(run)
+        raise
     write_settings(config, run.folder)
-    cls_weights = choose_class_weights(config, train_samples)
-    model, description = build(config, run.state)
     hooks = make_hooks(config, model, description, val_samples, run, described)
-    with hooks["progress"]:
-        for phase in phases:
-            over = run.state and run.state.epoch >= phase.last_epoch
-            if not over and not hooks["patience"].stopped:
-                run_phase(config, phase, model, train_samples, val_samples, cls_weights, hooks, run)
+    try:
+        with hooks["progress"]:
+            for phase in phases:
+                over = run.state and run.state.epoch >= phase.last_epoch
+                if not over and not hooks["patience"].stopped:
+                    samples = train_samples, val_samples
+                    run_phase(config, phase, model, *samples, cls_weights, hooks, run)
+    except KeyboardInterrupt:
+        print("\nThe same command goes on after the last finished epoch.")
+        raise
     if hooks["patience"].stopped:
         print(f"\nStopped early. {hooks['patience']}")
     print(
@@ -254,6 +269,7 @@ def build(config, state):
     Returns:
         (keras.Model, nets.weights.Description).
     """
+    return_free_memory()
     with quiet():
         from training import build_network
 
@@ -362,20 +378,40 @@ def run_phase(config, phase, model, train_samples, val_samples, cls_weights, hoo
             config.accumulate_steps,
         ),
         make_loss(config.dice_loss, config.focal_loss, cls_weights, config.dice_present_only),
+        config.recompute,
     )
     if first_epoch > phase.first_epoch:
         restore_optimizer(trainer, run.state.arrays)
     train_set, val_set = make_datasets(config, phase, train_samples, val_samples)
     hooks["progress"].set_phase(train_set, val_set)
-    fit(
-        trainer,
-        train_set,
-        val_set,
-        first_epoch,
-        phase.last_epoch,
-        lambda epoch: learning_rate(epoch, config.unfreeze_epoch, *rates, config.lr_decay_type),
-        list(hooks.values()),
+    print(
+        describe_memory(
+            model,
+            phase.batch_size,
+            config.input_shape,
+            config.recompute,
+            config.accumulate_steps,
+            slots=(2 if config.optimizer_type == "adam" else 1) + (config.accumulate_steps > 1),
+            free=available_memory(),
+        )
     )
+    try:
+        fit(
+            trainer,
+            train_set,
+            val_set,
+            first_epoch,
+            phase.last_epoch,
+            lambda epoch: learning_rate(epoch, config.unfreeze_epoch, *rates, config.lr_decay_type),
+            list(hooks.values()),
+        )
+    except Exception as error:
+        advice = explain_out_of_memory(
+            error, phase.batch_size, config.accumulate_steps, config.recompute
+        )
+        if advice is None:
+            raise
+        raise RunError(advice) from error
 
 
 def make_datasets(config, phase, train_samples, val_samples):

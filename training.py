@@ -5,6 +5,7 @@ import keras
 from errors import RunError, UserError
 from nets import losses
 from nets.precision import choose_precision, dtype_policy
+from nets.remat import rematerialized
 from nets.unet import Unet
 from nets.weights import Description, load_weights, read_description
 from utils.callbacks import EpochOfDataset
@@ -122,15 +123,20 @@ def make_loss(dice, focal, cls_weights=(), dice_present_only=False):
     return factory(cls_weights or None, **options)
 
 
-def compile_twin(model, optimizer, loss):
+def compile_twin(model, optimizer, loss, recompute=False):
     """Compiles a twin that shares the network's layers.
 
     The network itself stays without an optimizer, so that its weights are saved alone; and
     each phase compiles anew, for its own set of trainable variables.
+
+    Args:
+        model: keras.Model.
+        optimizer, loss: as for `keras.Model.compile`.
+        recompute: bool, whether activations are computed again instead of kept.
     """
     # Keras scales the loss under mixed_float16 only if the model itself has that policy.
     with dtype_policy(model.dtype_policy):
-        twin = keras.Model(model.inputs, model.outputs)
+        twin = rematerialized(model) if recompute else keras.Model(model.inputs, model.outputs)
     num_classes = model.output_shape[-1]
     metric = keras.metrics.MeanIoU(
         num_classes, name="batch_miou", ignore_class=VOID, sparse_y_pred=False

@@ -16,6 +16,7 @@ import keras
 from errors import UserError
 
 SUFFIX = ".weights.h5"
+_OVERHEAD = 2**12  # bytes of a file for each layer, beside its weights
 _ATTRIBUTE = "unet_keras"
 
 
@@ -83,6 +84,7 @@ def save_weights(model, path, description):
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
     try:
+        _reserve(temporary, 4 * model.count_params() + _OVERHEAD * len(model.layers))
         model.save_weights(temporary)
         with h5py.File(temporary, "a") as file:
             file.attrs[_ATTRIBUTE] = json.dumps(dataclasses.asdict(description))
@@ -91,6 +93,15 @@ def save_weights(model, path, description):
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _reserve(path, size):
+    """Raises OSError unless there is room for a file; HDF5 crashes when a disk fills up."""
+    with open(path, "wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            file.write(bytes(size))
 
 
 def read_description(path):

@@ -9,41 +9,46 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils.callbacks import Checkpoints, EpochOfDataset, MeanIoU, RunLog
+from utils.callbacks import Checkpoints, EpochOfDataset, MeanIoU, RunLog, SaveState
+from utils.files import whole_file
+from utils.state import find_states, read_state
 
 LAST, BEST, MIOU = "last_epoch_weights", "best_epoch_weights", "best_miou_weights"
 NAN = math.nan
 
 
 class Saver:
-    """A `save` that writes nothing and remembers the paths, epoch by epoch."""
+    """A `save` that writes how often it was called before, instead of weights."""
 
     def __init__(self):
-        self.paths = []
+        self.count = 0
 
     def __call__(self, path):
-        self.paths.append(path)
-
-    def names(self):
-        """The names since the last call, without the common ending."""
-        names = [path.name for path in self.paths]
-        self.paths.clear()
-        assert all(name.endswith(".weights.h5") for name in names)
-        return [name.removesuffix(".weights.h5") for name in names]
+        assert path.name == f"{LAST}.weights.h5"  # the others are links to it
+        with whole_file(path) as temporary:
+            temporary.write_text(str(self.count))
+        self.count += 1
 
 
-def saved(callback, save, epochs):
+def written(folder, count):
+    """The names, without the common ending and sorted, of files that hold a save's count."""
+    names = [path.name for path in folder.glob("*.h5") if path.read_text() == str(count)]
+    assert all(name.endswith(".weights.h5") for name in names)
+    return sorted(name.removesuffix(".weights.h5") for name in names)
+
+
+def saved(callback, epochs):
     """Runs the hook on (loss, val_loss, val_miou or None); lists each epoch's files, sorted."""
     files = []
     for epoch, (loss, val_loss, val_miou) in enumerate(epochs):
         logs = {"loss": loss, "val_loss": val_loss}
         callback.on_epoch_end(epoch, logs if val_miou is None else {**logs, "val_miou": val_miou})
-        files.append(sorted(save.names()))
+        files.append(written(callback.folder, epoch))
+        assert callback.save.count == epoch + 1
     return files
 
 
 def test_which_files_are_saved_on_which_epoch(tmp_path):
-    save = Saver()
     epochs = [
         (3.0, 2.0, None),
         (2.5, 2.1, 0.3),
@@ -55,7 +60,7 @@ def test_which_files_are_saved_on_which_epoch(tmp_path):
         (1.7, 1.4999, 0.3),
         (1.6, 2.0, 0.4),
     ]
-    assert saved(Checkpoints(save, tmp_path, 2), save, epochs) == [
+    assert saved(Checkpoints(Saver(), tmp_path, 2), epochs) == [
         [BEST, LAST],
         [MIOU, "ep002-loss2.500-val_loss2.100", LAST],
         [BEST, LAST],
@@ -68,23 +73,20 @@ def test_which_files_are_saved_on_which_epoch(tmp_path):
 
 
 def test_a_score_of_0_is_the_best_so_far(tmp_path):
-    save = Saver()
-    assert saved(Checkpoints(save, tmp_path, 0), save, [(1.0, 1.0, 0.0)]) == [[BEST, MIOU, LAST]]
+    assert saved(Checkpoints(Saver(), tmp_path, 0), [(1.0, 1.0, 0.0)]) == [[BEST, MIOU, LAST]]
 
 
 def test_scores_that_are_nan_are_never_the_best(tmp_path):
-    save = Saver()
-    callback = Checkpoints(save, tmp_path, 0)
+    callback = Checkpoints(Saver(), tmp_path, 0)
     epochs = [(NAN, NAN, NAN), (1.0, 9.0, 0.1), (NAN, NAN, NAN), (1.0, 8.0, 0.2)]
-    assert saved(callback, save, epochs) == [[LAST], [BEST, MIOU, LAST], [LAST], [BEST, MIOU, LAST]]
+    assert saved(callback, epochs) == [[LAST], [BEST, MIOU, LAST], [LAST], [BEST, MIOU, LAST]]
 
 
 @pytest.mark.parametrize(
     ("period", "numbered"), [(0, []), (1, [1, 2, 3, 4, 5, 6]), (3, [3, 6]), (7, [])]
 )
 def test_the_period_of_numbered_files(tmp_path, period, numbered):
-    save = Saver()
-    files = saved(Checkpoints(save, tmp_path, period), save, [(1.0, 1.0, None)] * 6)
+    files = saved(Checkpoints(Saver(), tmp_path, period), [(1.0, 1.0, None)] * 6)
     assert files == [
         sorted(
             [LAST]
@@ -97,19 +99,55 @@ def test_the_period_of_numbered_files(tmp_path, period, numbered):
 
 @pytest.mark.parametrize("kind", [str, lambda path: path])
 def test_files_lie_in_the_folder(tmp_path, kind):
-    save = Saver()
-    Checkpoints(save, kind(tmp_path), 1).on_epoch_end(999, {"loss": 1.0, "val_loss": 1.0})
-    assert sorted(save.paths) == [
+    Checkpoints(Saver(), kind(tmp_path), 1).on_epoch_end(999, {"loss": 1.0, "val_loss": 1.0})
+    assert sorted(tmp_path.iterdir()) == [
         tmp_path / "best_epoch_weights.weights.h5",
         tmp_path / "ep1000-loss1.000-val_loss1.000.weights.h5",
         tmp_path / "last_epoch_weights.weights.h5",
     ]
 
 
+def test_best_and_last_get_a_second_name_for_everyone(tmp_path):
+    folder, public = tmp_path / "loss_2026", tmp_path
+    callback = Checkpoints(Saver(), folder, 1, public)
+    epochs = [(1.0, 2.0, None), (1.0, 3.0, 0.5), (1.0, 1.0, 0.4)]
+    found = []
+    for epoch, (loss, val_loss, miou) in enumerate(epochs):
+        logs = {"loss": loss, "val_loss": val_loss} | ({"val_miou": miou} if miou else {})
+        callback.on_epoch_end(epoch, logs)
+        found.append([written(public, count) for count in range(epoch + 1)])
+    assert found == [[[BEST, LAST]], [[BEST], [MIOU, LAST]], [[], [MIOU], [BEST, LAST]]]
+
+
+def test_an_earlier_runs_best_weights_do_not_stay_beside_this_runs(tmp_path):
+    earlier = Checkpoints(Saver(), tmp_path / "loss_1", 0, tmp_path)
+    earlier.on_epoch_end(0, {"loss": 1.0, "val_loss": 0.5, "val_miou": 0.5})
+    now = Checkpoints(Saver(), tmp_path / "loss_2", 0, tmp_path)
+    assert written(tmp_path, 0) == [BEST, MIOU, LAST]
+    now.save.count = 7
+    now.on_epoch_end(0, {"loss": 1.0, "val_loss": 0.9})
+    assert (written(tmp_path, 0), written(tmp_path, 7)) == ([], [BEST, LAST])
+    assert written(tmp_path / "loss_1", 0) == [BEST, MIOU, LAST]
+
+
+def test_a_run_that_goes_on_shows_its_own_best_weights_again(tmp_path):
+    """Between its two parts, another run has put its weights there."""
+    first = Checkpoints(Saver(), tmp_path / "loss_1", 0, tmp_path)
+    first.on_epoch_end(0, {"loss": 1.0, "val_loss": 0.5, "val_miou": 0.5})
+    other = Checkpoints(Saver(), tmp_path / "loss_2", 0, tmp_path)
+    other.save.count = 7
+    other.on_epoch_end(0, {"loss": 1.0, "val_loss": 0.9})
+    again = Checkpoints(Saver(), tmp_path / "loss_1", 0, tmp_path)
+    again.state, again.save.count = first.state, 1
+    again.on_epoch_end(1, {"loss": 1.0, "val_loss": 0.6})
+    assert (written(tmp_path, 0), written(tmp_path, 1)) == ([BEST, MIOU], [LAST])
+    assert written(tmp_path, 7) == []
+
+
 @pytest.mark.parametrize(
     ("period", "scored"), [(2, [2, 4, 5]), (1, [1, 2, 3, 4, 5]), (5, [5]), (9, [5]), (0, [])]
 )
-def test_epochs_that_are_scored(period, scored, capsys):
+def test_epochs_that_are_scored(period, scored):
     calls = []
 
     def evaluate():
@@ -119,15 +157,17 @@ def test_epochs_that_are_scored(period, scored, capsys):
     callback = MeanIoU(evaluate, period, last_epoch=5)
     found = {}
     for epoch in range(5):
-        logs = {"loss": 1.0}
+        logs, before = {"loss": 1.0}, callback.last_scores
         callback.on_epoch_end(epoch, logs)
         if "val_miou" in logs:
             found[epoch + 1] = logs["val_miou"]
+            assert callback.scores is callback.last_scores is not before
+            np.testing.assert_allclose(callback.scores.iou, [3 / 4, 4 / 5])
+        else:
+            assert callback.scores is None
+            assert callback.last_scores is before
     assert found == dict.fromkeys(scored, pytest.approx((3 / 4 + 4 / 5) / 2))
     assert len(calls) == len(scored)
-    assert capsys.readouterr().out.splitlines() == [
-        f"epoch {epoch}: validation mIoU 77.50%" for epoch in scored
-    ]
 
 
 def rows_of(path):
@@ -215,7 +255,7 @@ def test_all_hooks_in_two_fits(tmp_path):
     files = []
     for first, last in ((0, 3), (3, 5)):
         after = keras.callbacks.LambdaCallback(
-            on_epoch_end=lambda epoch, logs: files.append(save.names())
+            on_epoch_end=lambda epoch, logs: files.append(written(tmp_path, epoch))
         )
         one_layer().fit(
             *data,
@@ -245,3 +285,33 @@ def test_the_share_of_waiting_is_noted():
     hook.on_train_batch_end(0)
     hook.on_epoch_end(0, logs)
     assert 0 < logs["waiting"] <= 0.01 / 0.05
+
+
+def test_a_log_that_goes_on_keeps_the_rows_of_before(tmp_path):
+    first, second = RunLog(tmp_path), RunLog(tmp_path)
+    first.on_epoch_end(0, {"loss": 0.5})
+    second.state = first.state
+    second.on_epoch_end(1, {"loss": 0.25})
+    assert [row["loss"] for row in rows_of(tmp_path / "history.csv")] == ["0.5", "0.25"]
+    assert [row["loss"] for row in second.state["rows"]] == [0.5, 0.25]
+
+
+@pytest.mark.parametrize(("epoch", "stops", "finished"), [(2, 0, 0), (2, 1, 1), (3, 0, 1)])
+def test_the_state_of_a_run(tmp_path, epoch, stops, finished):
+    part = RunLog(tmp_path)
+    model = one_layer()
+    model.stop_training = bool(stops)
+    hook = SaveState(
+        tmp_path, 4, {"policy": "float32"}, lambda model: {"w": model.get_weights()}, {"log": part}
+    )
+    hook.set_model(model)
+    hook.on_epoch_end(epoch, {})
+    assert [number for number, _ in find_states(tmp_path)] == [epoch + 1]
+    state = read_state(tmp_path)
+    assert state.facts == {
+        "policy": "float32",
+        "finished": bool(finished),
+        "callbacks": {"log": {"rows": []}},
+    }
+    for found, expected in zip(state.arrays["w"], model.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)

@@ -159,17 +159,15 @@ def run(patience, losses):
         (3, [3, 4, 5, 6], 4),
     ],
 )
-def test_when_patience_ends(patience, losses, stop, capsys):
-    assert run(Patience(patience), losses) == stop
-    printed = capsys.readouterr().out
+def test_when_patience_ends(patience, losses, stop):
+    hook = Patience(patience)
+    assert run(hook, losses) == stop
+    assert hook.stopped is (stop is not None)
     if stop:
-        lowest = min(losses)
-        assert printed == (
-            f"Stopped after epoch {stop}: in {patience} epochs the validation loss did not fall "
-            f"below {lowest} (early_stopping_patience is {patience}).\n"
+        assert str(hook) == (
+            f"In {patience} epochs the validation loss did not fall below {min(losses)} "
+            f"(early_stopping_patience is {patience})."
         )
-    else:
-        assert not printed
 
 
 def test_patience_lives_over_two_phases():

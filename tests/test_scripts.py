@@ -241,9 +241,21 @@ def test_a_weights_file_that_is_none(name, voc_dir):
     options = OPTIONS["train"] if name == "train" else []
     done = run(name, "--model_path", path.name, *options, folder=voc_dir.parent)
     assert_one_message(done, f"{path.name} is no weights file, or is broken")
-    # What train.py found of the data is kept, whatever comes of the weights.
-    cache = {one for one in contents(voc_dir.parent) if one.name == ".data_check.json"}
-    assert len(cache) == (name == "train")
-    for one in cache:
+    # What train.py found of the data is kept, whatever comes of the weights; a run is not.
+    hidden = {one for one in contents(voc_dir.parent) if one.name in (".data_check.json", ".lock")}
+    assert len(hidden) == (2 if name == "train" else 0)
+    for one in hidden:
         one.unlink()
+    assert contents(voc_dir.parent) == before
+    assert not list((voc_dir.parent / "logs").glob("loss_*"))
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_save_dir_that_cannot_be_made(voc_dir, deep):
+    (voc_dir.parent / "notes").write_text("mine")
+    save_dir = Path("notes", "logs") if deep else Path("notes")
+    before = contents(voc_dir.parent)
+    done = run("train", *OPTIONS["train"], "--save_dir", save_dir, folder=voc_dir.parent)
+    assert_one_message(done, "notes")
+    assert done.stderr.count("\n") == 1
     assert contents(voc_dir.parent) == before

@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from conftest import SIZES
 
 import train
 from errors import UserError
@@ -20,7 +23,11 @@ from nets.unet import Unet
 from nets.weights import load_weights, read_description
 from train import TrainConfig, plan_phases
 from training import compile_twin, make_loss, make_optimizer
+from utils.config import run_script
+from utils.lists import read_samples
 from utils.lr_schedule import learning_rate
+from utils.runs import open_run
+from utils.state import find_states, read_state
 
 PROJECT = Path(train.__file__).parent
 
@@ -51,12 +58,16 @@ def config(voc_dir, tmp_path):
 def read_history(save_dir):
     """The rows of the one run in a folder."""
     (path,) = Path(save_dir).glob("loss_*/history.csv")
-    with open(path, encoding="utf-8") as file:
+    return rows_of(path.parent)
+
+
+def rows_of(folder):
+    with open(folder / "history.csv", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def read_weights(path, num_classes=3):
-    model = Unet((32, 32, 3), num_classes, width=8)
+def read_weights(path, num_classes=3, width=8):
+    model = Unet((32, 32, 3), num_classes, width=width)
     load_weights(model, path)
     return {weight.path: weight.numpy() for weight in model.weights}
 
@@ -80,6 +91,11 @@ def read_weights(path, num_classes=3):
         ({"unfreeze_batch_size": 0}, "unfreeze_batch_size must be at least 1; got 0"),
         ({"weight_decay": -0.1}, "weight_decay must be at least 0; got -0.1"),
         ({"scale": (0.0, 2.0)}, "scale must be"),
+        ({"accumulate_steps": 0}, "accumulate_steps must be at least 1; got 0"),
+        ({"early_stopping_patience": -1}, "early_stopping_patience must be at least 0; got -1"),
+        ({"cache_gb": -1.0}, "cache_gb must be at least 0; got -1.0"),
+        ({"resume": "yes"}, "resume must be one of auto, never; got 'yes'"),
+        ({"cls_weights": "even"}, "cls_weights must be one of balanced; got 'even'"),
         ({"input_shape": 512}, "input_shape must be int,int; got 512"),
     ],
 )
@@ -167,13 +183,18 @@ def test_a_training_from_scratch_leaves_what_it_promises(config, capsys):
     settings = config(name_classes=("ground", "cell", "core"), val_input_shape=(48, 64))
     train.main(settings)
     save_dir = Path(settings.save_dir)
-    names = {path.name for path in save_dir.glob("*.h5")}
+    (run,) = save_dir.glob("loss_*")
+    names = {path.name for path in run.glob("*.weights.h5")}
     (numbered,) = (name for name in names if name.startswith("ep"))
     assert names - {numbered} == {
         "best_epoch_weights.weights.h5",
         "best_miou_weights.weights.h5",
         "last_epoch_weights.weights.h5",
     }
+    assert {path.name for path in save_dir.glob("*.h5")} == names - {numbered}
+    for name in names - {numbered}:
+        assert (save_dir / name).read_bytes() == (run / name).read_bytes()
+    assert [path.name for path in run.glob("state_*")] == ["state_ep0002.h5"]
     rows = read_history(save_dir)
     assert numbered == (
         f"ep002-loss{float(rows[1]['loss']):.3f}-val_loss{float(rows[1]['val_loss']):.3f}"
@@ -183,7 +204,6 @@ def test_a_training_from_scratch_leaves_what_it_promises(config, capsys):
     assert description.num_classes == 3
     assert description.input_shape == (48, 64)
     assert description.name_classes == ("ground", "cell", "core")
-    (run,) = save_dir.glob("loss_*")
     saved = json.loads((run / "settings.json").read_text())
     assert (saved["num_classes"], saved["init_lr"]) == (3, 1e-3)
     assert {"curves.png", "history.csv"} <= {path.name for path in run.iterdir()}
@@ -209,7 +229,7 @@ def test_scores_can_be_switched_off(config):
     settings = config(eval_flag=False)
     train.main(settings)
     assert all(np.isnan(float(row["val_miou"])) for row in read_history(settings.save_dir))
-    assert not (Path(settings.save_dir) / "best_miou_weights.weights.h5").exists()
+    assert not list(Path(settings.save_dir).rglob("best_miou_weights.weights.h5"))
 
 
 def test_the_result_does_not_depend_on_the_number_of_workers(config, tmp_path):
@@ -280,10 +300,240 @@ def test_a_broken_picture_is_named_and_nothing_is_overwritten(config, voc_dir):
     assert kept.read_bytes() == b"from an earlier run"
 
 
-def test_runs_that_start_in_the_same_second_get_folders_of_their_own(config):
-    folders = {train.make_run_folder(config()) for _ in range(3)}
-    assert len(folders) == 3
-    assert all((folder / "settings.json").is_file() for folder in folders)
+@pytest.mark.slow
+def test_a_training_beside_another_leaves_its_files_alone(config, capsys):
+    settings = config(unfreeze_epoch=1)
+    first = open_run(settings.save_dir, "never", lambda state: [], 9)
+    kept = first.public / "last_epoch_weights.weights.h5"
+    kept.write_bytes(b"of the first")
+    train.main(settings)
+    assert kept.read_bytes() == b"of the first"
+    assert [path.name for path in first.public.glob("*.h5")] == [kept.name]
+    assert not list(first.folder.glob("*.h5"))
+    (second,) = set(first.public.glob("loss_*")) - {first.folder}
+    assert {"last_epoch_weights.weights.h5", "best_miou_weights.weights.h5"} <= {
+        path.name for path in second.glob("*.h5")
+    }
+    out = capsys.readouterr().out
+    assert f"Another training is using {settings.save_dir}: weights of this one stay" in out
+    # What it advises to do next is meant for its own weights.
+    assert f"--model_path {second / 'best_miou_weights.weights.h5'}" in out
+
+
+@pytest.mark.slow
+def test_an_early_stop_is_the_end_of_a_run(config, capsys):
+    # Steps of 1e-30 change no float32 weight, so that the validation loss never falls.
+    settings = config(
+        unfreeze_epoch=9,
+        early_stopping_patience=1,
+        optimizer_type="sgd",
+        init_lr=1e-30,
+        momentum=0.0,
+        eval_flag=False,
+    )
+    train.main(settings)
+    assert [row["epoch"] for row in read_history(settings.save_dir)] == ["1", "2"]
+    assert "Stopped early. In 1 epochs the validation loss did not fall" in capsys.readouterr().out
+    (folder,) = Path(settings.save_dir).glob("loss_*")
+    assert [epoch for epoch, _ in find_states(folder)] == [2]
+    assert read_state(folder).facts["finished"] is True
+    assert open_run(settings.save_dir, "auto", lambda state: [], 9).state is None
+    assert open_run(settings.save_dir, "auto", lambda state: [], 10).folder == folder
+
+
+@pytest.mark.slow
+def test_settings_of_the_rate_and_the_class_weights_reach_the_training(config, capsys):
+    settings = config(
+        scale_lr_by_batch=True,
+        accumulate_steps=2,
+        cls_weights="balanced",
+        unfreeze_epoch=3,
+        eval_flag=False,
+    )
+    train.main(settings)
+    rows = read_history(settings.save_dir)
+    # Batches of 2 times 2 steps, where the rate is meant for 16 pictures.
+    rates = [learning_rate(epoch, 3, 1e-3 * 4 / 16, 1e-5 * 4 / 16) for epoch in range(3)]
+    assert [float(row["learning_rate"]) for row in rows] == pytest.approx(rates, rel=1e-5)
+    out = capsys.readouterr().out
+    assert "Learning rates for 4 pictures a step: 0.00025 to 2.5e-06." in out
+    assert "Balanced class weights: " in out
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"), [("balanced", (1.0, 1.0, 1.0)), ((1.0, 2.0, 3.0), (1.0, 2.0, 3.0))]
+)
+def test_balanced_class_weights_are_counted_in_the_training_masks(
+    config, voc_dir, write_mask, words, expected
+):
+    for name in SIZES:  # thirds
+        mask = np.repeat(np.arange(3, dtype=np.uint8), 4).reshape(3, 4)
+        write_mask(voc_dir / "VOC2007" / "SegmentationClass" / f"{name}.png", mask)
+    samples = read_samples(voc_dir, "train")
+    weights = train.choose_class_weights(config(cls_weights=words), samples)
+    assert weights == pytest.approx(expected)
+
+
+@pytest.mark.slow
+def test_two_accumulated_steps_equal_one_of_twice_the_pictures(
+    config, voc_dir, tmp_path, rng, write_picture, write_mask
+):
+    # Without void, each picture counts the same in the mean of a batch.
+    for name in SIZES:
+        ids = rng.integers(0, 3, (2, 2)).astype(np.uint8).repeat(16, 0).repeat(16, 1)
+        picture = rng.integers(0, 256, (32, 32, 3)).astype(np.uint8)
+        write_picture(voc_dir / "VOC2007" / "JPEGImages" / f"{name}.jpg", picture)
+        write_mask(voc_dir / "VOC2007" / "SegmentationClass" / f"{name}.png", ids)
+    results = []
+    for batch, steps in ((4, 1), (2, 2), (2, 1)):
+        settings = config(
+            unfreeze_batch_size=batch,
+            accumulate_steps=steps,
+            unfreeze_epoch=1,
+            optimizer_type="sgd",
+            init_lr=1.0,
+            dice_loss=False,
+            jitter=0.0,
+            scale=(1.0, 1.0),
+            eval_flag=False,
+            save_dir=str(tmp_path / f"{batch}x{steps}"),
+        )
+        train.main(settings)
+        (folder,) = Path(settings.save_dir).glob("loss_*")
+        results.append(np.concatenate([w.ravel() for w in read_state(folder).arrays["weights"]]))
+    whole, accumulated, two_steps = results
+    np.testing.assert_allclose(accumulated, whole, rtol=0, atol=1e-5)
+    assert np.abs(two_steps - whole).max() > 1e-3
+
+
+# What stops a training
+
+
+def contents(folder):
+    """{path: bytes} of what a run has learnt so far."""
+    return {path: path.read_bytes() for path in Path(folder).rglob("*") if path.suffix == ".h5"}
+
+
+@pytest.fixture
+def before_epoch(monkeypatch):
+    """before_epoch(epoch, action): what happens when that epoch (from 0) begins.
+
+    A rate that `action` returns is taken for that epoch's.
+    """
+
+    def patch(epoch, action):
+        def rate(now, *args):
+            return (now == epoch and action()) or learning_rate(now, *args)
+
+        monkeypatch.setattr(train, "learning_rate", rate)
+
+    return patch
+
+
+def run(settings, capsys):
+    """Trains as a script does; (status, what it says on stderr)."""
+    with pytest.raises(SystemExit) as stopped:
+        run_script(lambda: train.main(settings))
+    return stopped.value.code, capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_keeps_the_epochs_before(
+    config, before_epoch, monkeypatch, capsys
+):
+    settings = config(unfreeze_epoch=3)
+    kept = {}
+
+    def far_too_high():
+        kept.update(contents(settings.save_dir))
+        return 1e30
+
+    before_epoch(1, far_too_high)
+    status, message = run(settings, capsys)
+    assert status == 1
+    assert re.fullmatch(
+        r"error: The loss is not a number \((nan|inf)\) in epoch 2, step 2 of 2\. Nothing of "
+        r"epoch 2 is saved; the weights of epochs before it are kept\. The batch: "
+        r".*train_.\.jpg, .*train_.\.jpg\. Lower init_lr, .*\n",
+        message,
+    )
+    assert len(kept) == 7  # last and best by both scores, each twice, and a state
+    assert contents(settings.save_dir) == kept
+    (folder,) = Path(settings.save_dir).glob("loss_*")
+    assert read_state(folder).epoch == 1
+    monkeypatch.undo()
+    train.main(settings)  # goes on
+    assert [row["epoch"] for row in read_history(settings.save_dir)] == ["1", "2", "3"]
+    assert read_state(folder).epoch == 3
+
+
+@pytest.mark.slow
+def test_a_dataset_that_goes_away_in_the_middle(config, voc_dir, before_epoch, capsys):
+    settings = config(unfreeze_epoch=3)
+    before_epoch(1, lambda: shutil.rmtree(voc_dir))
+    status, message = run(settings, capsys)
+    assert status == 2
+    assert message.startswith("error: ")
+    assert f"the folder {voc_dir} is gone. Is the disk with the dataset still there?" in message
+    assert message.count("\n") == 1
+    assert [row["epoch"] for row in read_history(settings.save_dir)] == ["1"]
+    for path in Path(settings.save_dir).rglob("*.weights.h5"):
+        assert read_weights(path)
+
+
+FULL = """
+import json, resource, sys
+import train
+from utils.config import run_script
+
+values, limit = json.loads(sys.argv[1]), int(sys.argv[2])
+learning_rate = train.learning_rate
+def fill_disk(epoch, *args):
+    if epoch == 1:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    return learning_rate(epoch, *args)
+train.learning_rate = fill_disk
+run_script(lambda: train.main(train.TrainConfig(**values)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such limits")
+@pytest.mark.parametrize(
+    ("share", "epochs"),
+    [
+        # More than the weights, but the state holds Adam's two moments too: three times as
+        # much. The second epoch's weights and history come before its state.
+        (1.5, ["1", "2"]),
+        # Less than the weights, which come before the history.
+        (0.5, ["1"]),
+    ],
+)
+def test_a_full_disk_keeps_the_epochs_before(config, share, epochs):
+    settings = config(unfreeze_epoch=3, width=4, eval_flag=False)
+    limit = int(share * 4 * Unet((32, 32, 3), 3, width=4).count_params())
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, json.dumps(train.to_json(settings)), str(limit)],
+        cwd=PROJECT,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = [line for line in done.stderr.splitlines() if not re.match(r"WARNING|[IW]\d{4} ", line)]
+    assert done.returncode == 2, done.stderr
+    assert len(lines) == 1 and lines[0].startswith("error: "), lines
+    assert "File too large" in lines[0]
+    save_dir = Path(settings.save_dir)
+    (folder,) = save_dir.glob("loss_*")
+    assert [epoch for epoch, _ in find_states(folder)] == [1]
+    assert [row["epoch"] for row in rows_of(folder)] == epochs
+    assert not list(save_dir.rglob(".*.h5"))
+    for path in save_dir.rglob("*.weights.h5"):
+        assert read_weights(path, width=4)
+    train.main(settings)
+    assert read_state(folder).epoch == 3
+    assert [row["epoch"] for row in rows_of(folder)] == ["1", "2", "3"]
 
 
 @pytest.mark.slow
@@ -304,15 +554,15 @@ def test_a_kill_at_any_moment_leaves_every_finished_file_loadable(config, tmp_pa
         stderr=subprocess.PIPE,
     )
     deadline = time.monotonic() + 120
-    while not list(folder.glob("ep0*.weights.h5")):
+    while not list(folder.glob("loss_*/ep0*.weights.h5")):
         assert process.poll() is None, process.stderr.read().decode()
         assert time.monotonic() < deadline
         time.sleep(0.05)
     time.sleep(np.random.default_rng().uniform(0, 1.5))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    files = [path for path in folder.glob("*.weights.h5") if not path.name.startswith(".")]
-    assert len(files) >= 3
+    files = [path for path in folder.rglob("*.weights.h5") if not path.name.startswith(".")]
+    assert len(files) >= 6  # in the run's folder, and beside it
     for path in files:
         assert read_description(path).num_classes == 3
         assert read_weights(path)

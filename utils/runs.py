@@ -122,6 +122,14 @@ def make_run_folder(save_dir):
     raise OSError(f"{save_dir} holds a thousand runs of this second.")
 
 
+def discard(run):
+    """Removes the folder of a new run that came to nothing, if it holds nothing."""
+    if run.state is None and {path.name for path in run.folder.iterdir()} == {".lock"}:
+        run.locks[1].release()
+        (run.folder / ".lock").unlink()
+        run.folder.rmdir()
+
+
 def remove_temporaries(folder):
     """Removes what a killed process left half-written; the folder must be locked."""
     for path in Path(folder).glob(".*.h5"):

@@ -5,6 +5,7 @@
 the last.
 """
 
+import io
 import json
 import os
 import re
@@ -37,15 +38,17 @@ def save_state(folder, state):
     """Writes a State into a run's folder, whole or not at all; removes those before the last."""
     folder = Path(folder)
     path = folder / f"state_ep{state.epoch:04d}.h5"
-    with whole_file(path) as temporary:
-        with h5py.File(temporary, "w") as file:
-            file.attrs["facts"] = json.dumps(state.facts)
-            for name, arrays in state.arrays.items():
-                group = file.create_group(name)
-                for index, array in enumerate(arrays):
-                    group.create_dataset(str(index), data=np.asarray(array))
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
+    content = io.BytesIO()  # HDF5 itself crashes the process where a disk is full
+    with h5py.File(content, "w") as file:
+        file.attrs["facts"] = json.dumps(state.facts)
+        for name, arrays in state.arrays.items():
+            group = file.create_group(name)
+            for index, array in enumerate(arrays):
+                group.create_dataset(str(index), data=np.asarray(array))
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        file.write(content.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())
     kept = 1 if state.facts["finished"] else 2
     for epoch, older in find_states(folder)[kept:]:
         if epoch < state.epoch:

@@ -1,0 +1,115 @@
+"""The twin that computes activations again: same results, fewer kept."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from nets.precision import dtype_policy
+from nets.remat import rematerialized
+from nets.unet import Unet, set_encoder_trainable
+from training import compile_twin, make_loss
+
+PROJECT = Path(__file__).parent.parent
+PEAK = """
+import sys
+import keras
+import numpy as np
+from nets.remat import rematerialized
+from nets.unet import Unet
+
+def status(name):
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(name)) / 1024
+
+model = Unet((256, 256, 3), 3, width=32)
+model = rematerialized(model) if sys.argv[1] == "again" else model
+model.compile("sgd", "sparse_categorical_crossentropy")
+pictures, masks = np.zeros((8, 256, 256, 3), "float32"), np.zeros((8, 256, 256), "uint8")
+before = status("VmRSS")
+for _ in range(2):
+    model.train_on_batch(pictures, masks)
+print(status("VmHWM") - before)
+"""
+
+
+@pytest.fixture
+def batch(rng):
+    pictures = rng.uniform(-1, 1, (2, 32, 48, 3)).astype("float32")
+    return pictures, rng.integers(0, 3, (2, 32, 48)).astype("uint8")
+
+
+def gradients(model, wrap, batch):
+    """The loss and {path: gradient}, from a step of plain SGD; the weights are put back."""
+    before = model.get_weights()
+    trainer = compile_twin(wrap(model), keras.optimizers.SGD(1.0), make_loss(True, False))
+    loss = trainer.train_on_batch(*batch, return_dict=True)["loss"]
+    steps = [old - new for old, new in zip(before, model.get_weights(), strict=True)]
+    model.set_weights(before)
+    return loss, dict(zip([weight.path for weight in model.weights], steps, strict=True))
+
+
+@pytest.mark.parametrize(("policy", "tolerance"), [("float32", 1e-6), ("mixed_bfloat16", 2e-2)])
+@pytest.mark.parametrize("train_encoder", [True, False])
+def test_gradients_are_the_same(policy, tolerance, train_encoder, batch):
+    with dtype_policy(policy):
+        model = Unet((None, None, 3), 3, width=4)
+    set_encoder_trainable(model, train_encoder)
+    loss, plain = gradients(model, lambda model: model, batch)
+    same_loss, again = gradients(model, rematerialized, batch)
+    assert same_loss == pytest.approx(loss, abs=tolerance)
+    for path, gradient in plain.items():
+        assert np.abs(again[path] - gradient).max() <= tolerance, path
+        assert (np.abs(gradient).max() == 0) == (not train_encoder and path.startswith("block")), (
+            path
+        )
+
+
+def test_outputs_and_weights_are_the_same(batch):
+    model = Unet((None, None, 3), 3, width=4)
+    twin = rematerialized(model)
+    np.testing.assert_array_equal(twin.predict_on_batch(batch[0]), model.predict_on_batch(batch[0]))
+    assert [id(weight) for weight in twin.weights] == [id(weight) for weight in model.weights]
+    assert twin.output_shape == model.output_shape == (None, None, None, 3)
+    # The network itself stays as it was: its layers, and one place in it for each.
+    assert all(layer.output is not None for layer in model.layers)
+
+
+def test_stages_are_those_of_the_names():
+    twin = rematerialized(Unet((32, 32, 3), 3, width=4))
+    names = [f"block{index}" for index in range(1, 6)]
+    names += [f"decoder{index}" for index in range(1, 5)] + ["head"]
+    assert [layer.name for layer in twin.layers[1:]] == [f"{name}_stage" for name in names]
+
+
+def test_the_policy_is_kept():
+    with dtype_policy("mixed_float16"):
+        model = Unet((32, 32, 3), 3, width=4)
+    twin = rematerialized(model)
+    assert twin.dtype_policy.name == "mixed_float16"
+    # Between the stages too: float32 there would cost twice the memory.
+    assert [str(layer.output[0].dtype) for layer in twin.layers[1:-1]] == ["float16"] * 9
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_peak_memory_is_smaller():
+    # TensorFlow's own allocator keeps what is free, which blurs the difference.
+    exact = os.environ | {
+        "TF_ONEDNN_USE_SYSTEM_ALLOCATOR": "1",
+        "MALLOC_MMAP_THRESHOLD_": "4000000",
+    }
+
+    def peak(kind):
+        run = subprocess.run(
+            [sys.executable, "-c", PEAK, kind],
+            cwd=PROJECT, env=exact, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return float(run.stdout)
+
+    plain, again = peak("plain"), peak("again")
+    assert again < 0.75 * plain
