@@ -269,7 +269,8 @@ def build(config, state):
     Returns:
         (keras.Model, nets.weights.Description).
     """
-    return_free_memory()
+    if config.recompute:  # who asks for that needs memory more than time
+        return_free_memory()
     with quiet():
         from training import build_network
 

@@ -26,9 +26,17 @@ PROJECT = Path(__file__).parent.parent
 
 @pytest.fixture
 def small_process(monkeypatch):
-    """The process holds 100 MB, and a compiled step takes nothing."""
+    """The process holds 100 MB, a compiled step takes nothing, and memory is given back."""
+    monkeypatch.setenv("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
     monkeypatch.setattr(memory, "_resident_memory", lambda: 100_000_000)
     monkeypatch.setattr(memory, "_COMPILED", 0)
+
+
+def test_what_is_not_given_back_adds_to_the_estimate(small_process, monkeypatch):
+    given_back = estimate_training_memory(two_stages(), 5, (8, 8))
+    monkeypatch.delenv("TF_ONEDNN_USE_SYSTEM_ALLOCATOR")
+    kept = estimate_training_memory(two_stages(), 5, (8, 8))
+    assert kept - 100_000_000 == pytest.approx(1.4 * (given_back - 100_000_000), abs=1)
 
 
 def two_stages(**options):

