@@ -17,7 +17,7 @@ import pytest
 from conftest import SIZES
 
 import train
-from errors import UserError
+from errors import RunError, UserError
 from nets.precision import dtype_policy
 from nets.unet import Unet
 from nets.weights import load_weights, read_description
@@ -566,3 +566,27 @@ def test_a_kill_at_any_moment_leaves_every_finished_file_loadable(config, tmp_pa
     for path in files:
         assert read_description(path).num_classes == 3
         assert read_weights(path)
+
+
+def test_memory_that_runs_out_is_one_message_with_what_to_try(config, monkeypatch, capsys):
+    def fit(*_):
+        raise MemoryError("std::bad_alloc")
+
+    monkeypatch.setattr("training.fit", fit)
+    with pytest.raises(RunError, match=r"Memory ran out at batch size 4\. Try batch size 2 with"):
+        train.main(config(unfreeze_batch_size=4))
+    assert re.search(r"Memory: about \d+\.\d GB for batch size 4 at 32x32", capsys.readouterr().out)
+
+
+@pytest.mark.slow
+def test_recomputing_activations_changes_no_weights(config, tmp_path, monkeypatch):
+    # What it does to the process' allocator is for a process of its own.
+    monkeypatch.setattr("train.return_free_memory", lambda: None)
+    weights = []
+    for recompute in (False, True):
+        settings = config(recompute=recompute, save_dir=str(tmp_path / str(recompute)))
+        train.main(settings)
+        weights.append(read_weights(Path(settings.save_dir) / "last_epoch_weights.weights.h5"))
+    kept, recomputed = weights
+    for name in kept:
+        np.testing.assert_allclose(recomputed[name], kept[name], rtol=0, atol=1e-5)
