@@ -29,7 +29,7 @@ def status(name):
 model = Unet((256, 256, 3), 3, width=32)
 model = rematerialized(model) if sys.argv[1] == "again" else model
 model.compile("sgd", "sparse_categorical_crossentropy")
-pictures, masks = np.zeros((8, 256, 256, 3), "float32"), np.zeros((8, 256, 256), "uint8")
+pictures, masks = np.zeros((16, 256, 256, 3), "float32"), np.zeros((16, 256, 256), "uint8")
 before = status("VmRSS")
 for _ in range(2):
     model.train_on_batch(pictures, masks)
@@ -111,5 +111,7 @@ def test_peak_memory_is_smaller():
         )  # fmt: skip
         return float(run.stdout)
 
-    plain, again = peak("plain"), peak("again")
+    # What threads hold at the same moment varies by a few pictures' worth: 16 pictures make it
+    # small beside the difference, and the smaller of two peaks is nearer to what is needed.
+    plain, again = (min(peak(kind) for _ in range(2)) for kind in ("plain", "again"))
     assert again < 0.75 * plain
