@@ -6,7 +6,7 @@ from errors import RunError, UserError
 from nets import losses
 from nets.precision import choose_precision, dtype_policy
 from nets.remat import rematerialized
-from nets.unet import Unet
+from nets.unet import build
 from nets.weights import Description, load_weights, read_description
 from utils.callbacks import EpochOfDataset
 from utils.guards import FiniteLoss
@@ -58,13 +58,10 @@ def build_network(
     print(reason)
     keras.utils.set_random_seed(seed)
     with dtype_policy(policy):
-        model = Unet(
-            (None, None, 3),  # training and validation may use different sizes
-            num_classes,
-            backbone,
+        model = build(  # for any size: training and validation may use different ones
+            description,
             # The article's own initializer fades through thirteen layers without weights.
             encoder_initializer="glorot_uniform" if model_path else "he_normal",
-            width=width,
         )
     if state:
         model.set_weights(state.arrays["weights"])

@@ -93,12 +93,7 @@ class Unet:
         policy, self.precision_reason = choose_precision(precision)
         described = self.description
         with dtype_policy(policy):
-            self.model = networks.Unet(
-                (*described.input_shape, 3),
-                described.num_classes,
-                described.backbone,
-                width=described.width,
-            )
+            self.model = networks.build(described, described.input_shape)
         load_weights(self.model, model_path)
         self.colors = voc_palette(256)
         self._network = with_flips(self.model.predict_on_batch, tta)

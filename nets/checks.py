@@ -11,14 +11,18 @@ class Backbone:
 
     Attributes:
         stride: int; picture sizes are multiples of it.
-        layer_prefix: str; every layer of the encoder, and no other, is named so.
+        layer_prefixes: every layer of the encoder, and no other, is named with one of these.
     """
 
     stride: int
-    layer_prefix: str
+    layer_prefixes: tuple[str, ...]
 
 
-BACKBONES = {"vgg": Backbone(stride=16, layer_prefix="block")}
+BACKBONES = {
+    "vgg": Backbone(stride=16, layer_prefixes=("block",)),
+    "resnet50": Backbone(stride=32, layer_prefixes=("conv1", "pool1", "res", "bn")),
+}
+UPSAMPLINGS = ("nearest", "bilinear")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -53,6 +57,21 @@ def check_num_classes(num_classes):
             f"num_classes must be 2 to 255 and counts the background too; got {num_classes}. "
             "One kind of object on a background is num_classes=2."
         )
+
+
+def check_in_channels(in_channels):
+    """Raises UserError unless pictures have at least one band."""
+    if in_channels < 1:
+        raise UserError(
+            f"in_channels must be at least 1; got {in_channels}. 3 is a colour picture, 1 a grey "
+            "one; a TIFF may have any number of bands."
+        )
+
+
+def check_upsampling(upsampling):
+    """Raises UserError unless `upsampling` is one of `UPSAMPLINGS`."""
+    if upsampling not in UPSAMPLINGS:
+        raise UserError(f"upsampling must be one of {', '.join(UPSAMPLINGS)}; got {upsampling!r}.")
 
 
 def check_precision(precision):

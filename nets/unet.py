@@ -5,18 +5,34 @@
           -> up, concat feat2, 2 x conv 128
           -> up, concat feat1, 2 x conv  64 -> 1x1 conv -> softmax
 
+ResNet50's feat1 is half the picture's size: there, before the 1x1 convolution, another
+upsampling and two convolutions of 64 filters restore it.
+
 Source: Ronneberger, Fischer and Brox 2015, arXiv:1505.04597, in the form of the
-unet-keras article: 24,892,437 parameters at 21 classes.
+unet-keras article: 24,892,437 parameters at 21 classes, 44,013,781 with ResNet50.
 """
+
+from itertools import zip_longest
 
 import keras
 from keras import layers
 
-from nets.checks import BACKBONES, check_backbone, check_input_shape, check_num_classes
+from nets.checks import (
+    BACKBONES,
+    check_backbone,
+    check_input_shape,
+    check_num_classes,
+    check_upsampling,
+)
+from nets.resnet50 import ResNet50
+from nets.upsampling import AlignedUpSampling2D
 from nets.vgg16 import VGG16
 
-_ENCODERS = {"vgg": VGG16}
-_DECODER_WIDENING = (8, 4, 2, 1)  # filters from feat4's stage to feat1's, in units of `width`
+_ENCODERS = {"vgg": VGG16, "resnet50": ResNet50}
+# Filters of the decoder's stages, in units of `width`: one stage for each halving of the
+# picture in the encoder. The first four have feat4 to feat1 as skips.
+_DECODER_WIDENING = {16: (8, 4, 2, 1), 32: (8, 4, 2, 1, 1)}
+_UPSAMPLING_LAYERS = {"nearest": layers.UpSampling2D, "bilinear": AlignedUpSampling2D}
 
 
 def Unet(
@@ -26,16 +42,23 @@ def Unet(
     *,
     encoder_initializer="glorot_uniform",
     width=64,
+    upsampling="nearest",
+    unit_range=False,
 ):
     """Builds the U-Net.
 
     Args:
-        input_shape: (height, width, channels); height and width multiples of 16 or None.
+        input_shape: (height, width, channels); height and width multiples of the encoder's
+            stride (16 for vgg, 32 for resnet50) or None.
         num_classes: int, 2 to 255, the background included.
-        backbone: "vgg".
+        backbone: "vgg" or "resnet50".
         encoder_initializer: str, kernel initializer of the encoder. Keras' default is the
             article's; "he_normal" learns far faster when training from scratch.
         width: int. Filters of the first block; 64 is the article's network.
+        upsampling: "nearest", as in the article; "bilinear": with aligned corners, as in
+            unet-pytorch.
+        unit_range: bool. Whether the encoder's weights expect [0, 1], as unet-pytorch's do:
+            pictures in [-1, 1] are then mapped to it first.
 
     Returns:
         keras.Model from pictures (B, H, W, channels), float in [-1, 1], to class
@@ -46,11 +69,14 @@ def Unet(
     """
     check_input_shape(input_shape, backbone)
     check_num_classes(num_classes)
-    inputs = keras.Input(input_shape, name="image")
-    *skips, x = _ENCODERS[backbone](inputs, width, encoder_initializer)
-    for stage, (skip, widening) in enumerate(
-        zip(reversed(skips), _DECODER_WIDENING, strict=True), start=1
-    ):
+    check_upsampling(upsampling)
+    inputs = x = keras.Input(input_shape, name="image")
+    if unit_range:
+        x = layers.Rescaling(0.5, 0.5, name="image_unit_range")(x)
+    *skips, x = _ENCODERS[backbone](x, width, encoder_initializer)
+    widenings = _DECODER_WIDENING[BACKBONES[backbone].stride]
+    for stage, (widening, skip) in enumerate(zip_longest(widenings, reversed(skips)), start=1):
+        x = _UPSAMPLING_LAYERS[upsampling](name=f"decoder{stage}_upsample")(x)
         x = _decoder_stage(x, skip, width * widening, f"decoder{stage}")
     # float32 logits: bfloat16 keeps 8 bits, too few to tell close classes apart.
     x = layers.Conv2D(num_classes, 1, dtype="float32", name="head_conv")(x)
@@ -58,9 +84,28 @@ def Unet(
     return keras.Model(inputs, outputs, name=f"unet_{backbone}")
 
 
+def build(description, size=(None, None), **options):
+    """Builds the network that a `nets.weights.Description` describes.
+
+    Args:
+        description: Description.
+        size: (height, width) of the pictures, or None for any.
+        **options: more arguments of `Unet`.
+    """
+    return Unet(
+        (*size, description.in_channels),
+        description.num_classes,
+        description.backbone,
+        width=description.width,
+        upsampling=description.upsampling,
+        unit_range=description.unit_range,
+        **options,
+    )
+
+
 def _decoder_stage(x, skip, filters, name):
-    x = layers.UpSampling2D(name=f"{name}_upsample")(x)
-    x = layers.Concatenate(name=f"{name}_concat")([skip, x])
+    if skip is not None:
+        x = layers.Concatenate(name=f"{name}_concat")([skip, x])
     for index in (1, 2):
         x = layers.Conv2D(
             filters,
@@ -76,14 +121,17 @@ def _decoder_stage(x, skip, filters, name):
 def set_encoder_trainable(model, trainable, backbone="vgg"):
     """Freezes or unfreezes the encoder, found by layer name.
 
+    Batch normalization in a frozen encoder uses its stored statistics and leaves them as they
+    are: Keras does so with any that is not trainable.
+
     Differs from upstream, which counts layers and leaves the encoder's last ones trainable.
 
     Returns:
         list of str: the names of the encoder's layers that have weights.
     """
     check_backbone(backbone)
-    prefix = BACKBONES[backbone].layer_prefix
-    encoder = [layer for layer in model.layers if layer.name.startswith(prefix)]
+    prefixes = BACKBONES[backbone].layer_prefixes
+    encoder = [layer for layer in model.layers if layer.name.startswith(prefixes)]
     for layer in encoder:
         layer.trainable = trainable
     return [layer.name for layer in encoder if layer.weights]

@@ -31,6 +31,8 @@ class Description:
         name_classes: one name a class.
         width: int, filters of the first block.
         ignore_labels: mask values that were void in training.
+        in_channels: int, bands of a picture.
+        upsampling, unit_range: as for `nets.unet.Unet`; what weights of unet-pytorch need.
         versions: the packages that wrote the file.
     """
 
@@ -40,6 +42,9 @@ class Description:
     name_classes: tuple[str, ...]
     width: int = 64
     ignore_labels: tuple[int, ...] = (255,)
+    in_channels: int = 3
+    upsampling: str = "nearest"
+    unit_range: bool = False
     versions: dict[str, str] = field(
         default_factory=lambda: {
             "keras": keras.__version__,
@@ -126,6 +131,9 @@ def read_description(path):
             name_classes=tuple(str(name) for name in values["name_classes"]),
             width=int(values["width"]),
             ignore_labels=tuple(int(label) for label in values["ignore_labels"]),
+            in_channels=int(values["in_channels"]),
+            upsampling=str(values["upsampling"]),
+            unit_range=bool(values["unit_range"]),
             versions=dict(values["versions"]),
         )
     except (ValueError, KeyError, TypeError, OverflowError) as error:

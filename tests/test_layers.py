@@ -18,6 +18,7 @@ LEVELS = {
     "nets.remat": 0,
     "nets.resnet50": 0,
     "nets.unet": 0,
+    "nets.upsampling": 0,
     "nets.vgg16": 0,
     "nets.weights": 0,
     "utils.annotations": 0,
