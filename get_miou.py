@@ -133,6 +133,7 @@ def _load_unet(config):
         tta=config.tta,
         max_pixels=config.max_pixels,
     )
+    print(unet.report)
     print(unet.precision_reason)
     return unet
 

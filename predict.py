@@ -120,6 +120,7 @@ def load_unet(config, precision=None):
         tta=config.tta,
         max_pixels=config.max_pixels,
     )
+    print(unet.report)
     print(unet.precision_reason)
     return unet
 

@@ -48,8 +48,8 @@ class TrainConfig:
     cache_gb: float = 0.0  # memory for decoded pictures, which are then read only once
 
     # Network
-    backbone: str = "vgg"  # encoder
-    model_path: str = ""  # weights to start from; empty: from scratch
+    backbone: str = "vgg"  # encoder: vgg or resnet50
+    model_path: str = "imagenet"  # weights to start from, or imagenet; empty: from scratch
     input_shape: tuple[int, int] = (512, 512)  # height, width of training pictures; multiples of 16
     val_input_shape: tuple[int, int] | None = (
         None  # same for validation and prediction; None: input_shape
@@ -267,7 +267,7 @@ def build(config, state):
     """The network: new, with the weights of `model_path`, or as a run left it.
 
     Returns:
-        (keras.Model, nets.weights.Description).
+        (keras.Model, nets.stored.Description).
     """
     if config.recompute:  # who asks for that needs memory more than time
         return_free_memory()
@@ -346,7 +346,11 @@ def make_hooks(config, model, description, val_samples, run, described):
     if run.state:
         for name, hook in lasting.items():
             hook.state = run.state.facts["callbacks"][name]
-    facts = {"run": described, "policy": model.dtype_policy.name}
+    facts = {
+        "run": described,
+        "policy": model.dtype_policy.name,
+        "description": description.to_json(),
+    }
     hooks["state"] = SaveState(run.folder, config.unfreeze_epoch, facts, collect_arrays, lasting)
     hooks["progress"] = Progress(config.unfreeze_epoch)
     return hooks

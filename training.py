@@ -6,8 +6,9 @@ from errors import RunError, UserError
 from nets import losses
 from nets.precision import choose_precision, dtype_policy
 from nets.remat import rematerialized
+from nets.stored import Description
 from nets.unet import build
-from nets.weights import Description, load_weights, read_description
+from nets.weights import load_weights, open_weights
 from utils.callbacks import EpochOfDataset
 from utils.guards import FiniteLoss
 from utils.metrics import VOID
@@ -30,15 +31,16 @@ def build_network(
     """Builds the network to train and describes it; prints what it chose and loaded.
 
     Args:
-        model_path: weights to start from; "": from scratch. Another class count in the
-            file is fine-tuning: what fits is kept.
+        model_path: weights to start from, as for `nets.weights.open_weights`; "": from
+            scratch. Of a file with another class count, or of an encoder alone, what fits is
+            kept.
         num_classes, name_classes, backbone, width, input_shape, ignore_labels: as in
-            `nets.weights.Description`. Without names, those of the file are taken where
+            `nets.stored.Description`. Without names, those of the file are taken where
             the class counts are equal.
         precision: one of `nets.checks.PRECISIONS`.
         seed: int, of the start weights.
-        state: `utils.state.State` of a run that goes on: its weights and its number format
-            are taken.
+        state: `utils.state.State` of a run that goes on: its weights, its description and its
+            number format are taken.
 
     Returns:
         (keras.Model for pictures of any size, Description).
@@ -46,13 +48,20 @@ def build_network(
     Raises:
         UserError: if the file can't be used, or has another backbone or width.
     """
-    known = read_description(model_path) if model_path else None
-    if known:
-        _check_same(model_path, known, backbone=backbone, width=width)
-        if known.num_classes == num_classes:
-            name_classes = name_classes or known.name_classes
-    names = class_names(num_classes, name_classes)
-    description = Description(num_classes, backbone, input_shape, names, width, ignore_labels)
+    stored, facts = None, {}
+    if state:
+        description = Description.from_json(state.facts["description"])
+    else:
+        if model_path:
+            stored = open_weights(model_path, backbone)
+            facts = _facts_to_keep(stored, backbone=backbone, width=width)
+            known = stored.description
+            if known and known.num_classes == num_classes:
+                name_classes = name_classes or known.name_classes
+        names = class_names(num_classes, name_classes)
+        description = Description(
+            num_classes, backbone, input_shape, names, width, ignore_labels, **facts
+        )
     # A run that goes on computes as it began, even if "auto" would choose otherwise today.
     policy, reason = choose_precision(state.facts["policy"] if state else precision)
     print(reason)
@@ -65,19 +74,23 @@ def build_network(
         )
     if state:
         model.set_weights(state.arrays["weights"])
-    elif model_path:
-        other_head = known is None or known.num_classes != num_classes
-        print(load_weights(model, model_path, allow_mismatch=other_head))
+    elif stored:
+        known = stored.description
+        same = known is not None and known.num_classes == num_classes
+        print(load_weights(model, stored, allow_mismatch=not same))
     return model, description
 
 
-def _check_same(model_path, known, **given):
+def _facts_to_keep(stored, **given):
+    """How the network must be built for these weights; refuses what contradicts `given`."""
+    inferred = stored.infer()
     for name, value in given.items():
-        if value != getattr(known, name):
+        if value != inferred[name]:
             raise UserError(
-                f"{name} is {value!r}, but {model_path} holds {name} {getattr(known, name)!r}. "
+                f"{name} is {value!r}, but {stored.path} holds {name} {inferred[name]!r}. "
                 f"Set {name} to the file's, or leave model_path empty."
             )
+    return {name: inferred[name] for name in ("upsampling", "unit_range") if name in inferred}
 
 
 def make_optimizer(kind, learning_rate, momentum, weight_decay, accumulate_steps=1):

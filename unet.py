@@ -17,7 +17,8 @@ from errors import UserError
 from nets import unet as networks
 from nets.checks import check_input_shape, check_num_classes
 from nets.precision import choose_precision, dtype_policy
-from nets.weights import Description, load_weights, read_description
+from nets.stored import Description
+from nets.weights import load_weights, open_weights
 from utils.draw import check_mix_type, draw_mask, format_count
 from utils.image import letterbox_image, normalize
 from utils.image_files import MAX_PIXELS, read_image, to_rgb_array
@@ -33,20 +34,23 @@ from utils.stream import predict_all
 from utils.tiles import predict_tiles
 from utils.voc import class_names, mask_to_image, voc_palette
 
+INPUT_SHAPE = (512, 512)  # upstream's, of files that don't say theirs
+
 
 class Unet:
     """A trained network, ready to segment pictures.
 
     What the weights file says of itself need not be said again; an argument that
-    contradicts it is refused. A plain Keras file, which says nothing, needs `num_classes`,
-    `backbone` and `input_shape`.
+    contradicts it is refused. A file from elsewhere (Keras 2 or 3, unet-pytorch) tells class
+    count and backbone by its shapes, but not `input_shape`.
 
     Args:
-        model_path: str or Path of a `.weights.h5` file.
+        model_path: str or Path of a `.weights.h5` file, an `.h5` file of Keras 2 or a `.pth`
+            file of unet-pytorch.
         num_classes: int, or None: as the file says.
         backbone: str, or None: as the file says.
         input_shape: (height, width) that pictures are letterboxed to, or None: as the file
-            says.
+            says, 512x512 if it says nothing.
         mix_type: what `detect_image` returns. 0: the mask's colours blended over the
             picture; 1: the colours alone; 2: the picture with a black background; 3: the
             picture with outlines in the colours.
@@ -60,12 +64,13 @@ class Unet:
 
     Attributes:
         model: keras.Model from (B, height, width, 3) in [-1, 1] to probabilities.
-        description: `nets.weights.Description` of what is loaded.
+        description: `nets.stored.Description` of what is loaded.
+        report: `nets.weights.LoadReport`, what became of each layer.
         colors: uint8 (256, 3), RGB of each class id.
 
     Raises:
-        UserError: for a file that is missing or no weights file, and for arguments that are
-            missing, contradict it or make no sense.
+        UserError: for a file that is missing or no weights file, and for arguments that
+            contradict it or make no sense.
     """
 
     def __init__(
@@ -87,14 +92,15 @@ class Unet:
         self.mix_type = mix_type
         self.tile = tile
         self.max_pixels = max_pixels
+        stored = open_weights(model_path, backbone)
         self.description = resolve_description(
-            model_path, num_classes, backbone, input_shape, name_classes
+            stored, num_classes, backbone, input_shape, name_classes
         )
         policy, self.precision_reason = choose_precision(precision)
         described = self.description
         with dtype_policy(policy):
             self.model = networks.build(described, described.input_shape)
-        load_weights(self.model, model_path)
+        self.report = load_weights(self.model, stored)
         self.colors = voc_palette(256)
         self._network = with_flips(self.model.predict_on_batch, tta)
 
@@ -227,14 +233,18 @@ class Unet:
         return dict(zip(("preprocess", "network", "postprocess"), seconds.T, strict=True))
 
 
-def resolve_description(model_path, num_classes, backbone, input_shape, name_classes):
+def resolve_description(stored, num_classes, backbone, input_shape, name_classes):
     """Joins what a weights file says of itself with what the caller says.
+
+    Args:
+        stored: `nets.stored.Stored`.
+        num_classes, backbone, input_shape, name_classes: as for `Unet`.
 
     Returns:
         Description.
 
     Raises:
-        UserError: if they contradict each other, or neither says what is needed.
+        UserError: if they contradict each other, or the file holds no whole network.
     """
     given = {
         "num_classes": num_classes,
@@ -242,21 +252,22 @@ def resolve_description(model_path, num_classes, backbone, input_shape, name_cla
         "input_shape": tuple(input_shape[:2]) if input_shape else None,
         "name_classes": tuple(name_classes) if name_classes else None,
     }
-    described = read_description(model_path)
+    given = {name: value for name, value in given.items() if value is not None}
+    inferred, described = stored.infer(), stored.description
+    if "num_classes" not in inferred:
+        raise UserError(
+            f"{stored.path} holds an encoder alone ({stored.kind}), which can't tell classes. "
+            f"Train first: python train.py --model_path {stored.path}"
+        )
     if described is None:
-        missing = [name for name in ("num_classes", "backbone", "input_shape") if not given[name]]
-        if missing:
-            raise UserError(
-                f"{model_path} does not say what it holds (a plain Keras file). "
-                f"Give {', '.join(missing)} as well."
-            )
-        check_num_classes(num_classes)
-        given["name_classes"] = class_names(num_classes, given["name_classes"])
-        described = Description(**given)
+        shape = given.get("input_shape", INPUT_SHAPE)
+        names = class_names(inferred["num_classes"], given.get("name_classes"))
+        check_num_classes(inferred["num_classes"])
+        described = Description(input_shape=shape, name_classes=names, **inferred)
     for name, value in given.items():
-        if value is not None and value != getattr(described, name):
+        if value != getattr(described, name):
             raise UserError(
-                f"{name} is {value!r}, but {model_path} holds {name} "
+                f"{name} is {value!r}, but {stored.path} holds {name} "
                 f"{getattr(described, name)!r}. Leave {name} out to use the file's."
             )
     check_input_shape(described.input_shape, described.backbone)

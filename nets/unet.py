@@ -85,7 +85,7 @@ def Unet(
 
 
 def build(description, size=(None, None), **options):
-    """Builds the network that a `nets.weights.Description` describes.
+    """Builds the network that a `nets.stored.Description` describes.
 
     Args:
         description: Description.

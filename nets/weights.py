@@ -1,78 +1,99 @@
-"""Weights files that say what they are: Keras' `.weights.h5` with a description inside.
+"""Weights files: this project's own, which say what they are, and those from elsewhere.
 
-The description is JSON in the HDF5 attribute `unet_keras`. Keras ignores it, so the files
-also load with plain `model.load_weights`; and plain Keras files load here.
+This project's are Keras' `.weights.h5` with a description: JSON in the HDF5 attribute
+`unet_keras`. Keras ignores it, so the files also load with plain `model.load_weights`.
 """
 
-import dataclasses
 import json
 import os
-from dataclasses import dataclass, field
+import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
-import keras
+import numpy as np
 
 from errors import UserError
+from nets.imagenet import IMAGENET, adapt_imagenet, find_imagenet, is_imagenet
+from nets.keras_files import ATTRIBUTE, read_keras
+from nets.stored import FIRST_LAYERS, HEAD
+from nets.torch_files import read_torch
 
 SUFFIX = ".weights.h5"
 _OVERHEAD = 2**12  # bytes of a file for each layer, beside its weights
-_ATTRIBUTE = "unet_keras"
+_HDF5, _ZIP, _PICKLE = b"\x89HDF\r\n\x1a\n", b"PK", b"\x80"  # how files start
+_LOADED, _DIFFERS = "loaded", "shape differs"
+_NOT_IN_FILE, _NOT_IN_MODEL = "not in the file", "not in the network"
 
 
-@dataclass(frozen=True)
-class Description:
-    """What a weights file holds.
+class Row(NamedTuple):
+    """What became of a layer; `detail` says more for the user."""
+
+    layer: str
+    outcome: str
+    detail: str = ""
+
+
+class LoadReport:
+    """What became of each layer. As text, a table.
+
+    Args:
+        source: `nets.stored.Stored`.
+        rows: list of Row: the network's layers in their order, then what else the file has.
 
     Attributes:
-        num_classes: int, the background included.
-        backbone: str, the encoder's name.
-        input_shape: (height, width) that pictures are letterboxed to in prediction.
-        name_classes: one name a class.
-        width: int, filters of the first block.
-        ignore_labels: mask values that were void in training.
-        in_channels: int, bands of a picture.
-        upsampling, unit_range: as for `nets.unet.Unet`; what weights of unet-pytorch need.
-        versions: the packages that wrote the file.
+        loaded, shape_differs, not_in_file, not_in_model: lists of layer names.
     """
 
-    num_classes: int
-    backbone: str
-    input_shape: tuple[int, int]
-    name_classes: tuple[str, ...]
-    width: int = 64
-    ignore_labels: tuple[int, ...] = (255,)
-    in_channels: int = 3
-    upsampling: str = "nearest"
-    unit_range: bool = False
-    versions: dict[str, str] = field(
-        default_factory=lambda: {
-            "keras": keras.__version__,
-            "backend": keras.config.backend(),
-            "h5py": h5py.__version__,
-        }
-    )
+    def __init__(self, source, rows):
+        self.source = source
+        self.rows = rows
+        self.loaded = self._names(_LOADED)
+        self.shape_differs = self._names(_DIFFERS)
+        self.not_in_file = self._names(_NOT_IN_FILE)
+        self.not_in_model = self._names(_NOT_IN_MODEL)
 
+    def _names(self, outcome):
+        return [row.layer for row in self.rows if row.outcome == outcome]
 
-@dataclass
-class LoadReport:
-    """What became of each layer; lists of layer names, or of one line a layer."""
+    @property
+    def is_exact(self):
+        """Whether every layer on either side was loaded."""
+        return len(self.loaded) == len(self.rows)
 
-    loaded: list[str] = field(default_factory=list)
-    shape_differs: list[str] = field(default_factory=list)  # with both shapes
-    not_in_file: list[str] = field(default_factory=list)
-    not_in_model: list[str] = field(default_factory=list)
+    @property
+    def unexpected(self):
+        """What did not fit beyond the head, and beyond the decoder if there is none stored."""
+        misfits = {row.layer for row in self.rows if row.outcome != _LOADED} - {HEAD}
+        if not any(name.startswith("decoder") for name in self.source.layers):
+            misfits -= {name for name in self.not_in_file if name.startswith("decoder")}
+        return [row.layer for row in self.rows if row.layer in misfits]
 
     def __str__(self):
-        lines = [f"weights loaded into {len(self.loaded)} layers: {_shorten(self.loaded)}"]
-        for title, names in (
-            ("kept at their start values, because the shape differs", self.shape_differs),
-            ("kept at their start values, because the file has no such layer", self.not_in_file),
-            ("in the file, but not in this network", self.not_in_model),
-        ):
-            if names:
-                lines.append(f"{title}: {', '.join(names)}")
+        lines = [f"Weights of {self.source.path} ({self.source.kind}):"]
+        cells = list(_merge(self.rows))
+        width = max((len(names) for names, _ in cells), default=0)
+        lines += [f"  {names:{width}}  {outcome}" for names, outcome in cells]
+        if self.unexpected:
+            count = len(self.unexpected)
+            lines.append(
+                f"Warning: beside the head, {count} {'layers do' if count > 1 else 'layer does'} "
+                "not fit: is this file of another network?"
+            )
         return "\n".join(lines)
+
+
+def _merge(rows):
+    """Yields (layers, outcome), neighbours with the same outcome as one."""
+    start = 0
+    for index, row in enumerate(rows):
+        following = rows[index + 1] if index + 1 < len(rows) else None
+        if following and following[1:] == row[1:]:
+            continue
+        count = index - start + 1
+        names = row.layer if count == 1 else f"{rows[start].layer} to {row.layer} ({count})"
+        yield names, f"{row.outcome}{row.detail}"
+        start = index + 1
 
 
 def save_weights(model, path, description):
@@ -81,7 +102,7 @@ def save_weights(model, path, description):
     Args:
         model: keras.Model without a compiled optimizer, whose slots would be stored too.
         path: where to; must end in `.weights.h5`.
-        description: Description.
+        description: `nets.stored.Description`.
     """
     path = Path(path)
     if not path.name.endswith(SUFFIX):
@@ -92,7 +113,7 @@ def save_weights(model, path, description):
         _reserve(temporary, 4 * model.count_params() + _OVERHEAD * len(model.layers))
         model.save_weights(temporary)
         with h5py.File(temporary, "a") as file:
-            file.attrs[_ATTRIBUTE] = json.dumps(dataclasses.asdict(description))
+            file.attrs[ATTRIBUTE] = json.dumps(description.to_json())
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -109,123 +130,122 @@ def _reserve(path, size):
             file.write(bytes(size))
 
 
-def read_description(path):
-    """Reads what a weights file says of itself.
+def open_weights(path, backbone=None):
+    """Reads a weights file of any kind: see `nets.keras_files` and `nets.torch_files`.
+
+    Args:
+        path: the file; or "imagenet": Keras' own for `backbone`, see `nets.imagenet`.
+        backbone: str, needed for "imagenet" only.
 
     Returns:
-        Description, or None for a Keras file without one.
+        `nets.stored.Stored`.
 
     Raises:
-        UserError: if there is no such file or it is no Keras weights file.
+        UserError: if there is no such file, or it is broken or something else.
     """
-    with _open(path) as file:
-        text = file.attrs.get(_ATTRIBUTE)
-    if text is None:
-        return None
-    try:
-        values = json.loads(text)
-        return Description(
-            num_classes=int(values["num_classes"]),
-            backbone=str(values["backbone"]),
-            input_shape=tuple(int(side) for side in values["input_shape"]),
-            name_classes=tuple(str(name) for name in values["name_classes"]),
-            width=int(values["width"]),
-            ignore_labels=tuple(int(label) for label in values["ignore_labels"]),
-            in_channels=int(values["in_channels"]),
-            upsampling=str(values["upsampling"]),
-            unit_range=bool(values["unit_range"]),
-            versions=dict(values["versions"]),
-        )
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
+    path = find_imagenet(backbone) if str(path) == IMAGENET else Path(path)
+    if not path.is_file():
+        raise UserError(f"No weights file {path}. Train first, or give the path of one.")
+    with open(path, "rb") as file:
+        start = file.read(len(_HDF5))
+    is_torch = path.suffix in (".pth", ".pt")
+    if start.startswith(_ZIP) and (is_torch or _holds_pickle(path)):
+        return read_torch(path)
+    if start.startswith(_ZIP):
         raise UserError(
-            f"{path}: its description can't be read ({error!r}). Train or save it again."
-        ) from error
+            f"{path} is a zip archive, as .keras files are. Expected weights alone: load it with "
+            f"Keras, call save_weights, and give that file, ending in {SUFFIX}."
+        )
+    if is_torch and start.startswith(_PICKLE):  # how PyTorch wrote before 1.6
+        return read_torch(path)
+    if start.startswith(_PICKLE):
+        raise UserError(
+            f"{path} looks like a Python pickle, which may run any code when it is opened. "
+            f"Expected a {SUFFIX} file, or a state dict of PyTorch that ends in .pth."
+        )
+    stored = read_keras(path)
+    return adapt_imagenet(stored) if is_imagenet(path) else stored
 
 
-def load_weights(model, path, allow_mismatch=False):
-    """Loads a `.weights.h5` file into a network, layer by layer, by name.
+def _holds_pickle(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/data.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return False
+
+
+def load_weights(model, source, allow_mismatch=False):
+    """Loads weights into a network, layer by layer, by name.
 
     Args:
         model: keras.Model, built.
-        path: the file.
+        source: `nets.stored.Stored`, or the path of a file.
         allow_mismatch: bool. True, for fine-tuning: layers of another shape, or missing
-            on either side, keep the values they have and are reported.
+            on either side, keep the values they have and are reported; a first convolution
+            for three bands is adapted to the network's number of bands.
 
     Returns:
         LoadReport.
 
     Raises:
-        UserError: if the file is no weights file, fits no layer at all or, unless
-            `allow_mismatch`, does not fit exactly. The network is then unchanged.
+        UserError: if the file fits no layer at all or, unless `allow_mismatch`, does not fit
+            exactly. The network is then unchanged.
     """
-    report, pending = LoadReport(), []
-    with _open(path) as file:
-        stored = _stored_layers(file)
-        for layer in model.layers:
-            if not layer.weights:
-                continue
-            group = stored.pop(layer.name, None)
-            if group is None:
-                report.not_in_file.append(layer.name)
-                continue
-            shapes = [tuple(weight.shape) for weight in layer.weights]
-            file_shapes = [group[key].shape for key in sorted(group, key=int)]
-            if shapes == file_shapes:
-                # Read all before assigning any: a broken file changes nothing.
-                pending.append((layer, _read(group, path)))
-                report.loaded.append(layer.name)
-            else:
-                report.shape_differs.append(f"{layer.name} {shapes} (in the file {file_shapes})")
-        report.not_in_model.extend(stored)
-    misfit = report.shape_differs or report.not_in_file or report.not_in_model
-    if not report.loaded or (misfit and not allow_mismatch):
-        raise UserError(f"{path} does not fit this network.\n{report}")
+    stored = open_weights(source) if isinstance(source, (str, Path)) else source
+    rows, pending, left = [], [], dict(stored.layers)
+    for layer in model.layers:
+        if not layer.weights:
+            continue
+        arrays = left.pop(layer.name, None)
+        if arrays is None:
+            rows.append(Row(layer.name, _NOT_IN_FILE))
+            continue
+        here = [tuple(weight.shape) for weight in layer.weights]
+        there = [array.shape for array in arrays]
+        detail = ""
+        if here != there and allow_mismatch and _differ_in_bands(layer.name, here, there):
+            arrays = [adapt_bands(arrays[0], here[0][2]), *arrays[1:]]
+            detail, there = f", adapted from 3 bands to {here[0][2]}", here
+        if here == there:
+            pending.append((layer, arrays))
+            rows.append(Row(layer.name, _LOADED, detail))
+        else:
+            rows.append(Row(layer.name, _DIFFERS, f": {here} here, {there} in the file"))
+    rows += [Row(name, _NOT_IN_MODEL) for name in left]
+    report = LoadReport(stored, rows)
+    if not report.loaded or not (report.is_exact or allow_mismatch):
+        raise UserError(f"{stored.path} does not fit this network.\n{report}")
     for layer, arrays in pending:
         layer.set_weights(arrays)
     return report
 
 
-def _open(path):
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"No weights file {path}. Train first, or give the path of one.")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise UserError(
-            f"{path} is no weights file, or is broken ({error}). Expected a {SUFFIX} file."
-        ) from error
-    if not isinstance(file.get("layers"), h5py.Group):
-        file.close()
-        raise UserError(
-            f"{path} is an HDF5 file, but holds no Keras 3 weights. Expected a {SUFFIX} file."
-        )
-    return file
+def _differ_in_bands(name, here, there):
+    """Whether a layer takes the picture, and the file's has three bands and all else alike."""
+    if name not in FIRST_LAYERS or len(here) != len(there) or len(there[0]) != 4:
+        return False
+    (height, width, _, filters), others = here[0], here[1:]
+    return there == [(height, width, 3, filters), *others]
 
 
-def _stored_layers(file):
-    """{layer name: HDF5 group of its numbered variables}, from the names Keras notes."""
-    stored = {}
-    for layer in file["layers"].values():
-        group = layer.get("vars") if isinstance(layer, h5py.Group) else None
-        if isinstance(group, h5py.Group) and len(group):
-            if "name" not in group.attrs:
-                raise UserError(
-                    f"{file.filename} does not name its layers: an early Keras 3 wrote it. Load "
-                    "it there into the same network and save it with Keras 3.6 or newer."
-                )
-            stored[str(group.attrs["name"])] = group
-    return stored
+def adapt_bands(kernel, in_channels):
+    """A first convolution for pictures of other bands than red, green and blue.
 
+    One band: the three kernels' sum, so that a grey picture gives what it gave as RGB with
+    three equal bands. Other counts: the three in turn, times 3 / in_channels, so that the
+    sum over the bands keeps its size.
 
-def _read(group, path):
-    try:
-        return [group[key][()] for key in sorted(group, key=int)]
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is broken: {group.name} can't be read ({error}).") from error
+    Args:
+        kernel: array (height, width, 3, filters).
+        in_channels: int, bands.
 
+    Returns:
+        array (height, width, in_channels, filters).
 
-def _shorten(names, most=4):
-    if len(names) <= most:
-        return ", ".join(names)
-    return f"{names[0]}, {names[1]}, ... {names[-1]}"
+    Source: the rule of timm and segmentation_models.pytorch.
+    """
+    if in_channels == 1:
+        return kernel.sum(axis=2, keepdims=True)
+    adapted = kernel[:, :, np.arange(in_channels) % 3] * (3 / in_channels)
+    return adapted.astype(kernel.dtype)

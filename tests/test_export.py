@@ -16,8 +16,8 @@ from PIL import Image
 
 from errors import UserError
 from nets.precision import dtype_policy
+from nets.stored import Description
 from nets.unet import Unet
-from nets.weights import Description
 from utils import export
 from utils.export import FORMATS, check_formats, draw_pictures, export_model
 from utils.files import whole_folder

@@ -20,7 +20,8 @@ from PIL import Image, ImageFile
 import predict
 from errors import UserError
 from nets import unet as networks
-from nets.weights import Description, save_weights
+from nets.stored import Description
+from nets.weights import save_weights
 from predict import PredictConfig
 from utils import image_files
 from utils.image_files import image_size, read_image

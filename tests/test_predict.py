@@ -17,7 +17,8 @@ from PIL import Image
 import predict
 from errors import UserError
 from nets import unet as networks
-from nets.weights import Description, save_weights
+from nets.stored import Description
+from nets.weights import save_weights
 from predict import PredictConfig
 from utils.config import load_config, run_script
 from utils.image_files import read_image

@@ -14,7 +14,7 @@ import pytest
 
 import train
 from errors import UserError
-from nets.weights import read_description
+from nets.weights import open_weights
 from train import TrainConfig
 from utils import callbacks
 from utils.lists import Sample
@@ -254,7 +254,7 @@ def test_kills_at_any_moment_change_nothing(config, tmp_path):
     )
     assert not list(folder.glob(".*.h5")) and not list(folder.parent.glob(".*.h5"))
     for path in folder.glob("*.weights.h5"):
-        assert read_description(path).num_classes == 3
+        assert open_weights(path).description.num_classes == 3
 
 
 # What is compared

@@ -20,7 +20,7 @@ import train
 from errors import RunError, UserError
 from nets.precision import dtype_policy
 from nets.unet import Unet
-from nets.weights import load_weights, read_description
+from nets.weights import load_weights, open_weights
 from train import TrainConfig, plan_phases
 from training import compile_twin, make_loss, make_optimizer
 from utils.config import run_script
@@ -200,7 +200,7 @@ def test_a_training_from_scratch_leaves_what_it_promises(config, capsys):
         f"ep002-loss{float(rows[1]['loss']):.3f}-val_loss{float(rows[1]['val_loss']):.3f}"
         ".weights.h5"
     )
-    description = read_description(save_dir / "last_epoch_weights.weights.h5")
+    description = open_weights(save_dir / "last_epoch_weights.weights.h5").description
     assert description.num_classes == 3
     assert description.input_shape == (48, 64)
     assert description.name_classes == ("ground", "cell", "core")
@@ -284,7 +284,7 @@ def test_names_of_the_weights_file_are_kept_in_fine_tuning(config, tmp_path):
     train.main(config(save_dir=str(tmp_path / "first"), unfreeze_epoch=1, name_classes=names))
     start = str(tmp_path / "first" / "last_epoch_weights.weights.h5")
     train.main(config(model_path=start, unfreeze_epoch=1))
-    description = read_description(tmp_path / "logs" / "last_epoch_weights.weights.h5")
+    description = open_weights(tmp_path / "logs" / "last_epoch_weights.weights.h5").description
     assert description.name_classes == names
 
 
@@ -564,7 +564,7 @@ def test_a_kill_at_any_moment_leaves_every_finished_file_loadable(config, tmp_pa
     files = [path for path in folder.rglob("*.weights.h5") if not path.name.startswith(".")]
     assert len(files) >= 6  # in the run's folder, and beside it
     for path in files:
-        assert read_description(path).num_classes == 3
+        assert open_weights(path).description.num_classes == 3
         assert read_weights(path)
 
 

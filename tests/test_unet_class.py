@@ -11,7 +11,8 @@ from PIL import Image
 import unet as unet_module
 from errors import UserError
 from nets import unet as networks
-from nets.weights import Description, save_weights
+from nets.stored import Description
+from nets.weights import save_weights
 from unet import Unet, resolve_description
 from utils.draw import draw_mask, format_count
 from utils.image import normalize

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from errors import UserError
+from nets.stored import Description
 from nets.unet import Unet
-from nets.weights import Description, load_weights, read_description, save_weights
+from nets.weights import load_weights, open_weights, save_weights
 
 DESCRIPTION = Description(
     num_classes=3,
@@ -90,7 +91,7 @@ def test_round_trip(network, network_file):
 
 
 def test_description_comes_back(network_file):
-    description = read_description(network_file)
+    description = open_weights(network_file).description
     assert description == DESCRIPTION
     assert description.name_classes == ("background", "Café", "ネコ")
     assert description.versions == {
@@ -108,7 +109,7 @@ def test_plain_keras_reads_the_file(network, network_file):
 
 def test_plain_keras_files_load(network, path):
     network.save_weights(path)
-    assert read_description(path) is None
+    assert open_weights(path).description is None
     other = tiny_unet()
     load_weights(other, path)
     assert_equal_weights(other.get_weights(), network.get_weights())
@@ -165,7 +166,7 @@ def test_saving_makes_the_folder_and_leaves_only_the_file(network, tmp_path):
 
 def test_saving_takes_a_string(network, path):
     save_weights(network, str(path), DESCRIPTION)
-    assert read_description(str(path)) == DESCRIPTION
+    assert open_weights(str(path)).description == DESCRIPTION
 
 
 def test_saving_never_writes_into_the_old_file(network_file, copy, tmp_path):
@@ -348,7 +349,7 @@ def test_what_is_no_weights_file_is_refused(path, make, pattern):
     refuse(chain("a"), path, pattern)
     refuse(chain("a"), path, pattern, allow_mismatch=True)
     with pytest.raises(UserError, match=pattern):
-        read_description(path)
+        open_weights(path).description
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
@@ -358,7 +359,7 @@ def test_a_truncated_file_is_refused(copy, share):
     pattern = BROKEN.format(path=re.escape(str(copy)))
     refuse(tiny_unet(), copy, pattern)
     with pytest.raises(UserError, match=pattern):
-        read_description(copy)
+        open_weights(copy).description
 
 
 @pytest.mark.parametrize("allow_mismatch", [False, True])
@@ -402,7 +403,7 @@ def write_description(path, text):
 
 def test_the_description_that_the_next_tests_break_is_good(copy):
     write_description(copy, json.dumps(GOOD))
-    assert read_description(copy) == Description(
+    assert open_weights(copy).description == Description(
         3, "vgg", (32, 32), ("a", "b", "c"), 8, ignore_labels=(255,), versions={"keras": "3"}
     )
 
@@ -420,7 +421,7 @@ def test_an_unreadable_description_is_refused(copy, text):
     write_description(copy, text)
     pattern = r": its description can't be read \(.+\)\. Train or save it again\."
     with pytest.raises(UserError, match=message_of(copy, pattern)):
-        read_description(copy)
+        open_weights(copy).description
     # The weights themselves are good.
     assert len(load_weights(tiny_unet(), copy).loaded) == 22
 
@@ -451,4 +452,4 @@ def test_layers_that_are_no_group_are_refused(path):
 def test_an_infinite_class_count_is_refused(copy):
     write_description(copy, json.dumps(GOOD | {"num_classes": float("inf")}))
     with pytest.raises(UserError, match="description can't be read"):
-        read_description(copy)
+        open_weights(copy).description

@@ -107,7 +107,7 @@ def export_model(model, description, folder, formats, palette, name="unet", pict
     Args:
         model: keras.Model from float32 (B, H, W, 3) in [-1, 1] to probabilities
             (B, H, W, num_classes), with the policy float32.
-        description: `nets.weights.Description`; files take pictures of its `input_shape`.
+        description: `nets.stored.Description`; files take pictures of its `input_shape`.
         folder: where to: `<name>_savedmodel/`, `<name>.onnx`, `<name>.tflite`, and beside
             each a JSON, `<name>.onnx.json` and so on.
         formats: names from `FORMATS`.

@@ -1,0 +1,131 @@
+"""What a weights file holds, wherever it comes from, in this project's layer names."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+
+from errors import UserError
+from nets.checks import BACKBONES, UPSAMPLINGS
+
+FIRST_LAYERS = {"block1_conv1": "vgg", "conv1": "resnet50"}  # which tell the backbone
+HEAD = "head_conv"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a network is, as its weights file says.
+
+    Attributes:
+        num_classes: int, the background included.
+        backbone: str, the encoder's name.
+        input_shape: (height, width) that pictures are letterboxed to in prediction.
+        name_classes: one name a class.
+        width: int, filters of the first block.
+        ignore_labels: mask values that were void in training.
+        in_channels: int, bands of a picture.
+        upsampling, unit_range: as for `nets.unet.Unet`; what weights of unet-pytorch need.
+        versions: the packages that wrote the file.
+    """
+
+    num_classes: int
+    backbone: str
+    input_shape: tuple[int, int]
+    name_classes: tuple[str, ...]
+    width: int = 64
+    ignore_labels: tuple[int, ...] = (255,)
+    in_channels: int = 3
+    upsampling: str = "nearest"
+    unit_range: bool = False
+    versions: dict[str, str] = field(
+        default_factory=lambda: {
+            "keras": keras.__version__,
+            "backend": keras.config.backend(),
+            "h5py": h5py.__version__,
+        }
+    )
+
+    @classmethod
+    def from_json(cls, values):
+        """The description that `dataclasses.asdict` and JSON made a dict of.
+
+        Raises:
+            ValueError, KeyError, TypeError, OverflowError: for what is none.
+        """
+        described = cls(
+            num_classes=int(values["num_classes"]),
+            backbone=str(values["backbone"]),
+            input_shape=tuple(int(side) for side in values["input_shape"]),
+            name_classes=tuple(str(name) for name in values["name_classes"]),
+            width=int(values["width"]),
+            ignore_labels=tuple(int(label) for label in values["ignore_labels"]),
+            in_channels=int(values.get("in_channels", 3)),
+            upsampling=str(values.get("upsampling", "nearest")),
+            unit_range=bool(values.get("unit_range", False)),
+            versions=dict(values["versions"]),
+        )
+        if described.backbone not in BACKBONES or described.upsampling not in UPSAMPLINGS:
+            raise ValueError(f"{described.backbone}, {described.upsampling}")
+        return described
+
+    def to_json(self):
+        """A dict that JSON can hold."""
+        return dataclasses.asdict(self)
+
+
+@dataclass
+class Stored:
+    """An open weights file.
+
+    Attributes:
+        path: the file.
+        kind: str, what wrote it, for the user.
+        layers: dict from a layer's name to its arrays, in Keras' order and layout.
+        description: Description, or None if the file says nothing of itself.
+        facts: fields of `Description` that its kind tells, beside its shapes.
+    """
+
+    path: Path
+    kind: str
+    layers: dict[str, list[np.ndarray]]
+    description: Description | None = None
+    facts: dict = field(default_factory=dict)
+
+    def infer(self):
+        """Fields of `Description` that the shapes of the layers, or the kind of file, tell.
+
+        Returns:
+            dict; without "num_classes" for an encoder alone.
+
+        Raises:
+            UserError: if this is another network, or the description says something else.
+        """
+        first = next((name for name in FIRST_LAYERS if name in self.layers), None)
+        kernel = self.layers[first][0] if first else None
+        if kernel is None or kernel.ndim != 4:
+            names = ", ".join(list(self.layers)[:3])
+            raise UserError(
+                f"{self.path} holds another network: its layers are {names}, ... Expected this "
+                "project's, unet-keras', unet-pytorch's, or the encoder of Keras."
+            )
+        found = {
+            "backbone": FIRST_LAYERS[first],
+            "width": kernel.shape[3],
+            "in_channels": kernel.shape[2],
+        }
+        if HEAD in self.layers:
+            found["num_classes"] = self.layers[HEAD][0].shape[-1]
+        for name, value in found.items():
+            said = getattr(self.description, name, value)
+            if said != value:
+                raise UserError(
+                    f"{self.path} is broken: it says {name} {said!r}, but its layers have "
+                    f"{value!r}. Train or save it again."
+                )
+        if self.description:
+            said = self.description
+            return found | {"upsampling": said.upsampling, "unit_range": said.unit_range}
+        return found | self.facts

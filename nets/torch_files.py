@@ -1,0 +1,84 @@
+"""Reads state dicts of unet-pytorch, as far as its network is this one: with VGG16.
+
+Its pictures are in [0, 1] instead of [-1, 1], and its decoder upsamples bilinearly with
+aligned corners, so the network is built with `unit_range` and `upsampling="bilinear"`. Its
+ResNet50 is another one: it strides in the 3x3 convolutions, pads pooling at the end only,
+and has no biases.
+"""
+
+import importlib.util
+import pickle
+
+from errors import UserError
+from nets.stored import HEAD, Stored
+from nets.vgg16 import CONVOLUTIONS
+
+_FACTS = {"upsampling": "bilinear", "unit_range": True}
+
+
+def read_torch(path):
+    """Reads a state dict of unet-pytorch. Nothing but tensors is unpickled.
+
+    Args:
+        path: Path of a `.pth` file.
+
+    Returns:
+        Stored.
+
+    Raises:
+        UserError: if PyTorch is missing, the file is broken, or it holds another network.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise UserError(
+            f"{path} is a PyTorch file, and PyTorch is not installed. Run: "
+            "pip install -r requirements-torch.txt"
+        )
+    import torch
+
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, OSError, KeyError) as error:
+        raise UserError(
+            f"{path} can't be read as PyTorch weights ({str(error).splitlines()[0]}). Expected a "
+            "state dict, as torch.save(model.state_dict(), ...) writes it."
+        ) from error
+    tensors = isinstance(state, dict) and all(hasattr(value, "numpy") for value in state.values())
+    if not tensors:
+        raise UserError(
+            f"{path} holds no state dict. Expected one, as torch.save(model.state_dict(), ...) "
+            "writes it."
+        )
+    state = {name.removeprefix("module."): value for name, value in state.items()}
+    if any(name.startswith("resnet.") for name in state):
+        raise UserError(
+            f"{path} is unet-pytorch's network with ResNet50, which strides and pads differently "
+            "from this one: its weights can't give the same results. Only vgg can be taken over."
+        )
+    layers = {}
+    for ours, theirs in _names().items():
+        found = [state.pop(f"{theirs}.{part}", None) for part in ("weight", "bias")]
+        if found[0] is not None and found[1] is not None:
+            layers[ours] = [_to_keras(tensor) for tensor in found]
+    layers |= {name: [_to_keras(tensor)] for name, tensor in state.items()}
+    return Stored(path, "unet-pytorch weights", layers, facts=dict(_FACTS))
+
+
+def _names():
+    """{layer here: layer of unet-pytorch}."""
+    names, index = {}, 0
+    for block, count in enumerate(CONVOLUTIONS, start=1):
+        for convolution in range(1, count + 1):
+            names[f"block{block}_conv{convolution}"] = f"vgg.features.{index}"
+            index += 2  # its ReLU is a module too
+        index += 1  # and so is the pooling
+    for stage in range(1, 5):
+        for convolution in (1, 2):
+            theirs = f"up_concat{5 - stage}.conv{convolution}"
+            names[f"decoder{stage}_conv{convolution}"] = theirs
+    return names | {HEAD: "final"}
+
+
+def _to_keras(tensor):
+    """(out, in, height, width) becomes (height, width, in, out)."""
+    array = tensor.float().numpy()
+    return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array

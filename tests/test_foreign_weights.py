@@ -1,0 +1,124 @@
+"""Weights that other programs wrote give this network the same results."""
+
+import numpy as np
+import pytest
+import tf_keras
+import torch
+from other_networks import keras_2_unet, torch_unet
+
+from nets.precision import dtype_policy
+from nets.stored import Description
+from nets.unet import build
+from nets.weights import load_weights, open_weights
+from unet import Unet
+
+
+def randomize(model, rng):
+    """Random weights of a size that neither fades nor grows, and random statistics."""
+    for layer in model.layers:
+        weights = layer.get_weights()
+        if len(weights) == 2:
+            kernel, bias = weights
+            fan_in = np.prod(kernel.shape[:3])
+            layer.set_weights(
+                [rng.normal(0, (2 / fan_in) ** 0.5, kernel.shape), rng.normal(0, 0.1, bias.shape)]
+            )
+        elif weights:
+            shape = weights[0].shape
+            layer.set_weights(
+                [
+                    rng.uniform(0.5, 1.2, shape),
+                    rng.normal(0, 0.1, shape),
+                    rng.normal(0, 0.3, shape),
+                    rng.uniform(0.5, 2, shape),
+                ]
+            )
+
+
+def build_for(stored, size):
+    facts = stored.infer()
+    names = tuple(f"class {index}" for index in range(facts["num_classes"]))
+    model = build(Description(input_shape=size, name_classes=names, **facts), size)
+    report = load_weights(model, stored)
+    assert report.is_exact
+    return model
+
+
+@pytest.mark.parametrize("whole_model", [False, True])
+@pytest.mark.parametrize("backbone", ["vgg", "resnet50"])
+def test_keras_2(backbone, whole_model, rng, tmp_path):
+    theirs = keras_2_unet(tf_keras, 5, backbone)
+    randomize(theirs, rng)
+    path = tmp_path / "unet.h5"
+    theirs.save(path) if whole_model else theirs.save_weights(path)
+    stored = open_weights(path)
+    assert stored.kind == "Keras 2 weights"
+    assert stored.infer() == {
+        "backbone": backbone, "width": 4, "in_channels": 3, "num_classes": 5,
+    }  # fmt: skip
+    pictures = rng.uniform(-1, 1, (2, 64, 96, 3)).astype("float32")
+    expected = theirs.predict_on_batch(pictures)
+    assert expected.max() - expected.min() > 0.3  # else anything would be near it
+    found = build_for(stored, (64, 96)).predict_on_batch(pictures)
+    assert np.abs(found - expected).max() <= 1e-5
+
+
+def test_keras_2_after_other_networks_in_one_process(rng, tmp_path):
+    """The numbers of unnamed layers then go on; their order stays."""
+    keras_2_unet(tf_keras, 2, "vgg")
+    theirs = keras_2_unet(tf_keras, 3, "vgg")
+    randomize(theirs, rng)
+    assert not any(layer.name == "conv2d" for layer in theirs.layers)
+    theirs.save_weights(tmp_path / "unet.h5")
+    pictures = rng.uniform(-1, 1, (1, 32, 32, 3)).astype("float32")
+    found = build_for(open_weights(tmp_path / "unet.h5"), (32, 32)).predict_on_batch(pictures)
+    np.testing.assert_allclose(found, theirs.predict_on_batch(pictures), atol=1e-5)
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_unet_pytorch(prefix, zipped, rng, tmp_path):
+    torch.manual_seed(0)
+    theirs = torch_unet(5)
+    for parameter in theirs.parameters():
+        if parameter.ndim == 4:
+            torch.nn.init.kaiming_normal_(parameter, nonlinearity="relu")
+        else:
+            torch.nn.init.normal_(parameter, 0, 0.1)
+    path = tmp_path / "unet.pth"
+    state = {prefix + name: value for name, value in theirs.state_dict().items()}
+    torch.save(state, path, _use_new_zipfile_serialization=zipped)
+    stored = open_weights(path)
+    assert stored.infer() == {
+        "backbone": "vgg", "width": 4, "in_channels": 3, "num_classes": 5,
+        "upsampling": "bilinear", "unit_range": True,
+    }  # fmt: skip
+    pictures = rng.integers(0, 256, (2, 64, 96, 3)).astype("float32")
+    with torch.no_grad():
+        logits = theirs(torch.from_numpy((pictures / 255).transpose(0, 3, 1, 2)))
+    expected = torch.softmax(logits, 1).numpy().transpose(0, 2, 3, 1)
+    assert expected.max() - expected.min() > 0.3
+    found = build_for(stored, (64, 96)).predict_on_batch(pictures / 127.5 - 1)
+    assert np.abs(found - expected).max() <= 1e-4
+
+
+def test_unet_pytorch_s_decoder_in_bfloat16(rng):
+    """Positions are computed in float32: bfloat16 can't tell rows beyond 256 apart."""
+    from nets.upsampling import AlignedUpSampling2D
+
+    x = np.linspace(0, 1, 600, dtype="float32")[None, :, None, None] * np.ones((1, 1, 2, 1))
+    with dtype_policy("mixed_bfloat16"):
+        doubled = np.array(AlignedUpSampling2D()(x)).astype("float32")[0, :, 0, 0]
+    assert np.abs(doubled - np.linspace(0, 1, 1200)).max() <= 2**-7
+
+
+def test_prediction_needs_nothing_but_the_file(rng, tmp_path):
+    theirs = keras_2_unet(tf_keras, 3, "vgg")
+    theirs.save_weights(tmp_path / "unet.h5")
+    unet = Unet(tmp_path / "unet.h5", precision="float32")
+    described = unet.description
+    assert (described.num_classes, described.backbone, described.width) == (3, "vgg", 4)
+    assert described.input_shape == (512, 512)
+    assert described.name_classes == ("background", "class_1", "class_2")
+    small = Unet(tmp_path / "unet.h5", input_shape=(32, 32), precision="float32")
+    assert small.predict_array(rng.integers(0, 256, (20, 30, 3), np.uint8)).shape == (20, 30)
