@@ -78,6 +78,7 @@ class TrainConfig:
     lr_decay_type: str = "cos"  # cos or step
     momentum: float = 0.9  # momentum of sgd, beta_1 of adam
     weight_decay: float = 0.0  # decoupled from the gradient; not on biases
+    ema_momentum: float = 0.0  # above 0, the weights' moving average is scored and saved; 0.99
 
     # Loss
     dice_loss: bool = True  # adds Dice loss, as the article does
@@ -107,7 +108,12 @@ class TrainConfig:
         _check_at_least(self, 1, *counts, "accumulate_steps")
         _check_at_least(self, 0, "num_workers", "save_period", "init_epoch", "seed")
         _check_at_least(self, 0, "early_stopping_patience")
-        _check_at_least(self, 0, "momentum", "weight_decay", "cache_gb")
+        _check_at_least(self, 0, "momentum", "weight_decay", "cache_gb", "ema_momentum")
+        if self.ema_momentum >= 1:
+            raise UserError(
+                f"ema_momentum must be below 1; got {self.ema_momentum}. 0.99 averages over about "
+                "the last 100 steps; 0 switches it off."
+            )
         check_num_classes(self.num_classes)
         check_input_shape(self.input_shape, self.backbone)
         check_input_shape(self.prediction_shape, self.backbone)
@@ -305,7 +311,7 @@ def make_hooks(config, model, description, val_samples, run, described):
     from nets.weights import save_weights
     from training import collect_arrays
     from utils.board import Board
-    from utils.callbacks import Checkpoints, MeanIoU, RunLog, SaveState
+    from utils.callbacks import AveragedWeights, Checkpoints, MeanIoU, RunLog, SaveState
     from utils.evaluate import evaluate
     from utils.guards import Patience
     from utils.inference import predict_mask
@@ -342,6 +348,8 @@ def make_hooks(config, model, description, val_samples, run, described):
         predict=lambda image: predict_mask(model.predict_on_batch, image, config.prediction_shape),
         ignore_labels=config.ignore_labels,
     )
+    if config.ema_momentum:
+        hooks["average"] = AveragedWeights()
     lasting = {name: hooks[name] for name in ("patience", "checkpoints", "log")}
     if run.state:
         for name, hook in lasting.items():
@@ -381,6 +389,7 @@ def run_phase(config, phase, model, train_samples, val_samples, cls_weights, hoo
             config.momentum,
             config.weight_decay,
             config.accumulate_steps,
+            config.ema_momentum,
         ),
         make_loss(config.dice_loss, config.focal_loss, cls_weights, config.dice_present_only),
         config.recompute,
@@ -396,7 +405,10 @@ def run_phase(config, phase, model, train_samples, val_samples, cls_weights, hoo
             config.input_shape,
             config.recompute,
             config.accumulate_steps,
-            slots=(2 if config.optimizer_type == "adam" else 1) + (config.accumulate_steps > 1),
+            slots=1
+            + (config.optimizer_type == "adam")
+            + (config.accumulate_steps > 1)
+            + (config.ema_momentum > 0),
             free=available_memory(),
         )
     )

@@ -93,7 +93,7 @@ def _facts_to_keep(stored, **given):
     return {name: inferred[name] for name in ("upsampling", "unit_range") if name in inferred}
 
 
-def make_optimizer(kind, learning_rate, momentum, weight_decay, accumulate_steps=1):
+def make_optimizer(kind, learning_rate, momentum, weight_decay, accumulate_steps=1, ema_momentum=0):
     """Adam or SGD with Nesterov momentum, at the rate that is asked for.
 
     Args:
@@ -102,8 +102,13 @@ def make_optimizer(kind, learning_rate, momentum, weight_decay, accumulate_steps
         momentum: float, beta_1 of Adam.
         weight_decay: float, decoupled from the gradient; biases are spared. 0: none.
         accumulate_steps: int, steps whose gradients are averaged before weights change.
+        ema_momentum: float, 0..1. Above 0, the optimizer also keeps the weights' moving
+            average: this share of it stays at each change of the weights.
     """
     options = {"learning_rate": learning_rate, "weight_decay": weight_decay or None}
+    if ema_momentum:
+        # Keras averages at each step, also at those that change no weights.
+        options |= {"use_ema": True, "ema_momentum": ema_momentum ** (1 / accumulate_steps)}
     if accumulate_steps > 1:
         options["gradient_accumulation_steps"] = accumulate_steps
     if kind == "adam":
@@ -112,6 +117,9 @@ def make_optimizer(kind, learning_rate, momentum, weight_decay, accumulate_steps
         optimizer = keras.optimizers.SGD(momentum=momentum, nesterov=True, **options)
     if weight_decay:
         optimizer.exclude_from_weight_decay(var_names=["bias"])
+    # At the end of fit Keras would put the average in the place of the weights, but a phase
+    # goes on from the weights, as a run that was interrupted there does.
+    optimizer.finalize_variable_values = lambda _: None
     return optimizer
 
 

@@ -66,6 +66,7 @@ def run_training(config, folder, devkit, options):
         "VOCdevkit_path": devkit,
         "save_dir": Path(folder) / "logs",
         "num_classes": config.num_classes,
+        "model_path": "",
         "input_shape": ",".join(map(str, config.input_shape)),
         "width": config.width,
         "precision": config.precision,

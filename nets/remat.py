@@ -19,11 +19,11 @@ def rematerialized(model):
 
     Layers whose names share what stands before the first "_" are a stage: block1, decoder4,
     head. `keras.RematScope` around single layers would save little, since all that passes
-    between them would stay.
+    between them would stay. All up to the last batch normalization is a stage that runs once,
+    since a second run would change the statistics twice.
 
     Args:
-        model: keras.Model from one tensor to one tensor, each layer of it used once and
-            without a state that a second run would change, as batch normalization has.
+        model: keras.Model from one tensor to one tensor, each layer of it used once.
 
     Returns:
         keras.Model. Its layers are the stages, and in them those of `model`, so freezing
@@ -31,7 +31,10 @@ def rematerialized(model):
     """
     (start,), (end,) = model.inputs, model.outputs
     layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
-    stages = [list(stage) for _, stage in itertools.groupby(layers, _stage_name)]
+    normalized = [isinstance(layer, keras.layers.BatchNormalization) for layer in layers]
+    once = len(layers) - normalized[::-1].index(True) if any(normalized) else 0
+    stages = [list(stage) for _, stage in itertools.groupby(layers[once:], _stage_name)]
+    stages = [layers[:once], *stages] if once else stages
     tensors = {id(start): start}
     for index, stage in enumerate(stages):
         later = [layer for other in stages[index + 1 :] for layer in other]
@@ -39,7 +42,7 @@ def rematerialized(model):
         sources = [tensor for layer in stage for tensor in _inputs(layer) if id(tensor) in tensors]
         sources = list({id(tensor): tensor for tensor in sources}.values())
         results = [layer.output for layer in stage if id(layer.output) in wanted]
-        with keras.RematScope(mode="full"):
+        with keras.RematScope(mode=None if once and index == 0 else "full"):
             block = _Stage(stage, sources, results)
         outputs = block([tensors[id(source)] for source in sources])
         tensors |= {id(result): output for result, output in zip(results, outputs, strict=True)}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from train import TrainConfig
 from utils.voc import mask_to_image
 
 hypothesis.settings.register_profile(
@@ -94,3 +95,27 @@ def voc_dir(tmp_path, rng, write_mask, write_picture, write_list):
     for split in ("train", "val"):
         write_list(base, split, [name for name in SIZES if name.startswith(split)])
     return base
+
+
+@pytest.fixture
+def train_config(voc_dir, tmp_path):
+    """train_config(**changes): settings of a tiny training from scratch on `voc_dir`."""
+
+    def make(**changes):
+        values = {
+            "VOCdevkit_path": str(voc_dir),
+            "num_classes": 3,
+            "model_path": "",
+            "input_shape": (32, 32),
+            "width": 8,
+            "precision": "float32",
+            "unfreeze_epoch": 2,
+            "freeze_epoch": 1,
+            "save_dir": str(tmp_path / "logs"),
+            "save_period": 2,
+            "eval_period": 1,
+            "init_lr": 1e-3,
+        }
+        return TrainConfig(**(values | changes))
+
+    return make

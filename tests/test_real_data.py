@@ -43,6 +43,7 @@ def test_camvid_trains_and_is_scored(tmp_path):
             VOCdevkit_path=str(DATA / "camvid"),
             num_classes=11,
             ignore_labels=(11, 255),
+            model_path="",
             input_shape=(64, 64),
             width=8,
             unfreeze_epoch=2,

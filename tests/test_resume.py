@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,6 @@ import pytest
 import train
 from errors import UserError
 from nets.weights import open_weights
-from train import TrainConfig
 from utils import callbacks
 from utils.lists import Sample
 from utils.resume import describe_run, find_changes
@@ -25,25 +25,9 @@ ROOT = Path(train.__file__).parent
 
 
 @pytest.fixture
-def config(voc_dir, tmp_path):
+def config(train_config):
     """config(**changes): settings of a tiny training in float32."""
-
-    def make(**changes):
-        values = {
-            "VOCdevkit_path": str(voc_dir),
-            "num_classes": 3,
-            "input_shape": (32, 32),
-            "width": 4,
-            "precision": "float32",
-            "unfreeze_epoch": 5,
-            "eval_period": 2,
-            "save_period": 2,
-            "init_lr": 1e-3,
-            "save_dir": str(tmp_path / "logs"),
-        }
-        return TrainConfig(**(values | changes))
-
-    return make
+    return partial(train_config, width=4, unfreeze_epoch=5, freeze_epoch=50, eval_period=2)
 
 
 @pytest.fixture
@@ -101,6 +85,31 @@ def test_a_run_goes_on_and_ends_as_if_undisturbed(config, train_until, uninterru
     assert_equal_weights(final_weights(settings), uninterrupted)
     epochs = [line.split(",")[0] for line in (folder / "history.csv").read_text().split()]
     assert epochs == ["epoch", "1", "2", "3", "4", "5"]
+
+
+def test_averaged_weights_go_on_too(config, train_until, tmp_path):
+    """In both phases; in each the average starts anew from the weights, however it began."""
+    train.main(config(unfreeze_epoch=1, save_dir=str(tmp_path / "start")))
+    options = {
+        "model_path": str(tmp_path / "start" / "last_epoch_weights.weights.h5"),
+        "freeze_epoch": 2,
+        "unfreeze_epoch": 4,
+        "ema_momentum": 0.7,
+    }
+    whole = config(**options, save_dir=str(tmp_path / "whole"))
+    train.main(whole)
+    settings = config(**options)
+    for epoch in (1, 2, 3):
+        train_until(epoch, settings)
+    train.main(settings)
+    assert_equal_weights(final_weights(settings), final_weights(whole))
+    for name in ("best_epoch_weights", "last_epoch_weights"):
+        loaded = [
+            open_weights(Path(one.save_dir) / f"{name}.weights.h5").layers
+            for one in (settings, whole)
+        ]
+        for layer, arrays in loaded[0].items():
+            assert_equal_weights(arrays, loaded[1][layer])
 
 
 def test_more_epochs_may_be_wanted_later(config, capsys):

@@ -3,6 +3,7 @@
 import re
 from types import SimpleNamespace
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from errors import UserError
 from nets import unet as networks
 from nets.stored import Description
 from nets.weights import save_weights
-from unet import Unet, resolve_description
+from unet import Unet
 from utils.draw import draw_mask, format_count
 from utils.image import normalize
 from utils.image_files import read_image
@@ -139,42 +140,27 @@ def test_what_contradicts_the_file_is_refused_with_both_values(weights, name, gi
     )
 
 
-@pytest.mark.parametrize(
-    ("given", "missing"),
-    [
-        ({}, "num_classes, backbone, input_shape"),
-        ({"num_classes": 3, "input_shape": (32, 48)}, "backbone"),
-        ({"backbone": "vgg"}, "num_classes, input_shape"),
-    ],
-)
-def test_a_plain_keras_file_needs_arguments(plain, given, missing):
-    with pytest.raises(UserError) as caught:
-        Unet(plain, **given)
-    assert str(caught.value) == (
-        f"{plain} does not say what it holds (a plain Keras file). Give {missing} as well."
-    )
-
-
-@pytest.mark.parametrize("names", [None, (), NAMES])
-def test_arguments_describe_a_plain_keras_file(plain, names):
-    described = resolve_description(plain, 3, "vgg", [32, 48, 3], names)
-    expected = names or ("background", "class_1", "class_2")
-    assert described == Description(3, "vgg", (32, 48), expected, width=64, ignore_labels=(255,))
+def test_a_plain_keras_file_tells_all_but_its_size(plain, noise):
+    unet = Unet(plain, precision="float32")
+    names = ("background", "class_1", "class_2")
+    assert unet.description == Description(3, "vgg", (512, 512), names, width=8)
+    unet = Unet(plain, input_shape=[32, 48, 3], name_classes=NAMES, precision="float32")
+    assert unet.description == Description(3, "vgg", (32, 48), NAMES, width=8)
+    assert len(unet.report.loaded) == 22 and unet.report.is_exact
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"num_classes": 1}, "num_classes must be 2 to 255 .* got 1"),
-        ({"backbone": "mobilenet"}, "backbone must be one of .* got 'mobilenet'"),
+        ({"num_classes": 4}, "num_classes is 4, but .* holds num_classes 3. Leave num_classes"),
+        ({"backbone": "resnet50"}, "backbone is 'resnet50', but .* holds backbone 'vgg'"),
         ({"input_shape": (30, 48)}, r"multiples of 16; got \(30, 48\)\. Nearest: \(16, 48\) or"),
         ({"name_classes": ("a", "b")}, "name_classes holds 2 names, but num_classes is 3"),
     ],
 )
 def test_arguments_for_a_plain_keras_file_are_checked(plain, change, message):
-    given = {"num_classes": 3, "backbone": "vgg", "input_shape": (32, 48), "name_classes": None}
     with pytest.raises(UserError, match=message):
-        resolve_description(plain, **{**given, **change})
+        Unet(plain, **change)
 
 
 @pytest.mark.slow
@@ -187,13 +173,12 @@ def test_a_plain_keras_file_of_the_article_s_network(tmp_path, noise):
     np.testing.assert_array_equal(unet.predict_array(noise), expected)
 
 
-def test_a_plain_keras_file_of_another_network_is_refused(plain):
-    with pytest.raises(UserError) as caught:
-        Unet(plain, 3, "vgg", (32, 48), precision="float32")
-    assert str(caught.value).startswith(f"{plain} does not fit this network.\n")
-    assert "block1_conv1 [(3, 3, 3, 64), (64,)] (in the file [(3, 3, 3, 8), (8,)])" in str(
-        caught.value
-    )
+def test_a_file_of_another_network_is_refused(tmp_path):
+    path = tmp_path / "other.weights.h5"
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2, name="dense")])
+    model.save_weights(path)
+    with pytest.raises(UserError, match=r"holds another network: its layers are dense, \.\.\."):
+        Unet(path)
 
 
 def test_files_that_hold_no_weights_are_named(tmp_path):
@@ -606,9 +591,15 @@ def test_mixed_bfloat16(weights, shared, noise):
 
 
 @pytest.mark.usefixtures("unchanged_policy")
-def test_a_failure_leaves_the_policy_alone(plain):
-    with pytest.raises(UserError, match="does not fit"):
-        Unet(plain, 3, "vgg", (32, 48), precision="mixed_bfloat16")
+def test_a_failure_leaves_the_policy_alone(plain, tmp_path):
+    path = tmp_path / "one_layer_less.weights.h5"
+    path.write_bytes(plain.read_bytes())
+    with h5py.File(path, "a") as file:
+        groups = (layer["vars"] for layer in file["layers"].values() if "vars" in layer)
+        group = next(group for group in groups if group.attrs.get("name") == "decoder2_conv1")
+        del file[group.name]
+    with pytest.raises(UserError, match="does not fit this network"):
+        Unet(path, precision="mixed_bfloat16")
 
 
 @pytest.mark.usefixtures("unchanged_policy")

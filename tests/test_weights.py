@@ -86,7 +86,8 @@ def test_round_trip(network, network_file):
     assert len(report.loaded) == 13 + 8 + 1
     assert (report.shape_differs, report.not_in_file, report.not_in_model) == ([], [], [])
     assert str(report) == (
-        "weights loaded into 22 layers: block1_conv1, block1_conv2, ... head_conv"
+        f"Weights of {network_file} (weights of this project):\n"
+        "  block1_conv1 to head_conv (22)  loaded"
     )
 
 
@@ -228,13 +229,13 @@ def refuse(model, path, match, **options):
 
 def test_another_class_count_is_refused(network_file):
     message = refuse(tiny_unet(num_classes=5), network_file, "does not fit this network")
-    first, loaded, differs = message.splitlines()
-    assert first == f"{network_file} does not fit this network."
-    assert loaded.startswith("weights loaded into 21 layers: ")
-    assert differs == (
-        "kept at their start values, because the shape differs: "
-        "head_conv [(1, 1, 8, 5), (5,)] (in the file [(1, 1, 8, 3), (3,)])"
-    )
+    assert message.splitlines() == [
+        f"{network_file} does not fit this network.",
+        f"Weights of {network_file} (weights of this project):",
+        "  block1_conv1 to decoder4_conv2 (21)  loaded",
+        "  head_conv                            shape differs: [(1, 1, 8, 5), (5,)] here, "
+        "[(1, 1, 8, 3), (3,)] in the file",
+    ]
 
 
 def test_another_class_count_loads_when_allowed(network, network_file):
@@ -244,9 +245,9 @@ def test_another_class_count_loads_when_allowed(network, network_file):
     assert report.loaded == [
         layer.name for layer in network.layers if layer.weights and layer.name != "head_conv"
     ]
-    assert report.shape_differs == [
-        "head_conv [(1, 1, 8, 5), (5,)] (in the file [(1, 1, 8, 3), (3,)])"
-    ]
+    assert report.shape_differs == ["head_conv"]
+    assert report.unexpected == []
+    assert "Warning" not in str(report)
     assert (report.not_in_file, report.not_in_model) == ([], [])
     assert_equal_weights(model.get_layer("head_conv").get_weights(), head)
     for name in report.loaded:
@@ -259,9 +260,11 @@ def test_layers_missing_on_either_side_are_listed(path):
     source, target = chain("a", "b"), chain("b", "c", "d")
     save_weights(source, path, DESCRIPTION)
     report_lines = [
-        "weights loaded into 1 layers: b",
-        "kept at their start values, because the file has no such layer: c, d",
-        "in the file, but not in this network: a",
+        f"Weights of {path} (weights of this project):",
+        "  b           loaded",
+        "  c to d (2)  not in the file",
+        "  a           not in the network",
+        "Warning: beside the head, 3 layers do not fit: is this file of another network?",
     ]
     message = refuse(target, path, "does not fit this network")
     assert message.splitlines()[1:] == report_lines
@@ -297,7 +300,7 @@ def test_a_file_that_fits_no_layer_is_refused_even_when_mismatch_is_allowed(path
     refuse(
         make_target(),
         path,
-        message_of(path, r" does not fit this network\.\nweights loaded into 0 layers: [\s\S]*"),
+        message_of(path, r" does not fit this network\.\nWeights of [\s\S]*"),
         allow_mismatch=True,
     )
 
@@ -329,7 +332,7 @@ def hdf5_of_something_else(path):
 NO_FILE = r"^No weights file {path}\. Train first, or give the path of one\.$"
 BROKEN = r"^{path} is no weights file, or is broken \(.+\)\. Expected a \.weights\.h5 file\.$"
 NOT_KERAS = (
-    r"^{path} is an HDF5 file, but holds no Keras 3 weights\. Expected a \.weights\.h5 file\.$"
+    r"^{path} is an HDF5 file, but holds no Keras weights\. Expected a \.weights\.h5 file\.$"
 )
 
 
@@ -349,7 +352,7 @@ def test_what_is_no_weights_file_is_refused(path, make, pattern):
     refuse(chain("a"), path, pattern)
     refuse(chain("a"), path, pattern, allow_mismatch=True)
     with pytest.raises(UserError, match=pattern):
-        open_weights(path).description
+        open_weights(path)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
@@ -359,7 +362,7 @@ def test_a_truncated_file_is_refused(copy, share):
     pattern = BROKEN.format(path=re.escape(str(copy)))
     refuse(tiny_unet(), copy, pattern)
     with pytest.raises(UserError, match=pattern):
-        open_weights(copy).description
+        open_weights(copy)
 
 
 @pytest.mark.parametrize("allow_mismatch", [False, True])
@@ -421,9 +424,7 @@ def test_an_unreadable_description_is_refused(copy, text):
     write_description(copy, text)
     pattern = r": its description can't be read \(.+\)\. Train or save it again\."
     with pytest.raises(UserError, match=message_of(copy, pattern)):
-        open_weights(copy).description
-    # The weights themselves are good.
-    assert len(load_weights(tiny_unet(), copy).loaded) == 22
+        open_weights(copy)
 
 
 def test_a_file_without_layer_names_is_refused_with_the_way_out(copy):
@@ -446,10 +447,10 @@ def test_a_layer_that_is_no_group_is_no_layer(network, copy):
 def test_layers_that_are_no_group_are_refused(path):
     with h5py.File(path, "w") as file:
         file["layers"] = [1, 2, 3]
-    refuse(tiny_unet(), path, "holds no Keras 3 weights")
+    refuse(tiny_unet(), path, "holds no Keras weights")
 
 
 def test_an_infinite_class_count_is_refused(copy):
     write_description(copy, json.dumps(GOOD | {"num_classes": float("inf")}))
     with pytest.raises(UserError, match="description can't be read"):
-        open_weights(copy).description
+        open_weights(copy)

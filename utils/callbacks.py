@@ -161,6 +161,34 @@ class RunLog(keras.callbacks.Callback):
         )
 
 
+class AveragedWeights(keras.callbacks.Callback):
+    """Puts the optimizer's average of the weights in their place for validation and scoring.
+
+    From the begin of the validation until this callback's `on_epoch_end`, the network has the
+    averaged weights; so what scores and saves them comes before, what saves the run's state
+    after. Only trained weights are averaged; what batch normalization stores is an average
+    already. Keras' own `SwapEMAWeights` swaps by adding and subtracting, which changes the
+    last digits of the weights.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._weights = None  # what is trained, while the averages are in its place
+
+    def on_test_begin(self, logs=None):
+        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        variables = self.model.trainable_variables
+        self._weights = [keras.ops.convert_to_numpy(variable) for variable in variables]
+        averages = optimizer._model_variables_moving_average
+        for variable, average in zip(variables, averages, strict=True):
+            variable.assign(average)
+
+    def on_epoch_end(self, epoch, logs=None):
+        for variable, value in zip(self.model.trainable_variables, self._weights, strict=True):
+            variable.assign(value)
+        self._weights = None
+
+
 class SaveState(keras.callbacks.Callback):
     """Saves what the run needs to go on after each epoch. Comes last, when all else is saved.
 

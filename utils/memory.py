@@ -14,6 +14,7 @@ _LOSS_TENSORS = 7  # as large as the probabilities, in float32, that the loss ho
 _POOL = 1.4  # times that, where freed memory is kept for later
 _BACKWARD = 1.5  # times what a stage keeps: that and its gradients, while it runs again
 
+_NORMALIZATION = "BatchNormalization"
 _ERRORS = {"MemoryError", "_ArrayMemoryError", "ResourceExhaustedError", "OutOfMemoryError"}
 _TEXTS = ("RESOURCE_EXHAUSTED", "OOM when allocating", "out of memory", "std::bad_alloc")
 _LARGE = 4 * 2**20  # bytes from which memory goes back to the system as soon as it is free
@@ -104,7 +105,7 @@ def estimate_training_memory(model, batch_size, input_shape, recompute=False, sl
         input_shape: (height, width).
         recompute: bool, whether stages of the network run twice and keep less.
         slots: int, numbers that the optimizer keeps for each weight: 2 for Adam, 1 for SGD
-            with momentum, one more with accumulated gradients.
+            with momentum, one more with accumulated gradients, one more with averages.
 
     Returns:
         int, bytes.
@@ -123,11 +124,14 @@ def _activations(model, batch_size, input_shape, recompute):
     shapes = {id(model.inputs[0]): (batch_size, *input_shape, model.inputs[0].shape[-1])}
     kept, stages, crossing = {}, {}, {}
     home = {id(model.inputs[0]): None}
-    for layer in model.layers:
+    kinds = [type(layer).__name__ for layer in model.layers]
+    # What batch normalization needs is kept in any case: its statistics forbid a second run.
+    once = len(kinds) - kinds[::-1].index(_NORMALIZATION) if _NORMALIZATION in kinds else 0
+    for index, layer in enumerate(model.layers):
         if id(layer.output) in shapes:  # the pictures
             continue
         inputs = layer.input if isinstance(layer.input, list) else [layer.input]
-        output, stage = layer.output, layer.name.split("_")[0]
+        output, stage = layer.output, None if index < once else layer.name.split("_")[0]
         given = [shapes[id(tensor)] for tensor in inputs]
         shapes[id(output)] = layer.compute_output_shape(given if len(given) > 1 else given[0])
         home[id(output)] = stage
@@ -135,11 +139,14 @@ def _activations(model, batch_size, input_shape, recompute):
         for tensor in inputs:
             if home[id(tensor)] != stage:
                 dtype = _BYTES[tensor.dtype]
-                crossing[id(tensor)] = dtype * math.prod(shapes[id(tensor)])
+                crossing[id(tensor), dtype] = dtype * math.prod(shapes[id(tensor)])
         if layer.weights:  # gradients of weights need what comes in, of activations what goes out
             for tensor in (*inputs, output):
                 kept[id(tensor), size] = size * math.prod(shapes[id(tensor)])
-                stages.setdefault(stage, {})[id(tensor), size] = kept[id(tensor), size]
+                if stage is None:
+                    crossing[id(tensor), size] = kept[id(tensor), size]
+                else:
+                    stages.setdefault(stage, {})[id(tensor), size] = kept[id(tensor), size]
     probabilities = 4 * math.prod(shapes[id(model.outputs[0])])
     waiting = crossing if recompute else kept
     largest = max(sum(sizes.values()) for sizes in stages.values())
