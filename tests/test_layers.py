@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LEVELS = {
     "errors": 0,
     "nets.checks": 0,
+    "nets.cost": 0,
     "nets.losses": 0,
     "nets.precision": 0,
     "nets.remat": 0,
