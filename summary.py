@@ -6,7 +6,9 @@ Of trained weights: python summary.py --model_path logs/best_epoch_weights.weigh
 
 import dataclasses
 import statistics
+import sys
 import time
+from functools import partial
 
 import numpy as np
 
@@ -16,13 +18,8 @@ from utils.config import load_config, run_script, settings
 from utils.memory import estimate_training_memory, explain_out_of_memory, peak_memory
 from utils.quiet import quiet
 
-_USUAL = {
-    "num_classes": 21,
-    "backbone": "vgg",
-    "width": 64,
-    "in_channels": 3,
-    "input_shape": (512, 512),
-}
+_USUAL = {"num_classes": 21, "backbone": "vgg", "width": 64, "in_channels": 3}
+_USUAL_SHAPE = 512, 512
 
 
 @settings
@@ -46,20 +43,21 @@ class SummaryConfig:
         """Raises UserError for values that make no sense."""
         wanted = _USUAL | given(self)
         checks.check_num_classes(wanted["num_classes"])
-        checks.check_backbone(wanted["backbone"])
         checks.check_in_channels(wanted["in_channels"])
         if not self.model_path:  # the file may hold another backbone
-            checks.check_input_shape(wanted["input_shape"], wanted["backbone"])
+            checks.check_input_shape(self.input_shape or _USUAL_SHAPE, wanted["backbone"])
         checks.check_precision(self.precision)
-        least = {"width": 1, "batch_size": 1, "repeats": int(self.time_training)}
-        values = wanted | {"batch_size": self.batch_size, "repeats": self.repeats}
-        for name, lowest in least.items():
-            if values[name] < lowest:
-                raise UserError(f"{name} must be at least {lowest}; got {values[name]}.")
+        for name, value, least in (
+            ("width", wanted["width"], 1),
+            ("batch_size", self.batch_size, 1),
+            ("repeats", self.repeats, int(self.time_training)),
+        ):
+            if value < least:
+                raise UserError(f"{name} must be at least {least}; got {value}.")
 
 
 def given(config):
-    """The settings of the network that are not None."""
+    """What the settings say of the weights, None left out."""
     return {name: value for name in _USUAL if (value := getattr(config, name)) is not None}
 
 
@@ -72,17 +70,13 @@ def main(config=None):
         if explain_out_of_memory(error, config.batch_size) is None:
             raise
         raise RunError(
-            f"Memory ran out at batch size {config.batch_size}. Take a smaller batch_size or "
-            "input_shape; with repeats 0 nothing is run."
+            "Memory ran out. Take a smaller batch_size or input_shape, or repeats 0 to run nothing."
         ) from error
-
-
-# What needs Keras is imported inside functions: it takes seconds to load, and --help does
-# without.
 
 
 def summarize(config):
     """Builds the network and prints what it costs."""
+    # Imported inside functions: Keras takes seconds to load, and --help does without.
     with quiet():
         from nets.precision import choose_precision, dtype_policy
         from nets.unet import build
@@ -96,12 +90,9 @@ def summarize(config):
     print(format_layers(model, described.backbone, config.all_layers))
     # Before anything runs: what a prediction leaves behind would count as the network's.
     memory = estimate_training_memory(model, config.batch_size, described.input_shape)
-    print(
-        f"\nbatch size {config.batch_size}; {reason}\n"
-        f"memory of training      {memory / 1e9:8.2f} GB "
-        "(estimated: all of the process, on a CPU, with Adam)",
-        flush=True,  # what follows may take more memory than there is
-    )
+    print(f"\n{reason}\nbatch size              {config.batch_size:8}")
+    print(f"memory of training      {memory / 1e9:8.2f} GB (estimated: the process on a CPU, Adam)")
+    sys.stdout.flush()  # what follows may take more memory than there is
     if config.repeats:
         measure(config, described, model)
 
@@ -116,21 +107,21 @@ def describe(config):
 
     wanted = given(config)
     if not config.model_path:
-        return Description(**_USUAL | wanted, name_classes=())
+        shape = config.input_shape or _USUAL_SHAPE
+        return Description(**_USUAL | wanted, input_shape=shape, name_classes=())
     described = read_description(config.model_path)
     if described is None:
         raise UserError(
             f"{config.model_path} does not say what it holds (a plain Keras file). Leave "
             "model_path empty, and give num_classes, backbone, width and in_channels."
         )
-    size = wanted.pop("input_shape", described.input_shape)
     for name, value in wanted.items():
         if value != getattr(described, name):
             raise UserError(
                 f"{name} is {value!r}, but {config.model_path} holds {name} "
                 f"{getattr(described, name)!r}. Leave {name} out to use the file's."
             )
-    return dataclasses.replace(described, input_shape=size)
+    return dataclasses.replace(described, input_shape=config.input_shape or described.input_shape)
 
 
 def format_layers(model, backbone, all_layers=False):
@@ -147,17 +138,17 @@ def format_layers(model, backbone, all_layers=False):
                 f"{' x '.join(map(str, layer.output.shape[1:])):>17} "
                 f"{layer.count_params():>12,} {products / 1e6:>17,.2f} M"
             )
-    encoder, rest, statistics = count_parameters(model, backbone)
-    height, width, channels = model.input_shape[1:]
+    encoder, rest, moments = count_parameters(model, backbone)
     return "\n".join(
         (
             f"{'layer':<18} {'kind':<19} {'output':>17} {'parameters':>12} {'multiply-adds':>19}",
             *lines,
-            f"\n{model.name}, {height} x {width} x {channels} to {model.output_shape[-1]} classes",
-            f"parameters              {encoder + rest + statistics:>11,}",
+            f"\n{model.name}, {' x '.join(map(str, model.input_shape[1:]))}, "
+            f"{model.output_shape[-1]} classes",
+            f"parameters              {encoder + rest + moments:>11,}",
             f"  of the encoder        {encoder:>11,} (frozen in the first phase of a training)",
             f"  of the other layers   {rest:>11,} (trained from the start)",
-            f"  batch statistics      {statistics:>11,} (never trained)",
+            f"  batch statistics      {moments:>11,} (never trained)",
             f"weights                 {4e-6 * model.count_params():>8.1f} MB (in float32)",
             f"multiply-adds a picture {total / 1e9:>8.2f} G "
             f"({2e-9 * total:,.1f} GFLOP; convolutions and matrix products alone)",
@@ -169,43 +160,39 @@ def measure(config, described, model):
     """Runs the network on noise; prints the time a picture, and the memory of prediction."""
     import keras
 
+    from nets.unet import set_encoder_trainable
+
     rng = np.random.default_rng(0)
     size = (config.batch_size, *described.input_shape)
     images = rng.uniform(-1, 1, (*size, described.in_channels)).astype(np.float32)
-    seconds = time_calls(lambda: model.predict_on_batch(images), config.repeats)
-    peak = peak_memory()
-    if peak:
-        print(f"memory of prediction    {peak / 1e9:8.2f} GB (measured: all of the process)")
+    seconds = time_calls(partial(model.predict_on_batch, images), config.repeats)
+    if peak := peak_memory():
+        print(f"memory of prediction    {peak / 1e9:8.2f} GB (measured: the process)")
     print(
-        f"prediction              {seconds / config.batch_size:8.3f} s a picture "
+        f"prediction              {seconds / config.batch_size:8.4f} s a picture "
         f"(median of {config.repeats}; Keras on {keras.config.backend()})"
     )
     if config.time_training:
+        from training import compile_twin, make_loss, make_optimizer
+
         masks = rng.integers(0, described.num_classes, size).astype(np.uint8)
         for title, train_encoder in (("encoder frozen", False), ("all layers", True)):
-            step = training_step(model, described.backbone, train_encoder, images, masks)
-            seconds = time_calls(step, config.repeats) / config.batch_size
-            print(f"training, {title:<14}{seconds:8.3f} s a picture")
-
-
-def training_step(model, backbone, train_encoder, images, masks):
-    """A callable that trains the network for a step, on CE + Dice with Adam."""
-    from nets.unet import set_encoder_trainable
-    from training import compile_twin, make_loss, make_optimizer
-
-    set_encoder_trainable(model, train_encoder, backbone)
-    twin = compile_twin(model, make_optimizer("adam", 1e-4, 0.9, 0.0), make_loss(True, False))
-    return lambda: twin.train_on_batch(images, masks)
+            set_encoder_trainable(model, train_encoder, described.backbone)
+            twin = compile_twin(model, make_optimizer("adam", 1e-4, 0.9, 0), make_loss(True, False))
+            seconds = time_calls(partial(twin.train_on_batch, images, masks), config.repeats)
+            print(f"training, {title:<14}{seconds / config.batch_size:8.4f} s a picture")
 
 
 def time_calls(call, repeats):
     """Median seconds of `call()`, after a first one that compiles."""
+    with quiet():
+        call()
     seconds = []
-    for _ in range(repeats + 1):
+    for _ in range(repeats):
         start = time.perf_counter()
         call()
         seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
+    return statistics.median(seconds)
 
 
 if __name__ == "__main__":

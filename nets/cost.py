@@ -12,8 +12,8 @@ def multiply_adds(layer, output_shape):
     """The multiply-adds of a layer for one picture; twice as many floating point operations.
 
     Those of convolutions and matrix products. What is done once for each number (biases,
-    activations, normalization, pooling) is left out: it is less than a hundredth. The zeros of
-    "same" padding are counted like pixels, as is usual.
+    activations, normalization, pooling) is left out: less than a hundredth in the article's
+    network. The zeros of "same" padding are counted like pixels, as is usual.
 
     Args:
         layer: keras.layers.Layer, built.
@@ -39,7 +39,7 @@ def count_parameters(model, backbone="vgg"):
         backbone: str, its encoder.
 
     Returns:
-        (encoder, rest, statistics), ints: what is frozen with the encoder, what is trained all
+        (encoder, rest, moments), ints: what is frozen with the encoder, what is trained all
         the time, and what no optimizer changes (means and variances of batch normalization).
     """
     set_encoder_trainable(model, False, backbone)
