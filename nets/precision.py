@@ -58,7 +58,7 @@ def dtype_policy(policy):
 def _has_gpu():
     try:
         return bool(keras.distribution.list_devices("gpu"))
-    except AttributeError:  # Keras has no distribution for this backend
+    except (AttributeError, RuntimeError):  # no distribution in this backend; JAX without GPUs
         return False
 
 

@@ -7,7 +7,6 @@ and has no biases.
 """
 
 import importlib.util
-import pickle
 
 from errors import UserError
 from nets.stored import HEAD, Stored
@@ -37,13 +36,16 @@ def read_torch(path):
 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, OSError, KeyError) as error:
+    except Exception as error:  # whatever a broken file leads to
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{path} can't be read as PyTorch weights ({str(error).splitlines()[0]}). Expected a "
-            "state dict, as torch.save(model.state_dict(), ...) writes it."
+            f"{path} can't be read as PyTorch weights ({reason}). Expected a state dict, as "
+            "torch.save(model.state_dict(), ...) writes it."
         ) from error
-    tensors = isinstance(state, dict) and all(hasattr(value, "numpy") for value in state.values())
-    if not tensors:
+    holds_tensors = isinstance(state, dict) and all(
+        isinstance(value, torch.Tensor) for value in state.values()
+    )
+    if not holds_tensors or not state:
         raise UserError(
             f"{path} holds no state dict. Expected one, as torch.save(model.state_dict(), ...) "
             "writes it."

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import tf_keras
 import torch
+from other_networks import keras_2_unet, torch_unet
 
 from errors import UserError
 from nets.stored import Description
 from nets.unet import Unet
 from nets.weights import load_weights, open_weights, save_weights
-from other_networks import keras_2_unet, torch_unet
 
 DESCRIPTION = Description(3, "vgg", (32, 32), ("a", "b", "c"), width=4)
 
@@ -153,9 +153,10 @@ def test_an_absurd_shape(shape, copy):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda file: file.attrs.modify("layer_names", np.array([b"block1_conv1", b"gone"])),
-        lambda file: file.attrs.modify("layer_names", np.array([1.5, 2])),
-        lambda file: file["block1_conv1"].attrs.modify("weight_names", np.array([b"gone"])),
+        lambda file: file.attrs.update(layer_names=np.array([b"block1_conv1", b"gone"])),
+        lambda file: file.attrs.update(layer_names=np.array([1.5, 2])),
+        lambda file: file.attrs.update(layer_names=3),
+        lambda file: file["block1_conv1"].attrs.update(weight_names=np.array([b"gone"])),
         lambda file: file["block1_conv1"].attrs.pop("weight_names"),
     ],
 )
@@ -163,11 +164,11 @@ def test_keras_2_files_whose_names_lead_nowhere(change, copy):
     with h5py.File(copy, "a") as file:
         change(file)
     with pytest.raises(UserError) as caught:
-        Unet_of(copy)
+        load_whole(copy)
     assert str(copy) in str(caught.value)
 
 
-def Unet_of(path):
+def load_whole(path):
     stored = open_weights(path)
     facts = stored.infer()
     return load_weights(Unet((32, 32, 3), facts["num_classes"], width=facts["width"]), stored)
@@ -189,7 +190,8 @@ def test_a_classifier_of_keras(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("num_classes", 4), ("width", 8), ("in_channels", 1), ("backbone", "resnet50")]
+    ("name", "value"),
+    [("num_classes", 4), ("width", 8), ("in_channels", 1), ("backbone", "resnet50")],
 )
 def test_a_description_that_contradicts_the_layers(name, value, tmp_path):
     path = tmp_path / "unet.weights.h5"

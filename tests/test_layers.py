@@ -15,6 +15,7 @@ LEVELS = {
     "nets.checks": 0,
     "nets.imagenet": 0,
     "nets.keras_files": 0,
+    "nets.cost": 0,
     "nets.losses": 0,
     "nets.precision": 0,
     "nets.remat": 0,

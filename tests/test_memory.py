@@ -18,6 +18,7 @@ from utils.memory import (
     describe_memory,
     estimate_training_memory,
     explain_out_of_memory,
+    peak_memory,
     return_free_memory,
 )
 
@@ -182,6 +183,27 @@ def test_out_of_memory_advice():
     assert explain_out_of_memory(MemoryError(), 1, recompute=True).endswith(
         "Try a smaller input_shape."
     )
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux only")
+def test_the_peak_outlives_what_took_it():
+    # In a process of its own: this one may have held more before.
+    source = (
+        "from utils.memory import peak_memory\nstart = peak_memory(); block = bytearray(10**8)\n"
+        "del block; print(0.9e8 < peak_memory() - start < 1.1e8, 1e6 < start < 1e8)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", source], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert run.stdout == "True True\n"
+
+
+def test_the_peak_without_a_system_that_tells(monkeypatch):
+    def missing(*_, **__):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(memory.Path, "read_text", missing)
+    assert peak_memory() is None
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux only")

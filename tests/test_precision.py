@@ -91,6 +91,17 @@ def test_auto_wants_a_speedup_of_one_and_a_half(machine, bfloat16_seconds, polic
     assert choose_precision()[0] == policy
 
 
+@pytest.mark.parametrize("error", [AttributeError, RuntimeError])
+def test_backends_that_refuse_to_list_gpus_have_none(machine, monkeypatch, error):
+    def list_devices(device_type=None):
+        raise error("Unknown backend: 'gpu' requested")  # JAX without GPUs: RuntimeError
+
+    timed = machine({"float32": 4.0, "bfloat16": 5.0})
+    monkeypatch.setattr(keras.distribution, "list_devices", list_devices)
+    assert choose_precision("auto")[0] == "float32"
+    assert timed == ["float32", "bfloat16"]
+
+
 def test_auto_prefers_bfloat16_on_a_gpu(machine):
     timed = machine({"float32": 4.0, "bfloat16": 2.0, "float16": 1.0}, gpus=["gpu:0"])
     assert choose_precision("auto")[0] == "mixed_bfloat16"

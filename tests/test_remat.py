@@ -59,7 +59,7 @@ def gradients(model, wrap, batch):
 
 @pytest.mark.parametrize(
     ("backbone", "policy", "tolerance"),
-    [("vgg", "float32", 1e-6), ("vgg", "mixed_bfloat16", 2e-2), ("resnet50", "float32", 1e-5)],
+    [("vgg", "float32", 1e-6), ("vgg", "mixed_bfloat16", 2e-2), ("resnet50", "float32", 1e-4)],
 )
 @pytest.mark.parametrize("train_encoder", [True, False])
 def test_gradients_are_the_same(backbone, policy, tolerance, train_encoder, batch):

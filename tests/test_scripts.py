@@ -15,6 +15,7 @@ import demo
 import get_miou
 import json_to_dataset
 import predict
+import summary
 import train
 import voc_annotation
 from utils.config import load_config
@@ -27,6 +28,7 @@ CONFIGS = {
     "get_miou": get_miou.MiouConfig,
     "demo": demo.DemoConfig,
     "json_to_dataset": json_to_dataset.ConvertConfig,
+    "summary": summary.SummaryConfig,
 }
 HEAVY = ("keras", "tensorflow", "jax", "torch")
 CHATTER = re.compile(r"import time:|WARNING: All log messages before absl|[IW]\d{4} ")
@@ -114,6 +116,11 @@ def test_the_help_says_what_each_setting_means(name, capsys):
         ("train", ["--input_shape", "500,500"], "input_shape must be multiples of 16; got (500,"),
         ("predict", ["street.jpg"], "unrecognized arguments: street.jpg. See --help"),
         ("get_miou", ["--miou_mode", "3"], "miou_mode must be 0, 1 or 2; got 3."),
+        (
+            "summary",
+            ["--backbone", "resnet50", "--input_shape", "48,64"],
+            "multiples of 32; got (48",
+        ),
         ("voc_annotation", ["--train_percent", "90"], "train_percent is a share: above 0, at"),
     ],
 )
@@ -231,7 +238,7 @@ def test_a_broken_picture(voc_dir):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["train", "predict", "get_miou"])
+@pytest.mark.parametrize("name", ["train", "predict", "get_miou", "summary"])
 def test_a_weights_file_that_is_none(name, voc_dir):
     path = voc_dir.parent / "my photo.weights.h5"
     path.write_bytes(b"\xff\xd8 no weights")

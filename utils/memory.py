@@ -93,6 +93,21 @@ def _resident_memory():
         return None
 
 
+def peak_memory():
+    """The most memory that this process held at once so far.
+
+    Returns:
+        int, bytes; None where the system doesn't tell. A GPU's memory isn't looked at.
+    """
+    try:
+        for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass  # not Linux
+    return None
+
+
 def estimate_training_memory(model, batch_size, input_shape, recompute=False, slots=2):
     """Estimates the peak memory of a training on a CPU, the whole process included.
 

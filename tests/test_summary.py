@@ -1,0 +1,178 @@
+"""summary.py: the table, the totals, what is measured, and a weights file's word."""
+
+import re
+
+import keras
+import pytest
+
+import summary
+from errors import RunError, UserError
+from nets.stored import Description
+from nets.unet import build
+from nets.weights import save_weights
+from summary import SummaryConfig, describe, format_layers, main, time_calls
+
+TINY = {"width": 4, "num_classes": 3, "input_shape": (32, 64), "precision": "float32"}
+DESCRIPTION = Description(3, "vgg", (48, 32), ("a", "b", "c"), 4, in_channels=2)
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / "tiny.weights.h5"
+    save_weights(build(DESCRIPTION), path, DESCRIPTION)
+    return str(path)
+
+
+def rows(text, *names):
+    return [line.split() for line in text.splitlines() if line.startswith(names)]
+
+
+def test_layers_and_totals(capsys):
+    main(SummaryConfig(**TINY, repeats=0))
+    out = capsys.readouterr().out
+    # 3 * 3 * 3 * 4 + 4 parameters; 32 * 64 pixels by 108 products.
+    assert rows(out, "block1_conv1") == [
+        ["block1_conv1", "Conv2D", "32", "x", "64", "x", "4", "112", "0.22", "M"]
+    ]
+    assert rows(out, "head_conv")[0][-3:] == ["15", "0.02", "M"]
+    assert "pool" not in out
+    encoder = sum(int(row[-3].replace(",", "")) for row in rows(out, "block"))
+    others = sum(int(row[-3].replace(",", "")) for row in rows(out, "decoder", "head"))
+    assert rows(out, "  of the encoder")[0][3] == f"{encoder:,}"
+    assert rows(out, "  of the other")[0][4] == f"{others:,}"
+    assert rows(out, "parameters")[0][1] == f"{encoder + others:,}"
+    assert "unet_vgg, 32 x 64 x 3, 3 classes" in out
+    assert "memory of training" in out
+    assert "prediction" not in out
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_layers_without_weights_if_asked_for():
+    model = build(DESCRIPTION, (48, 32))
+    text = format_layers(model, "vgg", all_layers=True)
+    assert rows(text, "block1_pool") == [
+        ["block1_pool", "MaxPooling2D", "24", "x", "16", "x", "4", "0", "0.00", "M"]
+    ]
+    assert len(format_layers(model, "vgg").splitlines()) == len(text.splitlines()) - (
+        1 + 4 + 2 * 4 + 1  # the picture, poolings, upsamplings and joins, softmax
+    )
+
+
+def test_resnet_fits_a_terminal(capsys):
+    tiny = TINY | {"input_shape": (64, 32), "width": 64}
+    main(SummaryConfig(**tiny, backbone="resnet50", all_layers=True, repeats=0))
+    out = capsys.readouterr().out
+    assert rows(out, "  batch statistics")[0][2] == "53,120"
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_everything_is_timed_and_only_what_is_trained_changes(monkeypatch, capsys):
+    built, states = [], []
+
+    def build_and_keep(*arguments):
+        built.append(build(*arguments))
+        return built[0]
+
+    def pretend(call, repeats):
+        assert repeats == 3
+        call()
+        states.append(built[0].get_weights())
+        return 2.0 * len(states)
+
+    monkeypatch.setattr("nets.unet.build", build_and_keep)
+    monkeypatch.setattr(summary, "time_calls", pretend)
+    monkeypatch.setattr(summary, "peak_memory", lambda: 1_234_000_000)
+    main(SummaryConfig(**TINY, batch_size=2, repeats=3, time_training=True))
+    out = capsys.readouterr().out
+    assert re.search(r"memory of prediction +1\.23 GB", out)
+    # 2, 4 and 6 s for two pictures
+    assert re.search(r"prediction +1\.0000 s a picture \(median of 3", out)
+    assert re.search(r"training, encoder frozen +2\.0000 s", out)
+    assert re.search(r"training, all layers +3\.0000 s", out)
+    predicted, frozen, trained = states
+    changed = [(a != b).any() for a, b in zip(predicted, frozen, strict=True)]
+    # Kernels and biases of the encoder's 13 convolutions come first.
+    assert not any(changed[:26]) and all(changed[26:])
+    assert all((a != b).any() for a, b in zip(frozen, trained, strict=True))
+
+
+def test_the_median_leaves_out_the_first_call(monkeypatch):
+    clock = iter([0, 1, 10, 17, 20, 22])  # 1, 7 and 2 s
+    calls = []
+    monkeypatch.setattr(summary.time, "perf_counter", lambda: next(clock))
+    assert time_calls(lambda: calls.append(1), 3) == 2
+    assert len(calls) == 4
+
+
+def test_a_weights_file_says_what_it_holds(weights, capsys):
+    assert describe(SummaryConfig(model_path=weights))[0] == DESCRIPTION
+    main(SummaryConfig(model_path=weights, precision="float32", input_shape=(32, 32), repeats=1))
+    out = capsys.readouterr().out
+    assert "unet_vgg, 32 x 32 x 2, 3 classes" in out
+    assert "s a picture (median of 1" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "held"),
+    [
+        ("num_classes", 4, 3),
+        ("backbone", "resnet50", "vgg"),
+        ("width", 8, 4),
+        ("in_channels", 3, 2),
+    ],
+)
+def test_a_contradiction_is_refused(weights, name, value, held):
+    message = f"{name} is {value!r}, but {weights} holds {name} {held!r}. Leave {name} out"
+    with pytest.raises(UserError, match=re.escape(message)):
+        main(SummaryConfig(model_path=weights, **{name: value}))
+
+
+def test_a_size_that_the_files_network_cannot_take(weights):
+    config = SummaryConfig(model_path=weights, input_shape=(40, 32), precision="float32")
+    with pytest.raises(UserError, match=r"input_shape must be multiples of 16; got \(40, 32\)"):
+        main(config)
+
+
+def test_a_file_that_says_nothing_tells_by_its_shapes(tmp_path, capsys):
+    path = str(tmp_path / "plain.weights.h5")
+    build(DESCRIPTION).save_weights(path)
+    main(SummaryConfig(model_path=path, input_shape=(32, 32), precision="float32", repeats=0))
+    assert "unet_vgg, 32 x 32 x 2, 3 classes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"num_classes": 1}, "num_classes must be 2 to 255"),
+        ({"backbone": "vgg19"}, "backbone must be one of"),
+        ({"in_channels": 0}, "in_channels must be at least 1; got 0."),
+        ({"width": 0}, "width must be at least 1; got 0."),
+        ({"batch_size": 0}, "batch_size must be at least 1; got 0."),
+        ({"repeats": -1}, "repeats must be at least 0; got -1."),
+        ({"repeats": 0, "time_training": True}, "repeats must be at least 1; got 0."),
+        ({"input_shape": (500, 500)}, "input_shape must be multiples of 16"),
+        ({"precision": "float64"}, "precision must be one of"),
+    ],
+)
+def test_settings_that_make_no_sense(values, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        SummaryConfig(**values)
+
+
+def test_memory_that_runs_out_is_one_message(monkeypatch, capsys):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(keras.Model, "predict_on_batch", fail)
+    with pytest.raises(RunError, match=r"^Memory ran out\. Take a smaller batch_size"):
+        main(SummaryConfig(**TINY))
+    assert "multiply-adds a picture" in capsys.readouterr().out
+
+
+def test_other_errors_stay_what_they_are(monkeypatch):
+    def fail(*_):
+        raise ValueError("another")
+
+    monkeypatch.setattr(keras.Model, "predict_on_batch", fail)
+    with pytest.raises(ValueError, match="another"):
+        main(SummaryConfig(**TINY))
