@@ -103,7 +103,8 @@ def write_start(config, encoder, rest, seed, path):
     import keras
 
     from nets.unet import Unet
-    from nets.weights import Description, save_weights
+    from nets.stored import Description
+    from nets.weights import save_weights
     from utils.voc import class_names
 
     keras.utils.set_random_seed(seed)
