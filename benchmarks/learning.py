@@ -102,8 +102,8 @@ def write_start(config, encoder, rest, seed, path):
     """Writes start weights drawn by the initializers of the encoder and of the rest."""
     import keras
 
-    from nets.unet import Unet
     from nets.stored import Description
+    from nets.unet import Unet
     from nets.weights import save_weights
     from utils.voc import class_names
 

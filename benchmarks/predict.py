@@ -63,8 +63,8 @@ def main(config=None):
 
 def make_weights(config, path):
     """Writes the article's network with random weights."""
-    from nets.unet import Unet
     from nets.stored import Description
+    from nets.unet import Unet
     from nets.weights import save_weights
     from utils.voc import class_names
 
