@@ -25,6 +25,7 @@ def build_network(
     ignore_labels,
     precision,
     seed,
+    in_channels=3,
     state=None,
 ):
     """Builds the network to train and describes it; prints what it chose and loaded.
@@ -32,7 +33,7 @@ def build_network(
     Args:
         model_path: weights to start from; "": from scratch. Another class count in the
             file is fine-tuning: what fits is kept.
-        num_classes, name_classes, backbone, width, input_shape, ignore_labels: as in
+        num_classes, name_classes, backbone, width, input_shape, ignore_labels, in_channels: as in
             `nets.weights.Description`. Without names, those of the file are taken where
             the class counts are equal.
         precision: one of `nets.checks.PRECISIONS`.
@@ -52,7 +53,9 @@ def build_network(
         if known.num_classes == num_classes:
             name_classes = name_classes or known.name_classes
     names = class_names(num_classes, name_classes)
-    description = Description(num_classes, backbone, input_shape, names, width, ignore_labels)
+    description = Description(
+        num_classes, backbone, input_shape, names, width, ignore_labels, in_channels
+    )
     # A run that goes on computes as it began, even if "auto" would choose otherwise today.
     policy, reason = choose_precision(state.facts["policy"] if state else precision)
     print(reason)

@@ -293,7 +293,7 @@ def test_no_file_is_blamed_when_memory_runs_out(samples, monkeypatch):
         raise error
 
     monkeypatch.setattr("utils.image_files._open", fail)
-    monkeypatch.setattr("utils.image_files._plain_jpeg_size", lambda path: None)
+    monkeypatch.setattr("utils.image_files.plain_jpeg_size", lambda path: None)
     dataset = training(samples)
     with pytest.raises(MemoryError):
         dataset[0]

@@ -11,7 +11,8 @@ from PIL import Image
 
 from errors import UserError
 from utils import image_files
-from utils.image_files import check_pixels, image_size, open_image, read_image, to_rgb_array
+from utils.bands import check_pixels, to_array
+from utils.image_files import image_size, open_image, read_image
 
 # Pytest shows what `utils.image_files` has silenced.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -100,13 +101,13 @@ def test_image_size_is_that_of_the_array(tmp_path, extension, orientation):
     ],
 )
 def test_every_mode_becomes_rgb(mode, color, expected):
-    array = to_rgb_array(Image.new(mode, (3, 2), color))
+    array = to_array(Image.new(mode, (3, 2), color))
     assert (array.shape, array.dtype) == ((2, 3, 3), np.uint8)
     assert {tuple(pixel) for pixel in array.reshape(-1, 3).tolist()} == {expected}
 
 
 def test_floats_above_255_are_scaled_by_their_maximum():
-    array = to_rgb_array(Image.fromarray(np.array([[0, 250, 500, 1000]], np.float32)))
+    array = to_array(Image.fromarray(np.array([[0, 250, 500, 1000]], np.float32)))
     assert array[0, :, 0].tolist() == [0, 64, 128, 255]
 
 
@@ -243,15 +244,15 @@ def test_files_of_more_than_max_pixels_are_refused(tmp_path, name, function):
 
 def test_pictures_of_more_than_max_pixels_are_refused(tmp_path):
     image = Image.new("L", (91, 11))
-    assert to_rgb_array(image, 1001).shape == (11, 91, 3)
+    assert to_array(image, 1001).shape == (11, 91, 3)
     with pytest.raises(UserError, match="The picture given has 91x11 = 1,001 pixels"):
-        to_rgb_array(image, 1000)
+        to_array(image, 1000)
     image.save(tmp_path / "a.png")
     with (
         Image.open(tmp_path / "a.png") as late,
         pytest.raises(UserError, match=r"The picture \S+a\.png has 91x11 = 1,001 pixels"),
     ):
-        to_rgb_array(late, 1000)
+        to_array(late, 1000)
 
 
 def test_max_pixels_alone_decides_whatever_pillow_s_own_limit(tmp_path):
@@ -335,7 +336,7 @@ def test_other_large_pictures_are_left_to_pillow(tmp_path, rng, large):
     for name, save in kinds.items():
         save(tmp_path / name)
         with Image.open(tmp_path / name) as image:
-            expected = to_rgb_array(image)
+            expected = to_array(image)
         np.testing.assert_array_equal(read_image(tmp_path / name), expected, name)
     assert large == list(kinds)
 
