@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from errors import UserError
-from utils.bands import CONVERTED, MAX_PIXELS, to_array
+from utils.bands import CONVERTED, MAX_PIXELS, check_pixels, to_array
 from utils.config import load_config, run_script, settings
 from utils.draw import check_mix_type, format_count
 from utils.image_files import image_size, read_image
@@ -263,7 +263,9 @@ def predict_video(config):
 
 def measure_speed(config):
     """Times the stages of segmenting a picture, letterboxed to the network's size."""
-    height, width = image_size(config.fps_image_path)  # which says what is wrong at once
+    height, width = image_size(config.fps_image_path)
+    # Before the seconds that the network takes to load.
+    check_pixels(width, height, config.fps_image_path, config.max_pixels)
     unet = load_unet(config)
     pixels = read_image(config.fps_image_path, config.max_pixels, unet.description.in_channels)
     stages = unet.time_stages(pixels, config.test_interval)

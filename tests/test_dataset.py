@@ -276,7 +276,7 @@ def test_a_dataset_that_goes_in_the_middle_of_an_epoch(voc_dir, samples, lost):
 @pytest.mark.parametrize("reader", ["read_image", "read_mask"])
 @pytest.mark.parametrize("error", [MemoryError(), OSError(5, "Input/output error", "a.jpg")])
 def test_other_errors_are_kept_as_they_are(samples, monkeypatch, reader, error):
-    def fail(*args):
+    def fail(*args, **options):
         raise error
 
     monkeypatch.setattr(f"utils.dataset.{reader}", fail)
@@ -317,9 +317,9 @@ def test_the_cache_keeps_what_fits_and_changes_nothing(voc_dir, monkeypatch):
     sizes = [read_image(s.image_path).size * 4 // 3 for s in samples]  # 3 colours and a mask
     reads = []
 
-    def count(path):
+    def count(path, **options):
         reads.append(path)
-        return read_image(path)
+        return read_image(path, **options)
 
     monkeypatch.setattr("utils.dataset.read_image", count)
     plain = UnetDataset(samples, (32, 32), 4, 3, Augment(), num_workers=1)

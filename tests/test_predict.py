@@ -62,7 +62,7 @@ class FakeUnet:
         return out
 
     def time_stages(self, image, test_interval):
-        self.timed = image.size, test_interval
+        self.timed = image.shape, test_interval
         # 1, 2, ... milliseconds for one stage, and as many seconds for another.
         rounds = np.arange(1.0, test_interval + 1)
         return {
@@ -518,7 +518,7 @@ def test_each_stage_is_timed(picture, capsys):
     path, _ = picture()
     config = PredictConfig(mode="fps", fps_image_path=str(path), test_interval=21)
     assert predict.main(config) == 0
-    assert FakeUnet.last.timed == ((6, 4), 21)
+    assert FakeUnet.last.timed == ((4, 6, 3), 21)
     lines = capsys.readouterr().out.splitlines()
     # Of 1..21 the median is 11, and of the 20 steps between them 19 lie below the p95, 20.
     assert lines[1] == "6x4 pixels in, 21 times"

@@ -11,6 +11,7 @@ from errors import UserError
 MAX_PIXELS = 500_000_000  # a picture of more is refused: 22,360 x 22,360, 1.5 GB as RGB
 CONVERTED = (1, 3)  # band counts that pictures of any mode are converted to
 _GREY_MODES = ("1", "L", "LA", "La")
+_SAMPLES = 277  # tag of TIFF: bands in a pixel
 _STRIP = 64  # rows scaled at a time: float64 takes eight times their memory
 _FROM_16_BIT = np.rint(np.arange(65536) / 257).astype(np.uint8)
 
@@ -30,7 +31,7 @@ def check_bands(found, in_channels, path):
     if found != in_channels:
         raise UserError(
             f"The picture {path} has {_count(found)}, but in_channels is {in_channels}. Give "
-            f"TIFF files with {_count(in_channels)}, or train with in_channels={found}."
+            f"files with {_count(in_channels)}, or train with in_channels={found}."
         )
 
 
@@ -41,6 +42,17 @@ def _count(bands):
 def band_count(image):
     """How many bands a PIL picture has as it is; those of a palette are its colours."""
     return 3 if image.mode == "P" else len(image.getbands())
+
+
+def stored_bands(image):
+    """How many bands the file of a PIL picture has; Pillow may show fewer of a TIFF."""
+    samples = image.tag_v2.get(_SAMPLES, 1) if image.format == "TIFF" else 1
+    return max(samples, band_count(image))
+
+
+def hides_bands(image):
+    """Whether Pillow shows one band of several: the first of a planar TIFF, say, as grey."""
+    return band_count(image) == 1 and stored_bands(image) > 2
 
 
 def to_array(image, max_pixels=MAX_PIXELS, in_channels=3):
@@ -61,6 +73,11 @@ def to_array(image, max_pixels=MAX_PIXELS, in_channels=3):
     check_pixels(*image.size, name, max_pixels)
     if in_channels not in CONVERTED:
         check_bands(band_count(image), in_channels, name)
+    if hides_bands(image):
+        raise UserError(
+            f"Of the picture {name}, Pillow shows only one of {stored_bands(image)} bands. Give "
+            "the path of its file to what reads files, or an array."
+        )
     try:
         image = ImageOps.exif_transpose(image)
     except Exception as error:  # pictures are decoded late, and raise whatever that leads to

@@ -4,6 +4,8 @@ Pictures are uint8 (H, W, 3) RGB unless other bands are asked for (`utils.bands`
 a reader of their own, in `utils.voc`.
 """
 
+import contextlib
+import logging
 import os
 import threading
 import warnings
@@ -14,7 +16,15 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from errors import UserError
-from utils.bands import CONVERTED, MAX_PIXELS, band_count, check_pixels, to_array, to_rgb
+from utils.bands import (
+    CONVERTED,
+    MAX_PIXELS,
+    check_pixels,
+    hides_bands,
+    stored_bands,
+    to_array,
+    to_rgb,
+)
 from utils.jpeg import plain_jpeg_size
 from utils.tiff import CompressionError, is_tiff, read_tiff, read_tiff_header
 
@@ -24,12 +34,12 @@ _ICONS = (b"\0\0\1\0", b"icns")  # how their files start
 _icon_lock = threading.Lock()
 _AS_STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 _ORIENTATION = 0x0112  # tag of EXIF
-_SAMPLES = 277  # tag of TIFF: bands in a pixel
 
 # `check_pixels` stands in its place, with a limit that the user can set.
 Image.MAX_IMAGE_PIXELS = None
 # Of a broken picture a UserError tells; what the decoders print besides is not for users.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
@@ -101,15 +111,11 @@ def read_image(path, max_pixels=MAX_PIXELS, in_channels=3):
         image = _decode(path, *size)
         if image is not None:
             return image
-    if in_channels not in CONVERTED and is_tiff(path):
-        return _read_bands(path, max_pixels, in_channels)
-    try:
-        image = open_image(path, max_pixels)
-    except UserError as error:
-        if isinstance(error.__cause__, UnidentifiedImageError) and is_tiff(path):
-            return read_tiff(path, in_channels, max_pixels)
-        raise
-    return to_array(image, max_pixels, in_channels)
+    if is_tiff(path):
+        converted = set(CONVERTED) <= set(read_header(path).channels)
+        if in_channels not in CONVERTED or not converted:
+            return _read_bands(path, max_pixels, in_channels)
+    return to_array(open_image(path, max_pixels), max_pixels, in_channels)
 
 
 def _read_bands(path, max_pixels, in_channels):
@@ -159,6 +165,7 @@ def _plain_large_size(path):
     try:
         with _open(path, 1) as image:  # icons, which are refused thus, are never large
             plain = image.mode in ("L", "RGB") and "transparency" not in image.info
+            plain = plain and not hides_bands(image)
             # Of an APNG whose first picture is no frame, OpenCV shows the first frame.
             plain = plain and not image.info.get("default_image")
             large = image.width * image.height >= _LARGE and image.format in _LARGE_FORMATS
@@ -227,11 +234,10 @@ def image_size(path):
 
 
 def _channels(image):
-    stored = band_count(image)
-    if image.format == "TIFF":
-        try:
-            stored = image.tag_v2.get(_SAMPLES, 1)
-            stored = stored if stored > 1 else image.n_frames
-        except Exception:  # of further pages, which most readings do without
-            stored = 1
+    stored = stored_bands(image)
+    if hides_bands(image):
+        return (stored,)
+    if image.format == "TIFF" and stored == 1:
+        with contextlib.suppress(Exception):  # of further pages, which most readings do without
+            stored = image.n_frames
     return tuple(sorted({*CONVERTED, stored}))

@@ -5,6 +5,7 @@ The bands stand in each pixel, or one after another (planar), or each on a page 
 
 import logging
 from contextlib import contextmanager
+from textwrap import shorten
 from typing import NamedTuple
 
 import numpy as np
@@ -108,7 +109,9 @@ def _opened(path):
                 f"The picture {path} is compressed in a way that needs another package: pip "
                 "install imagecodecs, or save it without compression or with deflate."
             ) from error
-        raise UserError(f"The picture {path} can't be read: {error}") from error
+        # Of a broken file, tifffile's own words may hold half of it.
+        reason = shorten(str(error) or type(error).__name__, 200)
+        raise UserError(f"The picture {path} can't be read: {reason}") from error
 
 
 def _bands(file):
