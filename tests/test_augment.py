@@ -268,3 +268,35 @@ def test_the_strengths_bound_the_colours(rng):
     assert 0.66 < saturation.max() < 0.72
     assert 52 <= min(hue) < 56
     assert 64 < max(hue) <= 68
+
+
+def many_bands(height, width, count):
+    """Noise with the mask of `blocks`."""
+    noise = np.random.default_rng(3).integers(0, 256, (height, width, count)).astype(np.uint8)
+    return noise, blocks(height, width)[1]
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5, 9])
+@pytest.mark.parametrize("seed", range(6))  # some grow, some shrink, some are flipped
+def test_all_bands_move_alike(count, seed):
+    image, mask = many_bands(60, 90, count)
+    augment, size = geometry(), (64, 80)
+    moved, _ = augment(image, mask, size, np.random.default_rng(seed))
+    assert (moved.shape, moved.dtype) == ((*size, count), np.uint8)
+    for band in range(count):
+        three = np.repeat(image[..., band : band + 1], 3, axis=2)
+        alone, _ = augment(three, mask, size, np.random.default_rng(seed))
+        # Colours there and back through HSV leave grey as it is.
+        assert np.abs(moved[..., band].astype(int) - alone[..., 0]).max() <= 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5])
+def test_bands_that_are_no_colours_change_in_brightness_alone(count):
+    image = np.arange(count, dtype=np.uint8)[None, None] * 40 + np.array(
+        [[[30]], [[100]]], np.uint8
+    )
+    changed = change_colors(image, (1.1, 0.2, 1.5))
+    assert changed.shape == image.shape
+    # By hand: 30 -> 45, 70 -> 105, 110 -> 165, ...; what is beyond 255 is 255.
+    assert changed[0, 0].tolist() == [45, 105, 165, 225, 255][:count]
+    assert changed[1, 0].tolist() == [150, 210, 255, 255, 255][:count]

@@ -6,6 +6,7 @@ import time
 import keras
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from errors import UserError
@@ -346,3 +347,25 @@ def test_waiting_is_measured_and_starts_anew_each_epoch(voc_dir):
     assert dataset.waited > 0
     dataset.set_epoch(1)
     assert dataset.waited == 0
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_pictures_with_other_bands(samples, tmp_path, rng, count):
+    bands, made = {}, []
+    for sample in samples:
+        with Image.open(sample.mask_path) as mask:
+            pixels = rng.integers(0, 256, (*mask.size[::-1], count)).astype(np.uint8)
+        path = tmp_path / f"{sample.name}.tif"
+        tifffile.imwrite(path, pixels.squeeze(), photometric="minisblack", planarconfig="contig")
+        bands[sample.name] = pixels
+        made.append(sample._replace(image_path=path))
+    dataset = UnetDataset(made, SHAPE, 4, 3, in_channels=count)
+    images, _ = dataset[0]
+    assert images.shape == (4, *SHAPE, count)
+    for image, sample in zip(images, made, strict=False):
+        expected, _ = letterbox_image(bands[sample.name], SHAPE)
+        np.testing.assert_array_equal(image, normalize(expected))
+    augmented, masks = UnetDataset(made, SHAPE, 4, 3, Augment(), in_channels=count)[0]
+    assert (augmented.shape, masks.shape) == ((4, *SHAPE, count), (4, *SHAPE))
+    with pytest.raises(UserError, match=rf"has {count} bands?, but in_channels is 4"):
+        UnetDataset(made, SHAPE, 4, 3, in_channels=4)[0]
