@@ -186,7 +186,7 @@ def test_the_padding_of_any_number_of_bands_is_grey(rng, count):
 
 
 def test_bands_go_to_a_function_in_groups(rng):
-    image = rng.integers(0, 256, (3, 4, 7)).astype(np.uint8)
+    image = rng.integers(0, 256, (3, 4, 257)).astype(np.uint8)
     seen = []
 
     def halves(part):
@@ -194,5 +194,5 @@ def test_bands_go_to_a_function_in_groups(rng):
         assert part.flags["C_CONTIGUOUS"]
         return (part[:2] if part.shape[2] > 1 else part[:2, :, 0]) // 2
 
-    np.testing.assert_array_equal(over_bands(halves, image, most=3), image[:2] // 2)
-    assert seen == [3, 3, 1]
+    np.testing.assert_array_equal(over_bands(halves, image), image[:2] // 2)
+    assert seen == [128, 128, 1]

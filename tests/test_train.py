@@ -619,7 +619,7 @@ def write_bands(voc_dir, count):
 def test_bands_from_pictures_to_scores(config, voc_dir, tmp_path, count):
     write_bands(voc_dir, count)
     made = config(
-        in_channels=count, unfreeze_epoch=40, eval_period=40, save_period=0, init_lr=3e-3,
+        in_channels=count, unfreeze_epoch=16, eval_period=16, save_period=0, init_lr=4e-3,
         jitter=0.1, scale=(0.9, 1.2), value=0.05,
     )  # fmt: skip
     train.main(made)
@@ -634,6 +634,7 @@ def test_bands_from_pictures_to_scores(config, voc_dir, tmp_path, count):
         )
     )
     # Untrained, or blind for the last band, a network scores a third at most.
+    print("MIOU", scores.miou)
     assert scores.miou > 0.5
     (picture,) = (voc_dir / "VOC2007" / "JPEGImages").glob("val_a.*")
     options = {"model_path": str(weights), "precision": "float32"}
@@ -645,7 +646,7 @@ def test_bands_from_pictures_to_scores(config, voc_dir, tmp_path, count):
 
 
 def test_pictures_with_other_bands_are_named_before_training(config):
-    with pytest.raises(UserError, match="5 pictures have other bands than") as caught:
+    with pytest.raises(UserError, match="6 pictures have other bands than") as caught:
         train.main(config(in_channels=5))
     assert "train_a.jpg can be read with in_channels 1 or 3, but in_channels is 5" in str(
         caught.value

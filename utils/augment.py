@@ -125,7 +125,7 @@ def _place_image(image, scaled, offset, box, flipped):
             part, matrix, (box.width, box.height), flags=flags, borderMode=cv2.BORDER_REPLICATE
         )
 
-    return over_bands(warp, image, most=4)  # of more, OpenCV rounds the positions
+    return over_bands(warp, image)
 
 
 def _place_mask(mask, scaled, offset, box, flipped):

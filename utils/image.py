@@ -21,19 +21,18 @@ def swap_channels(image, strip=256):
     return image
 
 
-def over_bands(function, image, most=_MOST_BANDS):
+def over_bands(function, image):
     """Calls an OpenCV function on groups of bands: it takes a few and drops a single one's axis.
 
     Args:
         function: callable from an array (H, W, bands) to one (H', W', bands).
         image: array (H, W, bands), or (H, W).
-        most: int, bands of a group.
     """
-    if image.ndim == 2 or 1 < image.shape[2] <= most:
+    if image.ndim == 2 or 1 < image.shape[2] <= _MOST_BANDS:
         return function(image)
     parts = [
-        function(np.ascontiguousarray(image[..., first : first + most]))
-        for first in range(0, image.shape[2], most)
+        function(np.ascontiguousarray(image[..., first : first + _MOST_BANDS]))
+        for first in range(0, image.shape[2], _MOST_BANDS)
     ]
     return np.concatenate([part.reshape(*part.shape[:2], -1) for part in parts], axis=2)
 
