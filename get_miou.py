@@ -11,9 +11,9 @@ from pathlib import Path
 
 from errors import UserError
 from nets.checks import check_num_classes
+from utils.bands import MAX_PIXELS
 from utils.config import load_config, run_script, settings
 from utils.files import whole_file
-from utils.image_files import MAX_PIXELS
 from utils.inference import check_tta
 from utils.lists import read_samples
 from utils.quiet import quiet
@@ -86,17 +86,18 @@ def main(config=None):
     samples = read_samples(config.VOCdevkit_path, config.val_list)
     if config.miou_mode == 2:
         names = class_names(config.num_classes, config.name_classes)
-        ignore_labels = (VOID,)
+        ignore_labels, in_channels = (VOID,), None
         masks = _stored_masks(samples, config.predictions)
     else:
         unet = _load_unet(config)
         names = unet.description.name_classes
         ignore_labels = unet.description.ignore_labels
+        in_channels = unet.description.in_channels
         masks = _predictions(unet, samples, config)
     if config.ignore_labels is not None:
         ignore_labels = config.ignore_labels
     # Before anything is written: a faulty mask leaves the results of an earlier run alone.
-    check_samples([], samples, len(names), ignore_labels)
+    check_samples([], samples, len(names), ignore_labels, in_channels=in_channels)
     if config.miou_mode == 1:
         count = sum(1 for _ in masks)
         print(f"{count} predicted masks are in {config.predictions}.")

@@ -11,11 +11,13 @@ import errno
 import sys
 
 import numpy as np
+from PIL import Image
 
 from errors import UserError
+from utils.bands import CONVERTED, MAX_PIXELS, check_pixels, to_array
 from utils.config import load_config, run_script, settings
 from utils.draw import check_mix_type, format_count
-from utils.image_files import MAX_PIXELS, read_image
+from utils.image_files import image_size, read_image
 from utils.quiet import quiet
 from utils.results import ResultNames, expand_patterns, plan_results
 from utils.video import has_display, process_video
@@ -136,8 +138,6 @@ def predict_pictures(config):
     while path := ask_path():
         drawn = predict_picture(config, unet, path, names)
         if drawn is not None and has_display():
-            from PIL import Image
-
             Image.fromarray(drawn).show()
     return 0
 
@@ -159,7 +159,7 @@ def predict_picture(config, unet, path, names):
         says.
     """
     try:
-        pixels = read_image(path, config.max_pixels)
+        pixels = read_image(path, config.max_pixels, unet.description.in_channels)
         mask = unet.predict_array(pixels, progress=True)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -241,9 +241,16 @@ def is_done(config, result):
 def predict_video(config):
     """Segments every frame of a video."""
     unet = load_unet(config)
+    bands = unet.description.in_channels
+    if bands not in CONVERTED:
+        raise UserError(
+            f"The network takes pictures with {bands} bands, and a video has three. Give TIFF "
+            "files with mode predict or dir_predict."
+        )
 
     def draw(frame):
-        return unet.draw(frame, unet.predict_array(frame), config.legend)
+        pixels = to_array(Image.fromarray(frame), in_channels=1) if bands == 1 else frame
+        return unet.draw(frame, unet.predict_array(pixels), config.legend)
 
     process_video(
         draw,
@@ -257,14 +264,15 @@ def predict_video(config):
 
 def measure_speed(config):
     """Times the stages of segmenting a picture, letterboxed to the network's size."""
-    from utils.image_files import open_image
-
-    image = open_image(config.fps_image_path, config.max_pixels)
+    height, width = image_size(config.fps_image_path)
+    # Before the seconds that the network takes to load.
+    check_pixels(width, height, config.fps_image_path, config.max_pixels)
     unet = load_unet(config)
-    stages = unet.time_stages(image, config.test_interval)
+    pixels = read_image(config.fps_image_path, config.max_pixels, unet.description.in_channels)
+    stages = unet.time_stages(pixels, config.test_interval)
     stages["all"] = sum(stages.values())
     print(
-        f"{image.width}x{image.height} pixels in, {config.test_interval} times\n"
+        f"{width}x{height} pixels in, {config.test_interval} times\n"
         f"{'stage':<12} {'median ms':>10} {'p95 ms':>10} {'pictures/s':>11}"
     )
     for stage, seconds in stages.items():

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from errors import RunError, UserError
-from nets.checks import check_input_shape, check_num_classes, check_precision
+from nets.checks import check_in_channels, check_input_shape, check_num_classes, check_precision
 from utils.augment import Augment
 from utils.check import check_samples
 from utils.class_weights import balanced_weights
@@ -49,6 +49,7 @@ class TrainConfig:
 
     # Network
     backbone: str = "vgg"  # encoder: vgg or resnet50
+    in_channels: int = 3  # bands of a picture: 3 colour, 1 grey; more: TIFF files with that many
     model_path: str = "imagenet"  # weights to start from, or imagenet; empty: from scratch
     input_shape: tuple[int, int] = (512, 512)  # height, width of training pictures; multiples of 16
     val_input_shape: tuple[int, int] | None = (
@@ -115,6 +116,7 @@ class TrainConfig:
                 "the last 100 steps; 0 switches it off."
             )
         check_num_classes(self.num_classes)
+        check_in_channels(self.in_channels)
         check_input_shape(self.input_shape, self.backbone)
         check_input_shape(self.prediction_shape, self.backbone)
         check_precision(self.precision)
@@ -179,6 +181,7 @@ def main(config=None):
         val_samples,
         config.num_classes,
         config.ignore_labels,
+        in_channels=config.in_channels,
         workers=config.num_workers,
         cache=Path(config.save_dir) / ".data_check.json",
     )
@@ -286,6 +289,7 @@ def build(config, state):
         config.name_classes,
         backbone=config.backbone,
         width=config.width,
+        in_channels=config.in_channels,
         input_shape=config.prediction_shape,
         ignore_labels=config.ignore_labels,
         precision=config.precision,
@@ -321,7 +325,11 @@ def make_hooks(config, model, description, val_samples, run, described):
     def score_now():
         paths = [sample.image_path for sample in val_samples]
         masks = predict_masks(
-            model.predict_on_batch, paths, config.prediction_shape, config.unfreeze_batch_size
+            model.predict_on_batch,
+            paths,
+            config.prediction_shape,
+            config.unfreeze_batch_size,
+            config.in_channels,
         )
         return evaluate(
             val_samples, masks, config.num_classes, config.ignore_labels, progress=False
@@ -347,6 +355,7 @@ def make_hooks(config, model, description, val_samples, run, described):
         samples=val_samples[:_SHOWN],
         predict=lambda image: predict_mask(model.predict_on_batch, image, config.prediction_shape),
         ignore_labels=config.ignore_labels,
+        in_channels=config.in_channels,
     )
     if config.ema_momentum:
         hooks["average"] = AveragedWeights()
@@ -439,6 +448,7 @@ def make_datasets(config, phase, train_samples, val_samples):
         "batch_size": phase.batch_size,
         "num_classes": config.num_classes,
         "ignore_labels": config.ignore_labels,
+        "in_channels": config.in_channels,
         "num_workers": config.num_workers,
     }
     train_set = UnetDataset(

@@ -26,6 +26,7 @@ def build_network(
     ignore_labels,
     precision,
     seed,
+    in_channels=3,
     state=None,
 ):
     """Builds the network to train and describes it; prints what it chose and loaded.
@@ -34,7 +35,7 @@ def build_network(
         model_path: weights to start from, as for `nets.weights.open_weights`; "": from
             scratch. Of a file with another class count, or of an encoder alone, what fits is
             kept.
-        num_classes, name_classes, backbone, width, input_shape, ignore_labels: as in
+        num_classes, name_classes, backbone, width, input_shape, ignore_labels, in_channels: as in
             `nets.stored.Description`. Without names, those of the file are taken where
             the class counts are equal.
         precision: one of `nets.checks.PRECISIONS`.
@@ -54,13 +55,13 @@ def build_network(
     else:
         if model_path:
             stored = open_weights(model_path, backbone)
-            facts = _facts_to_keep(stored, backbone=backbone, width=width)
+            facts = _facts_to_keep(stored, in_channels, backbone=backbone, width=width)
             known = stored.description
             if known and known.num_classes == num_classes:
                 name_classes = name_classes or known.name_classes
         names = class_names(num_classes, name_classes)
         description = Description(
-            num_classes, backbone, input_shape, names, width, ignore_labels, **facts
+            num_classes, backbone, input_shape, names, width, ignore_labels, in_channels, **facts
         )
     # A run that goes on computes as it began, even if "auto" would choose otherwise today.
     policy, reason = choose_precision(state.facts["policy"] if state else precision)
@@ -75,15 +76,18 @@ def build_network(
     if state:
         model.set_weights(state.arrays["weights"])
     elif stored:
+        # Of its own file for the same classes and bands, all must fit.
         known = stored.description
-        same = known is not None and known.num_classes == num_classes
+        same = known and (known.num_classes, known.in_channels) == (num_classes, in_channels)
         print(load_weights(model, stored, allow_mismatch=not same))
     return model, description
 
 
-def _facts_to_keep(stored, **given):
+def _facts_to_keep(stored, in_channels, **given):
     """How the network must be built for these weights; refuses what contradicts `given`."""
     inferred = stored.infer()
+    if inferred["in_channels"] != 3:  # only those of three bands can be adapted to others
+        given["in_channels"] = in_channels
     for name, value in given.items():
         if value != inferred[name]:
             raise UserError(

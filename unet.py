@@ -19,9 +19,10 @@ from nets.checks import check_input_shape, check_num_classes
 from nets.precision import choose_precision, dtype_policy
 from nets.stored import Description
 from nets.weights import load_weights, open_weights
+from utils.bands import CONVERTED, MAX_PIXELS, band_count, to_array, to_rgb
 from utils.draw import check_mix_type, draw_mask, format_count
 from utils.image import letterbox_image, normalize
-from utils.image_files import MAX_PIXELS, read_image, to_rgb_array
+from utils.image_files import read_image
 from utils.inference import (
     check_tta,
     is_tiled,
@@ -63,9 +64,9 @@ class Unet:
         max_pixels: int. Pictures of more are refused.
 
     Attributes:
-        model: keras.Model from (B, height, width, 3) in [-1, 1] to probabilities.
-        description: `nets.stored.Description` of what is loaded.
-        report: `nets.weights.LoadReport`, what became of each layer.
+        model: keras.Model from (B, height, width, in_channels) in [-1, 1] to probabilities.
+    description: `nets.stored.Description` of what is loaded.
+    report: `nets.weights.LoadReport`, what became of each layer.
         colors: uint8 (256, 3), RGB of each class id.
 
     Raises:
@@ -105,12 +106,23 @@ class Unet:
         self._network = with_flips(self.model.predict_on_batch, tta)
 
     def predict_array(self, image, progress=False):
-        """Segments uint8 (H, W, 3) RGB; returns uint8 (H, W), class ids.
+        """Segments a picture.
 
         Args:
-            image: the picture.
+            image: uint8 (H, W, in_channels), RGB if these are three.
             progress: bool, whether to show a progress bar for a picture in tiles.
+
+        Returns:
+            uint8 (H, W), class ids.
+
+        Raises:
+            UserError: for an array of another shape.
         """
+        bands = self.description.in_channels
+        if image.ndim != 3 or image.shape[2] != bands:
+            raise UserError(
+                f"The network takes arrays (height, width, {bands}); got {image.shape}."
+            )
         shape = self.description.input_shape
         if is_tiled(image.shape[:2], shape, self.tile):
             return predict_tiles(self._network, image, shape, progress=progress)
@@ -122,7 +134,7 @@ class Unet:
         Args:
             paths: sequence of paths.
             batch_size: int, pictures (or tiles) a call of the network.
-            finish: callable of (path, pixels uint8 (H, W, 3), mask uint8 (H, W)), run in
+            finish: callable of (path, pixels uint8 (H, W, in_channels), mask uint8 (H, W)), run in
                 threads, e.g. to draw and save; it may write over both. None: returns
                 (pixels, mask).
             title, progress: of the progress bar.
@@ -135,7 +147,11 @@ class Unet:
             self._network,
             paths,
             self.description.input_shape,
-            read=partial(read_image, max_pixels=self.max_pixels),
+            read=partial(
+                read_image,
+                max_pixels=self.max_pixels,
+                in_channels=self.description.in_channels,
+            ),
             finish=finish or (lambda _, pixels, mask: (pixels, mask)),
             batch_size=batch_size,
             tile=self.tile,
@@ -147,15 +163,18 @@ class Unet:
         """Draws class ids over a picture, as `mix_type` says.
 
         Args:
-            pixels: uint8 (H, W, 3) RGB.
+            pixels: uint8 (H, W, bands), shown as `utils.bands.to_rgb` does.
             mask: uint8 (H, W).
             legend: bool, whether to add class names and shares below.
-            out: array to draw into, e.g. `pixels` itself; None: a new one.
+            out: uint8 (H, W, 3) to draw into; or `pixels` itself, which is then written over
+                if it is RGB. None: a new array.
 
         Returns:
             uint8 (H, W, 3); with a legend higher, and maybe wider.
         """
-        drawn = draw_mask(pixels, mask, self.colors, self.mix_type, out)
+        shown = to_rgb(pixels)
+        out = shown if out is pixels else out
+        drawn = draw_mask(shown, mask, self.colors, self.mix_type, out)
         if legend:
             return add_legend(drawn, mask, self.colors, self.description.name_classes)
         return drawn
@@ -164,7 +183,8 @@ class Unet:
         """Segments a picture and draws the result.
 
         Args:
-            image: PIL.Image of any size and mode; turned upright by its EXIF.
+            image: PIL.Image of any size and mode; turned upright by its EXIF. A network for
+                more than three bands takes one with as many, such as RGBA for four.
             count: bool. Prints a table of pixels and share per class.
             name_classes: names for the table; None: those of the weights file.
             legend: bool, whether to add class names and shares below the picture.
@@ -173,9 +193,10 @@ class Unet:
             PIL.Image, RGB, of the (upright) picture's size; with a legend higher.
 
         Raises:
-            UserError: for a picture that can't be decoded or has too many pixels.
+            UserError: for a picture that can't be decoded, has too many pixels or not the
+                network's bands.
         """
-        pixels = to_rgb_array(image, self.max_pixels)
+        pixels = self._to_array(image)
         mask = self.predict_array(pixels)
         if count:
             names = name_classes or self.description.name_classes
@@ -184,7 +205,20 @@ class Unet:
 
     def get_miou_png(self, image):
         """Segments a PIL picture; returns its class ids as a palette picture of its size."""
-        return mask_to_image(self.predict_array(to_rgb_array(image, self.max_pixels)))
+        return mask_to_image(self.predict_array(self._to_array(image)))
+
+    def _to_array(self, image):
+        """A PIL picture as uint8 (H, W, in_channels); an array as it is."""
+        if isinstance(image, np.ndarray):
+            return image
+        bands = self.description.in_channels
+        if bands not in CONVERTED and band_count(image) != bands:
+            raise UserError(
+                f"The network takes pictures with {bands} bands, but this one, of mode "
+                f"{image.mode}, has {band_count(image)}. Give the path of a TIFF file to "
+                f"predict_files, or an array (height, width, {bands}) to predict_array."
+            )
+        return to_array(image, self.max_pixels, bands)
 
     def get_FPS(self, image, test_interval):
         """Times the way from pixels to class ids, after a warm-up.
@@ -206,7 +240,7 @@ class Unet:
         """Times each stage of segmenting a picture, letterboxed, after a warm-up.
 
         Args:
-            image: PIL.Image of any shape.
+            image: PIL.Image of any shape, or uint8 (H, W, in_channels).
             test_interval: int, how many times.
 
         Returns:
@@ -218,7 +252,7 @@ class Unet:
         """
         if test_interval < 1:
             raise UserError(f"test_interval must be at least 1; got {test_interval}.")
-        pixels = to_rgb_array(image, self.max_pixels)
+        pixels = self._to_array(image)
         times = np.empty((test_interval + 1, 4))
         for row in times:
             row[0] = time.perf_counter()

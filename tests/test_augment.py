@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from errors import UserError
 from utils.augment import Augment, change_colors
-from utils.image import GREY, letterbox_box, letterbox_image, letterbox_mask
+from utils.image import GREY, letterbox_box, letterbox_image, letterbox_mask, resize_image
 from utils.metrics import VOID
 
 STILL = Augment(jitter=0, scale=(1, 1), flip=0, hue=0, saturation=0, value=0)
@@ -268,3 +268,37 @@ def test_the_strengths_bound_the_colours(rng):
     assert 0.66 < saturation.max() < 0.72
     assert 52 <= min(hue) < 56
     assert 64 < max(hue) <= 68
+
+
+def many_bands(height, width, count):
+    """Smooth bands, of which no two are alike, with the mask of `blocks`."""
+    noise = np.random.default_rng(3).integers(0, 256, (height // 9, width // 9, count))
+    hills = resize_image(noise.astype(np.uint8), (height, width))
+    return hills, blocks(height, width)[1]
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5, 9])
+@pytest.mark.parametrize("seed", range(6))  # some grow, some shrink, some are flipped
+def test_all_bands_move_alike(count, seed):
+    image, mask = many_bands(60, 90, count)
+    augment, size = geometry(), (64, 80)
+    moved, _ = augment(image, mask, size, np.random.default_rng(seed))
+    assert (moved.shape, moved.dtype) == ((*size, count), np.uint8)
+    for band in range(count):
+        three = np.repeat(image[..., band : band + 1], 3, axis=2)
+        alone, _ = augment(three, mask, size, np.random.default_rng(seed))
+        # Colours there and back through HSV leave grey as it is; OpenCV rounds the places.
+        assert (
+            np.abs(moved[..., band].astype(int) - alone[..., 0]).max() <= 3
+        )  # and OpenCV rounds places
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5])
+def test_bands_that_are_no_colours_change_in_brightness_alone(count):
+    rows = [[30, 70, 110, 150, 190], [100, 140, 180, 220, 255]]
+    image = np.array(rows, np.uint8)[:, None, :count]
+    changed = change_colors(image, (1.1, 0.2, 1.5))
+    assert changed.shape == image.shape
+    # Times 1.5, and 255 at most.
+    assert changed[0, 0].tolist() == [45, 105, 165, 225, 255][:count]
+    assert changed[1, 0].tolist() == [150, 210, 255, 255, 255][:count]

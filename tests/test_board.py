@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import utils.board
@@ -199,3 +200,14 @@ def test_no_backend_is_loaded_to_write():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_five_bands_are_shown_as_their_first_three(make_board, tmp_path, rng):
+    board = make_board(lambda pixels: pixels[..., 4] // 255)
+    board.in_channels = 5
+    pixels = rng.integers(0, 256, (48, 64, 5)).astype(np.uint8)
+    path = tmp_path / "five.tif"
+    tifffile.imwrite(path, pixels, photometric="minisblack", planarconfig="contig")
+    strip = board.draw(board.samples[0]._replace(image_path=path))
+    np.testing.assert_array_equal(strip[:, :64], pixels[..., :3])
+    np.testing.assert_array_equal(strip[:, 136:], voc_palette(256)[pixels[..., 4] // 255])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageDraw
 
 import voc_annotation
@@ -134,6 +135,39 @@ def test_broken_pictures(run, pictures, keep):
     path = pictures / "val_a.jpg"
     path.write_bytes(path.read_bytes()[:keep])
     assert_fault(run(), "picture_broken", 1, f"The picture {path} can't be read: ")
+
+
+@fault("picture_bands")
+def test_pictures_with_other_bands_stop_a_training_and_nothing_else(
+    run, voc_dir, pictures, tmp_path
+):
+    (pictures / "val_a.jpg").unlink()
+    bands = np.zeros((48, 64, 5), np.uint16)
+    tifffile.imwrite(pictures / "val_a.tif", bands, photometric="minisblack", planarconfig="contig")
+    status, text, _ = run(num_classes=3)
+    assert status == 0
+    assert "picture modes: RGB (5), 5 x uint16 (1)\n" in text
+    cache = tmp_path / "cache.json"
+    for _ in range(2):  # read, and from the cache
+        with pytest.raises(UserError) as caught:
+            quick(voc_dir, in_channels=3, cache=cache)
+        assert (
+            f"fault: 1 {FAULTS['picture_bands'].title}\n    {pictures / 'val_a.tif'} can be read "
+            "with in_channels 5, but in_channels is 3\n" in str(caught.value)
+        )
+    with pytest.raises(UserError, match=r"train_a\.jpg can be read with in_channels 1 or 3, but"):
+        quick(voc_dir, in_channels=5)
+    assert not quick(voc_dir).faults
+
+
+def test_a_cache_that_knows_no_bands_is_not_believed(voc_dir, tmp_path):
+    cache = tmp_path / "cache.json"
+    quick(voc_dir, cache=cache)
+    entries = json.loads(cache.read_text("utf-8"))
+    for entry in entries.values():
+        del entry["facts"]["picture_channels"]
+    cache.write_text(json.dumps(entries), "utf-8")
+    assert not quick(voc_dir, in_channels=3, cache=cache).faults
 
 
 @fault("mask_broken")

@@ -6,6 +6,7 @@ import time
 import keras
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from errors import UserError
@@ -276,7 +277,7 @@ def test_a_dataset_that_goes_in_the_middle_of_an_epoch(voc_dir, samples, lost):
 @pytest.mark.parametrize("reader", ["read_image", "read_mask"])
 @pytest.mark.parametrize("error", [MemoryError(), OSError(5, "Input/output error", "a.jpg")])
 def test_other_errors_are_kept_as_they_are(samples, monkeypatch, reader, error):
-    def fail(*args):
+    def fail(*args, **options):
         raise error
 
     monkeypatch.setattr(f"utils.dataset.{reader}", fail)
@@ -293,7 +294,7 @@ def test_no_file_is_blamed_when_memory_runs_out(samples, monkeypatch):
         raise error
 
     monkeypatch.setattr("utils.image_files._open", fail)
-    monkeypatch.setattr("utils.image_files._plain_jpeg_size", lambda path: None)
+    monkeypatch.setattr("utils.image_files.plain_jpeg_size", lambda path: None)
     dataset = training(samples)
     with pytest.raises(MemoryError):
         dataset[0]
@@ -317,9 +318,9 @@ def test_the_cache_keeps_what_fits_and_changes_nothing(voc_dir, monkeypatch):
     sizes = [read_image(s.image_path).size * 4 // 3 for s in samples]  # 3 colours and a mask
     reads = []
 
-    def count(path):
+    def count(path, **options):
         reads.append(path)
-        return read_image(path)
+        return read_image(path, **options)
 
     monkeypatch.setattr("utils.dataset.read_image", count)
     plain = UnetDataset(samples, (32, 32), 4, 3, Augment(), num_workers=1)
@@ -346,3 +347,25 @@ def test_waiting_is_measured_and_starts_anew_each_epoch(voc_dir):
     assert dataset.waited > 0
     dataset.set_epoch(1)
     assert dataset.waited == 0
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_pictures_with_other_bands(samples, tmp_path, rng, count):
+    bands, made = {}, []
+    for sample in samples:
+        with Image.open(sample.mask_path) as mask:
+            pixels = rng.integers(0, 256, (*mask.size[::-1], count)).astype(np.uint8)
+        path = tmp_path / f"{sample.name}.tif"
+        tifffile.imwrite(path, pixels.squeeze(), photometric="minisblack", planarconfig="contig")
+        bands[sample.name] = pixels
+        made.append(sample._replace(image_path=path))
+    dataset = UnetDataset(made, SHAPE, 4, 3, in_channels=count)
+    images, _ = dataset[0]
+    assert images.shape == (4, *SHAPE, count)
+    for image, sample in zip(images, made, strict=False):
+        expected, _ = letterbox_image(bands[sample.name], SHAPE)
+        np.testing.assert_array_equal(image, normalize(expected))
+    augmented, masks = UnetDataset(made, SHAPE, 4, 3, Augment(), in_channels=count)[0]
+    assert (augmented.shape, masks.shape) == ((4, *SHAPE, count), (4, *SHAPE))
+    with pytest.raises(UserError, match=rf"has {count} bands?, but in_channels is 4"):
+        UnetDataset(made, SHAPE, 4, 3, in_channels=4)[0]

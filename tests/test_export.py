@@ -146,7 +146,7 @@ def test_result_and_note(form, exported):
     assert note["format"] == form
     assert note["size"] == {"height": 64, "width": 80}
     assert note["letterbox"] == {"keep_aspect": True, "centred": True, "fill": [128] * 3}
-    assert note["color_order"] == "RGB"
+    assert (note["channels"], note["color_order"]) == (3, "RGB")
     tensor = {"dtype": "float32", "layout": "NHWC"}
     assert note["input"] == {"name": "image", "shape": [batch, 64, 80, 3], **tensor}
     assert note["output"] == {"name": "probabilities", "shape": [batch, 64, 80, 3], **tensor}
@@ -431,3 +431,27 @@ def test_the_readme_s_program(network, tmp_path):
         expected = predict_mask(network.predict_on_batch, picture, SIZE)
         assert ids.shape == size and (ids == expected).mean() >= least
         assert colors[:9] == PALETTE[:3].ravel().tolist()
+
+
+@pytest.mark.parametrize("bands", [1, 5])
+def test_other_bands(bands, tmp_path):
+    network = Unet((*SIZE, bands), 3, width=4)
+    (result,) = export_model(
+        network, describe(in_channels=bands), tmp_path, ["savedmodel"], PALETTE
+    )
+    assert result.largest_difference < 1e-5
+    note = json.loads((tmp_path / "unet_savedmodel.json").read_bytes())
+    assert note["channels"] == bands
+    assert note["color_order"] == {1: "grey", 5: "as in the picture files"}[bands]
+    assert note["letterbox"]["fill"] == [128] * bands
+    assert note["input"]["shape"] == [None, *SIZE, bands]
+    with pytest.raises(UserError, match=rf"has input \(64, 80, {bands}\) .* says \(64, 80, 3\)"):
+        export_model(network, describe(), tmp_path, ["savedmodel"], PALETTE)
+
+
+def test_no_two_bands_of_the_pictures_are_alike():
+    for picture, colors in zip(draw_pictures(SIZE, 7), draw_pictures(SIZE), strict=True):
+        assert picture.shape == (*SIZE, 7)
+        np.testing.assert_array_equal(picture[..., :3], colors)
+        bands = picture.reshape(-1, 7).T
+        assert len({band.tobytes() for band in bands}) == 7

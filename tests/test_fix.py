@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageDraw
 
 import voc_annotation
@@ -495,3 +496,29 @@ def test_stray_blends_in_a_smoothed_set_are_no_classes(tmp_path, write_picture, 
     ]
     assert set(np.unique(fixed)) == {0, 1, 255}
     assert fixed[3][50, 50] == 255
+
+
+def test_pictures_of_many_bands_are_copied_as_they_are(run_fix, pictures, masks, rng):
+    (pictures / "train_a.jpg").unlink()
+    (pictures / "train_b.jpg").unlink()
+    five = pictures / "train_a.tif"
+    tifffile.imwrite(five, rng.integers(0, 9, (40, 60, 5)).astype(np.uint16),
+                     photometric="minisblack", planarconfig="contig")  # fmt: skip
+    turned = pictures / "train_b.png"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    colors = rng.integers(0, 256, (40, 60, 4)).astype(np.uint8)
+    Image.fromarray(colors).save(turned, exif=exif)  # upright it is 60x40, as its mask
+    wrong = pictures / "train_c.tif"
+    (pictures / "train_c.jpg").unlink()
+    tifffile.imwrite(wrong, np.zeros((7, 8, 5), np.uint8),
+                     photometric="minisblack", planarconfig="contig")  # fmt: skip
+    mask_to_image(np.array(Image.open(masks / "train_a.png")) // 255 * 255).save(
+        masks / "train_a.png"
+    )
+    status, text, copy = run_fix()
+    assert status == 0
+    assert "0 pictures changed; 1 left out" in text
+    assert "train_c: picture (7, 8) and mask (33, 80) differ in size" in text
+    for path in (five, turned):
+        assert (copy / "JPEGImages" / path.name).read_bytes() == path.read_bytes()

@@ -456,7 +456,7 @@ from utils.voc import voc_palette
 
 class Unet:
     precision_reason = "none"
-    description = types.SimpleNamespace(name_classes=("nothing", "cat"))
+    description = types.SimpleNamespace(name_classes=("nothing", "cat"), in_channels=3)
     colors = voc_palette(256)
     def __init__(self, *args, **options): pass
     def predict_array(self, image, progress=False):

@@ -5,6 +5,7 @@ import io
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -122,3 +123,12 @@ def test_thin_errors_show_in_a_small_picture(drawn):
     errors = np.array(drawn(np.zeros((1440, 1440, 3), np.uint8), true, predicted)["errors"])
     rows = (errors != RIGHT).any(axis=(1, 2)).sum()
     assert rows == len(range(0, 1440, 7))
+
+
+def test_a_picture_of_five_bands_shows_its_first_three(drawn, tmp_path, write_mask):
+    pixels = np.full((9, 7, 5), (200, 100, 50, 0, 255), np.uint8)
+    path = tmp_path / "five.tif"
+    tifffile.imwrite(path, pixels, photometric="minisblack", planarconfig="contig")
+    mask = write_mask(tmp_path / "m.png", np.zeros((9, 7), np.uint8))
+    shown = decoded(thumbnails(Sample("one", path, mask), mask, 2, ())["picture"])
+    np.testing.assert_allclose(np.array(shown), pixels[..., :3], atol=4)

@@ -11,6 +11,7 @@ from utils.image import (
     letterbox_image,
     letterbox_mask,
     normalize,
+    over_bands,
     paste,
     resize_image,
     resize_mask,
@@ -158,3 +159,40 @@ def test_normalize_maps_0_to_minus_1_and_255_to_1(rng):
     np.testing.assert_allclose(normalized[..., 2], oracle[::-1], atol=1e-7)
     assert (normalized.min(), normalized.max()) == (-1, 1)
     assert normalize(np.zeros((5, 1, 3), np.uint8)).shape == (5, 1, 3)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5, 130])
+@pytest.mark.parametrize("size", [(11, 13), (40, 30), (11, 30)])
+def test_any_number_of_bands_is_resized_as_each_alone(rng, count, size):
+    image = rng.integers(0, 256, (23, 17, count)).astype(np.uint8)
+    resized = resize_image(image, size)
+    assert resized.shape == (*size, count)
+    for band in range(count):
+        alone = resize_image(np.ascontiguousarray(image[..., band]), size).astype(int)
+        assert np.abs(resized[..., band] - alone).max() <= 1  # OpenCV rounds more bands otherwise
+
+
+@pytest.mark.parametrize("count", [1, 5, 130])
+def test_the_padding_of_any_number_of_bands_is_grey(rng, count):
+    image = rng.integers(0, 100, (20, 40, count)).astype(np.uint8)
+    canvas, box = letterbox_image(image, (40, 40))
+    assert canvas.shape == (40, 40, count)
+    np.testing.assert_array_equal(canvas[box.slices], image)
+    assert np.all(canvas[:10] == 128)
+    assert np.all(canvas[30:] == 128)
+    normalized = normalize(canvas)
+    assert normalized.dtype == np.float32
+    np.testing.assert_allclose(normalized, canvas / 127.5 - 1, atol=1e-7)
+
+
+def test_bands_go_to_a_function_in_groups(rng):
+    image = rng.integers(0, 256, (3, 4, 257)).astype(np.uint8)
+    seen = []
+
+    def halves(part):
+        seen.append(part.shape[2])
+        assert part.flags["C_CONTIGUOUS"]
+        return (part[:2] if part.shape[2] > 1 else part[:2, :, 0]) // 2
+
+    np.testing.assert_array_equal(over_bands(halves, image), image[:2] // 2)
+    assert seen == [128, 128, 1]

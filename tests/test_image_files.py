@@ -11,7 +11,8 @@ from PIL import Image
 
 from errors import UserError
 from utils import image_files
-from utils.image_files import check_pixels, image_size, open_image, read_image, to_rgb_array
+from utils.bands import to_array
+from utils.image_files import image_size, open_image, read_image
 
 # Pytest shows what `utils.image_files` has silenced.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -63,51 +64,6 @@ def test_image_size_is_that_of_the_array(tmp_path, extension, orientation):
     picture = np.zeros((20, 30, 3), np.uint8)
     path = oriented(tmp_path / f"picture.{extension}", picture, orientation)
     assert image_size(path) == read_image(path).shape[:2]
-
-
-@pytest.mark.parametrize(
-    ("mode", "color", "expected"),
-    [
-        ("RGB", (10, 20, 30), (10, 20, 30)),
-        ("L", 77, (77, 77, 77)),
-        ("1", 1, (255, 255, 255)),
-        ("RGBA", (10, 20, 30, 0), (10, 20, 30)),
-        ("LA", (77, 0), (77, 77, 77)),
-        ("CMYK", (0, 0, 0, 0), (255, 255, 255)),
-        ("CMYK", (0, 255, 255, 0), (255, 0, 0)),
-        ("YCbCr", (77, 128, 128), (77, 77, 77)),
-        ("HSV", (0, 255, 200), (200, 0, 0)),
-        ("I;16", 65535, (255, 255, 255)),
-        ("I;16", 100 * 257, (100, 100, 100)),
-        ("I;16", 200, (1, 1, 1)),
-        ("I;16B", 100 * 257, (100, 100, 100)),
-        ("I", 200, (200, 200, 200)),
-        ("I", 255, (255, 255, 255)),
-        ("I", 256, (1, 1, 1)),
-        ("I", 65535, (255, 255, 255)),
-        ("I", 100 * 257, (100, 100, 100)),
-        ("I", 1_000_000, (255, 255, 255)),
-        ("I", -5, (0, 0, 0)),
-        ("F", 0.5, (128, 128, 128)),
-        ("F", 1.0, (255, 255, 255)),
-        ("F", 1.6, (2, 2, 2)),
-        ("F", 200.4, (200, 200, 200)),
-        ("F", 1e9, (255, 255, 255)),
-        ("F", -1.0, (0, 0, 0)),
-        ("F", float("nan"), (0, 0, 0)),
-        ("F", float("inf"), (0, 0, 0)),
-        ("F", float("-inf"), (0, 0, 0)),
-    ],
-)
-def test_every_mode_becomes_rgb(mode, color, expected):
-    array = to_rgb_array(Image.new(mode, (3, 2), color))
-    assert (array.shape, array.dtype) == ((2, 3, 3), np.uint8)
-    assert {tuple(pixel) for pixel in array.reshape(-1, 3).tolist()} == {expected}
-
-
-def test_floats_above_255_are_scaled_by_their_maximum():
-    array = to_rgb_array(Image.fromarray(np.array([[0, 250, 500, 1000]], np.float32)))
-    assert array[0, :, 0].tolist() == [0, 64, 128, 255]
 
 
 @pytest.mark.parametrize("transparency", [None, 1, b"\x80\x00"])
@@ -202,19 +158,6 @@ def test_opencv_and_pillow_read_jpegs_alike(tmp_path):
 # Large pictures
 
 
-def test_the_message_about_too_many_pixels():
-    check_pixels(40, 25, "a.png", 1000)
-    check_pixels(25_000, 20_000, "a.png")
-    with pytest.raises(UserError) as caught:
-        check_pixels(91, 11, "a.png", 1000)
-    assert str(caught.value) == (
-        "The picture a.png has 91x11 = 1,001 pixels; max_pixels is 1,000. Raise max_pixels if "
-        "memory allows (4 bytes a pixel and more), or cut the picture."
-    )
-    with pytest.raises(UserError, match="max_pixels is 500,000,000"):
-        check_pixels(25_000, 20_001, "a.png")
-
-
 @pytest.fixture
 def large(monkeypatch):
     """Pictures of 100 pixels are large already; the list of those that Pillow decoded."""
@@ -239,19 +182,6 @@ def test_files_of_more_than_max_pixels_are_refused(tmp_path, name, function):
     with pytest.raises(UserError) as caught:
         function(path, 1000)
     assert str(caught.value).startswith(f"The picture {path} has 91x11 = 1,001 pixels; max_pixels")
-
-
-def test_pictures_of_more_than_max_pixels_are_refused(tmp_path):
-    image = Image.new("L", (91, 11))
-    assert to_rgb_array(image, 1001).shape == (11, 91, 3)
-    with pytest.raises(UserError, match="The picture given has 91x11 = 1,001 pixels"):
-        to_rgb_array(image, 1000)
-    image.save(tmp_path / "a.png")
-    with (
-        Image.open(tmp_path / "a.png") as late,
-        pytest.raises(UserError, match=r"The picture \S+a\.png has 91x11 = 1,001 pixels"),
-    ):
-        to_rgb_array(late, 1000)
 
 
 def test_max_pixels_alone_decides_whatever_pillow_s_own_limit(tmp_path):
@@ -335,7 +265,7 @@ def test_other_large_pictures_are_left_to_pillow(tmp_path, rng, large):
     for name, save in kinds.items():
         save(tmp_path / name)
         with Image.open(tmp_path / name) as image:
-            expected = to_rgb_array(image)
+            expected = to_array(image)
         np.testing.assert_array_equal(read_image(tmp_path / name), expected, name)
     assert large == list(kinds)
 

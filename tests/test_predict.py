@@ -2,6 +2,7 @@
 
 import builtins
 import csv
+import dataclasses
 import gc
 import os
 import sys
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 import predict
@@ -20,6 +22,7 @@ from nets import unet as networks
 from nets.stored import Description
 from nets.weights import save_weights
 from predict import PredictConfig
+from utils.bands import to_rgb
 from utils.config import load_config, run_script
 from utils.image_files import read_image
 from utils.stream import Outcome
@@ -63,7 +66,7 @@ class FakeUnet:
         return out
 
     def time_stages(self, image, test_interval):
-        self.timed = image.size, test_interval
+        self.timed = image.shape, test_interval
         # 1, 2, ... milliseconds for one stage, and as many seconds for another.
         rounds = np.arange(1.0, test_interval + 1)
         return {
@@ -519,7 +522,7 @@ def test_each_stage_is_timed(picture, capsys):
     path, _ = picture()
     config = PredictConfig(mode="fps", fps_image_path=str(path), test_interval=21)
     assert predict.main(config) == 0
-    assert FakeUnet.last.timed == ((6, 4), 21)
+    assert FakeUnet.last.timed == ((4, 6, 3), 21)
     lines = capsys.readouterr().out.splitlines()
     # Of 1..21 the median is 11, and of the 20 steps between them 19 lie below the p95, 20.
     assert lines[1] == "6x4 pixels in, 21 times"
@@ -689,3 +692,55 @@ def test_a_name_too_long_for_results_is_that_picture_s_fault(tmp_path, write_pic
     assert predict.main(config) == 1
     assert "is too long for its results" in capsys.readouterr().err
     assert {path.name for path in (tmp_path / "out").glob("?.png")} == {"a.png", "c.png"}
+
+
+@pytest.fixture
+def bands(monkeypatch):
+    """bands(count): the network takes pictures with so many."""
+
+    class Banded(FakeUnet):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            self.description = dataclasses.replace(self.description, in_channels=Banded.count)
+
+        def predict_array(self, image, progress=False):
+            self.seen = image
+            return super().predict_array(image, progress)
+
+        def draw(self, pixels, mask, legend=False, out=None):
+            return to_rgb(pixels)
+
+    def take(count):
+        Banded.count = count
+        monkeypatch.setitem(sys.modules, "unet", SimpleNamespace(Unet=Banded))
+
+    return take
+
+
+def test_a_picture_is_read_with_the_network_s_bands(bands, tmp_path, rng, out):
+    bands(5)
+    pixels = rng.integers(0, 256, (4, 6, 5)).astype(np.uint8)
+    path = tmp_path / "five.tif"
+    tifffile.imwrite(path, pixels, photometric="minisblack", planarconfig="contig")
+    assert predict.main(PredictConfig(image=(str(path),), dir_save_path=str(out))) == 0
+    np.testing.assert_array_equal(FakeUnet.last.seen, pixels)
+    assert_result(out / "five.png", pixels[..., :3])
+    config = PredictConfig(mode="fps", fps_image_path=str(path), test_interval=2)
+    assert predict.main(config) == 0
+    assert FakeUnet.last.timed == ((4, 6, 5), 2)
+
+
+def test_a_video_needs_three_bands_or_one(bands, monkeypatch):
+    calls = []
+    monkeypatch.setattr(predict, "process_video", lambda draw, *_, **__: calls.append(draw))
+    config = PredictConfig(mode="video", video_path="7", video_save_path="out.mp4")
+    bands(5)
+    with pytest.raises(UserError, match="takes pictures with 5 bands, and a video has three"):
+        predict.main(config)
+    assert not calls
+    bands(1)
+    assert predict.main(config) == 0
+    frame = np.full((4, 6, 3), (255, 0, 0), np.uint8)
+    np.testing.assert_array_equal(calls[0](frame), frame)  # drawn over its colours
+    assert FakeUnet.last.seen.shape == (4, 6, 1)
+    assert np.all(FakeUnet.last.seen == 76)

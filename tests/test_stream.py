@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from stand_ins import ColorNet, blocks
 
@@ -159,3 +160,15 @@ def test_masks_alone_and_the_first_error(tmp_path, write_picture):
     np.testing.assert_array_equal(next(masks), mask)
     with pytest.raises(UserError, match=r"There is no file .*none\.png"):
         next(masks)
+
+
+def test_pictures_of_five_bands(tmp_path, rng):
+    path = tmp_path / "a.tif"
+    pixels = rng.integers(0, 256, (30, 40, 5)).astype(np.uint8)
+    tifffile.imwrite(path, pixels, photometric="minisblack", planarconfig="contig")
+    network = CountingNet()  # whose classes are the bands
+    (mask,) = predict_masks(network, [path], (30, 40), 2, in_channels=5)
+    assert network.shapes == [(1, 30, 40, 5)]
+    np.testing.assert_array_equal(mask, pixels.argmax(axis=-1))
+    outcome = next(predict_all(network, [path], (30, 40), finish=lambda *_: None))
+    assert "has 5 bands, but in_channels is 3" in str(outcome.error)

@@ -122,3 +122,14 @@ def test_memory_grows_with_the_width_not_with_the_picture():
     ramps = 16 * width * classes * 4
     assert peaks[1] < 1.1 * peaks[0] + 2**20
     assert peaks[1] < 4 * ramps < 2000 * width * classes * 4 / 20
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_any_number_of_bands(rng, count):
+    image = rng.integers(0, 256, (50, 90, count)).astype(np.uint8)
+
+    def network(batch):  # the class says which band is the brightest, if any is bright at all
+        return np.concatenate([np.zeros_like(batch[..., :1]), batch], axis=-1)
+
+    expected = np.where(image.max(axis=-1) > 127, 1 + image.argmax(axis=-1), 0)
+    np.testing.assert_array_equal(predict_tiles(network, image, (32, 48)), expected)

@@ -14,8 +14,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tifffile
 from conftest import SIZES
+from PIL import Image
 
+import get_miou
+import predict
 import train
 from errors import RunError, UserError
 from nets.precision import dtype_policy
@@ -574,3 +578,64 @@ def test_recomputing_activations_changes_no_weights(config, tmp_path, monkeypatc
     kept, recomputed = weights
     for name in kept:
         np.testing.assert_allclose(recomputed[name], kept[name], rtol=0, atol=1e-5)
+
+
+def write_bands(voc_dir, count):
+    """Replaces pictures by such that only the last band tells their classes apart."""
+    folder = voc_dir / "VOC2007"
+    for path in sorted((folder / "JPEGImages").iterdir()):
+        with Image.open(folder / "SegmentationClass" / f"{path.stem}.png") as image:
+            mask = np.array(image)
+        rng = np.random.default_rng(len(mask))
+        pixels = rng.integers(28_000, 36_000, (*mask.shape, count)).astype(np.uint16)
+        pixels[..., -1] = np.choose(np.where(mask == 255, 0, mask), (30_000, 3_000, 60_000))
+        path.unlink()
+        if count == 1:
+            Image.fromarray(pixels[..., 0]).save(path.with_suffix(".png"))
+        else:
+            tifffile.imwrite(
+                path.with_suffix(".tif"), pixels, photometric="minisblack", planarconfig="contig"
+            )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 5])
+def test_bands_from_pictures_to_scores(config, voc_dir, tmp_path, count):
+    write_bands(voc_dir, count)
+    made = config(
+        in_channels=count, unfreeze_epoch=28, eval_period=28, save_period=0, init_lr=4e-3,
+        jitter=0.1, scale=(0.9, 1.2), value=0.05,
+    )  # fmt: skip
+    train.main(made)
+    weights = Path(made.save_dir) / "last_epoch_weights.weights.h5"
+    assert open_weights(weights).description.in_channels == count
+    scores = get_miou.main(
+        get_miou.MiouConfig(
+            model_path=str(weights),
+            VOCdevkit_path=str(voc_dir),
+            precision="float32",
+            miou_out_path=str(tmp_path / "miou"),
+        )
+    )
+    # Untrained, or blind for the last band, a network scores a third at most.
+    assert scores.miou > 0.5
+    (picture,) = (voc_dir / "VOC2007" / "JPEGImages").glob("val_a.*")
+    options = {"model_path": str(weights), "precision": "float32"}
+    out = tmp_path / "out"
+    predicted = predict.PredictConfig(image=(str(picture),), dir_save_path=str(out), **options)
+    assert predict.main(predicted) == 0
+    with Image.open(out / "val_a.png") as image:
+        assert (image.mode, image.size) == ("RGB", (64, 48))
+
+
+def test_pictures_with_other_bands_are_named_before_training(config):
+    with pytest.raises(UserError, match="6 pictures have other bands than") as caught:
+        train.main(config(in_channels=5))
+    assert "train_a.jpg can be read with in_channels 1 or 3, but in_channels is 5" in str(
+        caught.value
+    )
+
+
+def test_no_bands_are_refused(config):
+    with pytest.raises(UserError, match="in_channels must be at least 1; got 0"):
+        config(in_channels=0)

@@ -1,5 +1,6 @@
 """`Unet`: a weights file in, masks and pictures out."""
 
+import dataclasses
 import re
 from types import SimpleNamespace
 
@@ -7,6 +8,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 import unet as unet_module
@@ -609,3 +611,68 @@ def test_auto_takes_what_the_measurement_says(weights, monkeypatch):
     unet = Unet(weights)
     assert unet.precision_reason == "a reason"
     assert unet.model.get_layer("block1_conv1").compute_dtype == "bfloat16"
+
+
+@pytest.fixture(scope="module")
+def banded(tmp_path_factory):
+    """banded(count): a Unet for pictures with so many bands."""
+    made = {}
+
+    def make(count):
+        if count not in made:
+            description = dataclasses.replace(DESCRIPTION, in_channels=count)
+            path = tmp_path_factory.mktemp("bands") / f"{count}.weights.h5"
+            save_weights(networks.build(description), path, description)
+            made[count] = Unet(path, precision="float32")
+        return made[count]
+
+    return make
+
+
+@pytest.mark.parametrize("count", [1, 4, 5])
+def test_the_file_says_how_many_bands(banded, tmp_path, rng, count):
+    unet = banded(count)
+    assert unet.model.input_shape == (None, 32, 48, count)
+    pixels = rng.integers(0, 256, (40, 50, count)).astype(np.uint8)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, pixels.squeeze(), photometric="minisblack", planarconfig="contig")
+    (outcome,) = unet.predict_files([path])
+    read, mask = outcome.value
+    np.testing.assert_array_equal(read, pixels)
+    np.testing.assert_array_equal(mask, unet.predict_array(pixels))
+    shown = pixels[..., :3] if count > 3 else pixels.repeat(3, axis=2)
+    for out in (None, pixels.copy()):
+        picture = pixels if out is None else out
+        drawn = unet.draw(picture, np.zeros((40, 50), np.uint8), out=out)
+        np.testing.assert_allclose(drawn, 0.3 * shown, atol=0.51)
+    assert unet.get_FPS(pixels, 1) > 0
+
+
+@pytest.mark.parametrize("shape", [(40, 50), (40, 50, 3), (1, 40, 50, 5)])
+def test_arrays_of_other_shapes_are_refused(banded, shape):
+    with pytest.raises(UserError) as caught:
+        banded(5).predict_array(np.zeros(shape, np.uint8))
+    assert str(caught.value) == f"The network takes arrays (height, width, 5); got {shape}."
+
+
+def test_pictures_with_the_network_s_bands_are_detected(banded, rng):
+    pixels = rng.integers(0, 256, (40, 50, 4)).astype(np.uint8)
+    image = Image.fromarray(pixels)
+    expected = banded(4).predict_array(pixels)
+    np.testing.assert_array_equal(np.array(banded(4).get_miou_png(image)), expected)
+    assert banded(4).detect_image(image).size == (50, 40)
+    grey = np.array(image.convert("L"))[..., None]
+    np.testing.assert_array_equal(
+        np.array(banded(1).get_miou_png(image)), banded(1).predict_array(grey)
+    )
+
+
+def test_pictures_with_other_bands_are_refused(banded):
+    for function in (banded(5).detect_image, banded(5).get_miou_png):
+        with pytest.raises(UserError) as caught:
+            function(Image.new("RGBA", (50, 40)))
+        assert str(caught.value) == (
+            "The network takes pictures with 5 bands, but this one, of mode RGBA, has 4. Give the "
+            "path of a TIFF file to predict_files, or an array (height, width, 5) to "
+            "predict_array."
+        )

@@ -1,7 +1,8 @@
 """Random changes of a picture and its mask together, for training.
 
 Upstream's augmentation at its default strengths. The picture is resized by a random scale
-and aspect, flipped, moved, cut or padded to the target size, and its colours are changed.
+and aspect, flipped, moved, cut or padded to the target size, and its colours are changed: of
+pictures with another number of bands than three, which have no hue, only the brightness.
 The mask takes exactly the same geometry. Padding is grey in the picture, void in the mask.
 
 Source: unet-keras, `get_random_data`. Differs from upstream: the padding of a mask is void
@@ -15,7 +16,7 @@ import cv2
 import numpy as np
 
 from errors import UserError
-from utils.image import GREY, Box, paste, resize_image
+from utils.image import GREY, Box, over_bands, paste, resize_image
 from utils.metrics import VOID
 
 
@@ -27,7 +28,8 @@ class Augment:
         jitter: the aspect ratio is multiplied by u / v, both from 1 - jitter..1 + jitter.
         scale: (least, most) size of the picture, in units of the target size.
         flip: probability of a left-right flip.
-        hue, saturation, value: each is multiplied by a factor from 1 - x..1 + x.
+        hue, saturation, value: each is multiplied by a factor from 1 - x..1 + x. Hue and
+            saturation are those of RGB, and pass over pictures with other bands.
     """
 
     jitter: float = 0.3
@@ -51,13 +53,13 @@ class Augment:
         """Augments one sample.
 
         Args:
-            image: uint8 (H, W, 3) RGB.
+            image: uint8 (H, W, bands); three are RGB.
             mask: uint8 (H, W).
             size: (height, width) of the result.
             rng: numpy.random.Generator; the only source of randomness.
 
         Returns:
-            (uint8 (height, width, 3), uint8 (height, width) with 255 in the padding).
+            (uint8 (height, width, bands), uint8 (height, width) with 255 in the padding).
         """
         scaled = self._scaled_size(image.shape[:2], size, rng)
         flipped = rng.random() < self.flip
@@ -106,7 +108,7 @@ def _place_image(image, scaled, offset, box, flipped):
     if scaled[0] < height or scaled[1] < width:
         image = resize_image(image, scaled)
         if flipped:
-            image = cv2.flip(image, 1)
+            image = over_bands(lambda part: cv2.flip(part, 1), image)
         top, left = box.top - offset[0], box.left - offset[1]
         return image[top : top + box.height, left : left + box.width]
     step_y, step_x = height / scaled[0], width / scaled[1]
@@ -117,9 +119,13 @@ def _place_image(image, scaled, offset, box, flipped):
         step_x, start_x = -step_x, width - 1 - start_x
     matrix = np.array([[step_x, 0, start_x], [0, step_y, start_y]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(
-        image, matrix, (box.width, box.height), flags=flags, borderMode=cv2.BORDER_REPLICATE
-    )
+
+    def warp(part):
+        return cv2.warpAffine(
+            part, matrix, (box.width, box.height), flags=flags, borderMode=cv2.BORDER_REPLICATE
+        )
+
+    return over_bands(warp, image)
 
 
 def _place_mask(mask, scaled, offset, box, flipped):
@@ -138,14 +144,22 @@ def _nearest(source, scaled, first, count):
 
 
 def change_colors(image, factors):
-    """Multiplies hue, saturation and value of uint8 RGB by three factors.
+    """Multiplies hue, saturation and value of a picture by three factors.
 
     Hue wraps around; saturation and value are clipped.
+
+    Args:
+        image: uint8 (H, W, 3) RGB; or with other bands, of which each is multiplied by the
+            factor of the value alone.
+        factors: (hue, saturation, value).
     """
     levels = np.arange(256)
+    brightness = np.rint(np.clip(levels * factors[2], 0, 255)).astype(np.uint8)
+    if image.shape[2] != 3:
+        return cv2.LUT(image, brightness).reshape(image.shape)
     table = np.empty((1, 256, 3), np.uint8)
     table[0, :, 0] = np.rint(levels * factors[0]) % 180
     table[0, :, 1] = np.rint(np.clip(levels * factors[1], 0, 255))
-    table[0, :, 2] = np.rint(np.clip(levels * factors[2], 0, 255))
+    table[0, :, 2] = brightness
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
     return cv2.cvtColor(cv2.LUT(hsv, table), cv2.COLOR_HSV2RGB)

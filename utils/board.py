@@ -15,6 +15,7 @@ import cv2
 import keras
 import numpy as np
 
+from utils.bands import to_rgb
 from utils.image import GREY, letterbox_box, resize_image, resize_mask
 from utils.image_files import read_image
 from utils.metrics import VOID
@@ -45,17 +46,21 @@ class Board(keras.callbacks.Callback):
         names: class names.
         samples: list of `utils.lists.Sample`, the few pictures to show; each is shown as
             picture, truth and prediction side by side.
-        predict: callable from uint8 (H, W, 3) RGB to class ids, uint8 (H, W).
+        predict: callable from uint8 (H, W, in_channels) to class ids, uint8 (H, W).
         ignore_labels: mask values that are void; shown white.
+        in_channels: int, bands of a picture, as for `utils.image_files.read_image`.
     """
 
-    def __init__(self, folder, scoring, names, *, samples, predict, ignore_labels=(VOID,)):
+    def __init__(
+        self, folder, scoring, names, *, samples, predict, ignore_labels=(VOID,), in_channels=3
+    ):
         super().__init__()
         self.scoring = scoring
         self.names = names
         self.samples = samples
         self.predict = predict
         self.ignore_labels = ignore_labels
+        self.in_channels = in_channels
         try:
             self._events = EventFile(folder)
         except Exception as error:  # one that does not fit its protobuf raises all kinds
@@ -83,7 +88,7 @@ class Board(keras.callbacks.Callback):
             uint8 (h, w, 3) RGB; each of the three at most 480 pixels high and wide.
         """
         true = read_mask(sample.mask_path, len(self.names), self.ignore_labels)
-        image = read_image(sample.image_path)
+        image = read_image(sample.image_path, in_channels=self.in_channels)
         predicted = self.predict(image)
         box = letterbox_box(true.shape, (_SIDE, _SIDE))
         size = min((box.height, box.width), true.shape)  # what is small stays as it is
@@ -91,7 +96,7 @@ class Board(keras.callbacks.Callback):
         colors[VOID] = 255
         gap = np.full((size[0], _GAP, 3), GREY, np.uint8)
         truth, prediction = (colors[resize_mask(mask, size)] for mask in (true, predicted))
-        return np.hstack([resize_image(image, size), gap, truth, gap, prediction])
+        return np.hstack([resize_image(to_rgb(image), size), gap, truth, gap, prediction])
 
 
 class EventFile:

@@ -39,6 +39,7 @@ class Report:
     Args:
         num_classes: int; None: not known, so only what is wrong for any number is judged.
         ignore_labels: mask values that are void.
+        in_channels: int, bands that a picture must have; None: not known.
 
     Attributes:
         faults: dict from a key of `utils.faults.FAULTS` to Found.
@@ -50,8 +51,9 @@ class Report:
         presence: dict from name to the set of values in its mask.
     """
 
-    def __init__(self, num_classes=None, ignore_labels=(VOID,)):
+    def __init__(self, num_classes=None, ignore_labels=(VOID,), in_channels=None):
         self.num_classes = num_classes
+        self.in_channels = in_channels
         self.ignored = frozenset(ignore_labels)
         self.faults = {}
         self.pairs = 0
@@ -77,6 +79,7 @@ class Report:
         else:
             self.sizes[facts.picture_size] += 1
             self.modes[facts.picture_mode] += 1
+            self._judge_bands(sample, facts.picture_channels)
             if facts.picture_bytes:
                 self._hashes[sample.name] = (facts.picture_bytes, facts.picture_pixels)
         if facts.mask_error:
@@ -94,6 +97,15 @@ class Report:
             self.fault("mask_smooth", f"{mask} ({len(facts.smooth)} values along edges)")
         counts = {value: n for value, n in facts.counts.items() if value not in facts.smooth}
         self._add_values(sample, counts)
+
+    def _judge_bands(self, sample, channels):
+        if self.in_channels is not None and self.in_channels not in channels:
+            possible = " or ".join(map(str, channels))
+            self.fault(
+                "picture_bands",
+                f"{sample.image_path} can be read with in_channels {possible}, but in_channels is "
+                f"{self.in_channels}",
+            )
 
     def _add_values(self, sample, counts):
         values = list(counts)
@@ -212,7 +224,17 @@ def scan_into(report, samples, workers, progress=True):
     return report
 
 
-def check_samples(train, val, num_classes, ignore_labels, *, workers=2, cache=None, progress=True):
+def check_samples(
+    train,
+    val,
+    num_classes,
+    ignore_labels,
+    *,
+    in_channels=None,
+    workers=2,
+    cache=None,
+    progress=True,
+):
     """The quick check before a training: names, sizes, and the values of all masks.
 
     Pictures are not decoded, and what is known from an earlier run is not read again.
@@ -220,6 +242,7 @@ def check_samples(train, val, num_classes, ignore_labels, *, workers=2, cache=No
     Args:
         train, val: lists of `utils.lists.Sample` with masks; train may be empty, for scoring.
         num_classes, ignore_labels: as in `utils.voc.read_mask`.
+        in_channels: int, bands that a picture must have; None: any.
         workers: int, threads.
         cache: path of a JSON file for the facts; None: no cache.
         progress: bool, whether to show a progress bar.
@@ -233,7 +256,7 @@ def check_samples(train, val, num_classes, ignore_labels, *, workers=2, cache=No
     known = FactsCache(cache)
     lists = {"train": [sample.name for sample in train], "val": [sample.name for sample in val]}
     samples = list(dict.fromkeys([*train, *val]))
-    report = Report(num_classes, ignore_labels)
+    report = Report(num_classes, ignore_labels, in_channels)
     facts = ordered_map(known.scan, samples, workers, "Checking the data", progress)
     for sample, one in zip(samples, facts, strict=True):
         report.add(sample, one)

@@ -36,6 +36,7 @@ class UnetDataset(keras.utils.PyDataset):
         num_classes: int.
         augment: `utils.augment.Augment` or a callable like it; None: validation.
         ignore_labels: mask values that count as void.
+        in_channels: int, bands of a picture, as for `utils.image_files.read_image`.
         seed: int.
         num_workers: int, threads; 0: one a processor.
         cache_bytes: int; decoded pictures and masks are kept up to this much memory.
@@ -54,6 +55,7 @@ class UnetDataset(keras.utils.PyDataset):
         augment=None,
         *,
         ignore_labels=(VOID,),
+        in_channels=3,
         seed=0,
         num_workers=0,
         cache_bytes=0,
@@ -65,6 +67,7 @@ class UnetDataset(keras.utils.PyDataset):
         self.num_classes = num_classes
         self.augment = augment
         self.ignore_labels = tuple(ignore_labels)
+        self.in_channels = in_channels
         self.seed = seed
         self.error = None
         self._pool = ThreadPoolExecutor(worker_count(num_workers), thread_name_prefix="dataset")
@@ -92,7 +95,7 @@ class UnetDataset(keras.utils.PyDataset):
         """Makes a batch.
 
         Returns:
-            (images, masks): float32 (B, H, W, 3) in [-1, 1], and uint8 (B, H, W) of class
+            (images, masks): float32 (B, H, W, in_channels) in [-1, 1], and uint8 (B, H, W) of class
             ids with 255 for void and padding.
 
         Raises:
@@ -127,7 +130,7 @@ class UnetDataset(keras.utils.PyDataset):
         return self._order[index * self.batch_size : (index + 1) * self.batch_size]
 
     def load_sample(self, epoch, position):
-        """Makes one sample: float32 (H, W, 3) in [-1, 1], and uint8 (H, W)."""
+        """Makes one sample: float32 (H, W, in_channels) in [-1, 1], and uint8 (H, W)."""
         image, mask = self._decoded(position)
         if self.augment:
             rng = np.random.default_rng((self.seed, epoch, position))
@@ -143,7 +146,7 @@ class UnetDataset(keras.utils.PyDataset):
             return self._cache[position]
         sample = self.samples[position]
         try:
-            image = read_image(sample.image_path)
+            image = read_image(sample.image_path, in_channels=self.in_channels)
             mask = read_mask(sample.mask_path, self.num_classes, self.ignore_labels)
         except (UserError, OSError) as error:
             if isinstance(error.__cause__, MemoryError):  # the readers blame the file

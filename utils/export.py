@@ -105,7 +105,7 @@ def export_model(model, description, folder, formats, palette, name="unet", pict
     A file gets its name, and replaces an earlier one, only after that. Prints a line a format.
 
     Args:
-        model: keras.Model from float32 (B, H, W, 3) in [-1, 1] to probabilities
+        model: keras.Model from float32 (B, H, W, in_channels) in [-1, 1] to probabilities
             (B, H, W, num_classes), with the policy float32.
         description: `nets.stored.Description`; files take pictures of its `input_shape`.
         folder: where to: `<name>_savedmodel/`, `<name>.onnx`, `<name>.tflite`, and beside
@@ -113,7 +113,7 @@ def export_model(model, description, folder, formats, palette, name="unet", pict
         formats: names from `FORMATS`.
         palette: uint8 (num_classes or more, 3), RGB colours.
         name: str, start of the files' names.
-        pictures: uint8 (H, W, 3) RGB arrays of any size to compare on; none: drawn ones.
+        pictures: uint8 (H, W, in_channels) arrays of any size to compare on; none: drawn ones.
 
     Returns:
         list of Exported.
@@ -130,7 +130,7 @@ def export_model(model, description, folder, formats, palette, name="unet", pict
     for form, path in paths.items():
         _check_target(path, form)
     size, results = description.input_shape, []
-    pictures = pictures or draw_pictures(size)
+    pictures = pictures or draw_pictures(size, description.in_channels)
     images = np.stack([normalize(letterbox_image(picture, size)[0]) for picture in pictures])
     for form, path in paths.items():
         results.append(_export_one(model, description, form, path, palette, images))
@@ -143,7 +143,7 @@ def _export_one(model, description, form, path, palette, images):
     whole = whole_folder if form == "savedmodel" else whole_file
     with whole_file(path.with_name(f"{path.name}.json")) as note, whole(path) as temporary:
         with quiet():
-            _write(model, kind, description.input_shape, temporary)
+            _write(model, kind, description, temporary)
             difference, same = _compare(model, kind, temporary, images)
         # Written so that NaN is an error too.
         if not (difference <= _LARGEST_DIFFERENCE and same >= _SMALLEST_SAME_CLASS):
@@ -160,12 +160,12 @@ def _export_one(model, description, form, path, palette, images):
     return result
 
 
-def _write(model, kind, size, path):
+def _write(model, kind, description, path):
     import keras
 
     # A named output has the same name in every format.
     named = keras.Model(model.inputs[0], {_OUTPUT: model.outputs[0]}, name=model.name)
-    shape = (kind.batch, *size, 3)
+    shape = (kind.batch, *description.input_shape, description.in_channels)
     signature = [keras.InputSpec(shape=shape, dtype="float32", name=_INPUT)]
     if kind.keras_name == "tf_saved_model":
         # Model.export tracks the model too, and then stores every weight twice.
@@ -199,16 +199,18 @@ def _note(description, form, palette, result):
     import keras
 
     batch, size, classes = _FORMATS[form].batch, description.input_shape, description.num_classes
+    bands = description.in_channels
     tensor = {"dtype": "float32", "layout": "NHWC"}
     return {
         "file": result.path.name,
         "format": form,
         "signature": None if form == "onnx" else _SIGNATURE,
         "size": {"height": size[0], "width": size[1]},
-        "letterbox": {"keep_aspect": True, "centred": True, "fill": [GREY] * 3},
-        "color_order": "RGB",
+        "letterbox": {"keep_aspect": True, "centred": True, "fill": [GREY] * bands},
+        "channels": bands,
+        "color_order": {1: "grey", 3: "RGB"}.get(bands, "as in the picture files"),
         "normalization": {"scale": _SCALE, "offset": _OFFSET},
-        "input": {"name": _INPUT, "shape": [batch, *size, 3], **tensor},
+        "input": {"name": _INPUT, "shape": [batch, *size, bands], **tensor},
         "output": {"name": _OUTPUT, "shape": [batch, *size, classes], **tensor},
         "num_classes": classes,
         "class_names": list(description.name_classes),
@@ -220,11 +222,13 @@ def _note(description, form, palette, result):
     }
 
 
-def draw_pictures(size):
+def draw_pictures(size, bands=3):
     """Three pictures to compare on, always the same: noise, coarse and fine, and shapes.
 
+    Bands after the third are the first three again, shifted: no two are alike.
+
     Returns:
-        list of uint8 (height, width, 3).
+        list of uint8 (height, width, bands).
     """
     rng = np.random.default_rng(0)
     height, width = size
@@ -235,7 +239,10 @@ def draw_pictures(size):
     for reach in np.linspace(0.3, 0.05, 8) * min(size):
         place = rng.integers(0, (width, height)).tolist()
         cv2.circle(shapes, place, int(reach), rng.integers(0, 256, 3).tolist(), cv2.FILLED)
-    return [*noises, shapes]
+    return [
+        np.stack([np.roll(one[..., band % 3], band // 3, axis=1) for band in range(bands)], axis=-1)
+        for one in (*noises, shapes)
+    ]
 
 
 def _check_model(model, description, palette):
@@ -253,7 +260,7 @@ def _check_model(model, description, palette):
                 f"The network computes in {layer.dtype_policy.name} (layer {layer.name}), but "
                 "exports are float32. Build it with precision float32 and load its weights."
             )
-    expected = (*description.input_shape, 3), description.num_classes
+    expected = (*description.input_shape, description.in_channels), description.num_classes
     got = model.input_shape[1:], model.output_shape[-1]
     fits = all(a in (None, b) for a, b in zip(got[0], expected[0], strict=True))
     if not fits or got[1] != expected[1]:

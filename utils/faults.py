@@ -42,6 +42,11 @@ FAULTS = {
     "picture_broken": Fault(
         True, "pictures can't be read", f"Replace or remove them; {_FIX} without them."
     ),
+    "picture_bands": Fault(
+        True,
+        "pictures have other bands than the network takes",
+        "Set in_channels to their number of bands, or replace them.",
+    ),
     "mask_broken": Fault(
         True, "masks can't be read", f"Replace or remove them; {_FIX} without them."
     ),

@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from errors import UserError
-from utils.image_files import open_image, to_rgb_array
+from utils.bands import to_array
+from utils.image_files import open_image, read_header, read_image, read_to_show
 from utils.lists import write_lists
 from utils.metrics import VOID
 from utils.parallel import ordered_map
@@ -119,18 +120,37 @@ def _fix_sample(sample, folder, meaning):
     if ids is None:
         return outcome
     try:
-        image = open_image(sample.image_path)
+        changed = _fit_picture(sample.image_path, ids.shape)
     except UserError as error:
         outcome.left_out = str(error)
         return outcome
-    turned = _turn_to_fit(image, ids.shape)
-    if turned is None:
-        outcome.left_out = f"picture {image.size[::-1]} and mask {ids.shape} differ in size"
-        return outcome
-    outcome.picture_changed = turned is not image
-    _write_picture(sample, turned if outcome.picture_changed else None, folder / "JPEGImages")
+    outcome.picture_changed = changed is not None
+    _write_picture(sample, changed, folder / "JPEGImages")
     outcome.mask_changed = _write_mask(sample, ids, folder / "SegmentationClass")
     return outcome
+
+
+def _fit_picture(path, size):
+    """The picture turned to fit its mask, or None if it needs no change.
+
+    One with more than three bands is never changed: what is written anew has three.
+
+    Raises:
+        UserError: if it is broken, or fits no way.
+    """
+    header = read_header(path)
+    if 3 not in header.channels:
+        found = read_image(path, in_channels=header.channels[0]).shape[:2]
+        fits, turned = found == size, None
+    else:
+        image = open_image(path)
+        turned, found = _turn_to_fit(image, size), image.size[::-1]
+        fits, turned = turned is not None, turned if turned is not image else None
+        if header.channels[-1] > 3 and turned is not None:
+            fits, turned = header.size == size, None
+    if not fits:
+        raise UserError(f"picture {found} and mask {size} differ in size")
+    return turned
 
 
 def _turn_to_fit(image, size):
@@ -157,7 +177,7 @@ def _write_picture(sample, changed, folder):
         shutil.copyfile(sample.image_path, folder / f"{sample.name}{sample.image_path.suffix}")
         return
     # Without loss, and without the EXIF that would turn it again.
-    bare = Image.fromarray(to_rgb_array(changed))
+    bare = Image.fromarray(to_array(changed))
     bare.save(folder / f"{sample.name}.png")
 
 
@@ -198,10 +218,10 @@ def _finish(folder, samples, outcomes, meaning):
 
 def _row(sample, fixed):
     with Image.open(sample.mask_path) as before:
-        before = to_rgb_array(before) if before.mode != "1" else np.array(before.convert("RGB"))
+        before = to_array(before) if before.mode != "1" else np.array(before.convert("RGB"))
     with Image.open(fixed) as after:
         ids = np.array(after)
-    return sample.name, to_rgb_array(open_image(sample.image_path)), before, ids
+    return sample.name, read_to_show(sample.image_path), before, ids
 
 
 def _summary(outcomes, meaning, target):

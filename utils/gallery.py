@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from utils.image import letterbox_box, resize_image, resize_mask
-from utils.image_files import read_image
+from utils.image_files import read_to_show
 from utils.metrics import VOID
 from utils.voc import read_label_ids, read_mask, voc_palette
 
@@ -58,7 +58,7 @@ def thumbnails(sample, prediction, num_classes, ignore_labels):
     """
     true = read_mask(sample.mask_path, num_classes, ignore_labels)
     predicted = read_label_ids(prediction)
-    image = read_image(sample.image_path, true.size)  # of the mask's size, and so not too large
+    image = read_to_show(sample.image_path, true.size)  # of the mask's size, so not too large
     box = letterbox_box(true.shape, (_SIDE, _SIDE))
     size = min((box.height, box.width), true.shape)  # what is small stays as it is
     return {

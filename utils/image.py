@@ -1,6 +1,6 @@
 """Pictures as arrays: resizing, letterboxing and its inverse, normalizing.
 
-Sizes are (height, width). Pictures are uint8 (H, W, 3) RGB; masks uint8 (H, W).
+Sizes are (height, width). Pictures are uint8 (H, W, bands), RGB if three; masks uint8 (H, W).
 """
 
 from typing import NamedTuple
@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 GREY = 128  # the padding of pictures
+_MOST_BANDS = 128  # that OpenCV takes
 _NORMALIZED = (np.arange(256, dtype=np.float32) / 127.5 - 1).astype(np.float32)
 
 
@@ -20,6 +21,22 @@ def swap_channels(image, strip=256):
     return image
 
 
+def over_bands(function, image):
+    """Calls an OpenCV function on groups of bands: it takes a few and drops a single one's axis.
+
+    Args:
+        function: callable from an array (H, W, bands) to one (H', W', bands).
+        image: array (H, W, bands), or (H, W).
+    """
+    if image.ndim == 2 or 1 < image.shape[2] <= _MOST_BANDS:
+        return function(image)
+    parts = [
+        function(np.ascontiguousarray(image[..., first : first + _MOST_BANDS]))
+        for first in range(0, image.shape[2], _MOST_BANDS)
+    ]
+    return np.concatenate([part.reshape(*part.shape[:2], -1) for part in parts], axis=2)
+
+
 def resize_image(image, size):
     """Resizes a picture without aliasing: linear, and averaging areas where it shrinks.
 
@@ -27,7 +44,7 @@ def resize_image(image, size):
     averaged over blocks of whole pixels: nearly twice as fast as averaging over fractions.
 
     Args:
-        image: uint8 (H, W, 3), or (H, W).
+        image: uint8 (H, W, bands), or (H, W).
         size: (height, width), at least 1 each.
     """
     if image.shape[:2] == tuple(size):
@@ -35,8 +52,12 @@ def resize_image(image, size):
     multiples = [
         max(-(-old // new), 1) * new for old, new in zip(image.shape[:2], size, strict=True)
     ]
-    image = cv2.resize(image, multiples[::-1], interpolation=cv2.INTER_LINEAR)
-    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
+
+    def resize(part):
+        part = cv2.resize(part, multiples[::-1], interpolation=cv2.INTER_LINEAR)
+        return cv2.resize(part, size[::-1], interpolation=cv2.INTER_AREA)
+
+    return over_bands(resize, image)
 
 
 def resize_mask(mask, size):
@@ -78,7 +99,7 @@ def letterbox_image(image, target):
     """Fits a picture into (height, width), keeping its aspect, on grey.
 
     Returns:
-        (uint8 (height, width, 3), Box of the picture in it).
+        (uint8 (height, width, bands), Box of the picture in it).
     """
     box = letterbox_box(image.shape[:2], target)
     resized = resize_image(image, (box.height, box.width))
@@ -102,4 +123,4 @@ def paste(image, box, target, fill):
 
 def normalize(image):
     """Maps uint8 0..255 to float32 in [-1, 1]: x / 127.5 - 1."""
-    return cv2.LUT(image, _NORMALIZED)
+    return cv2.LUT(image, _NORMALIZED).reshape(image.shape)

@@ -1,23 +1,35 @@
 """Picture files as arrays: whatever Pillow reads, upright, within a limit of pixels.
 
-Pictures are uint8 (H, W, 3) RGB. Masks have a reader of their own, in `utils.voc`.
+Pictures are uint8 (H, W, 3) RGB unless other bands are asked for (`utils.bands`). Masks have
+a reader of their own, in `utils.voc`.
 """
 
+import contextlib
+import logging
 import os
-import struct
 import threading
 import warnings
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, UnidentifiedImageError
 
 from errors import UserError
+from utils.bands import (
+    CONVERTED,
+    MAX_PIXELS,
+    check_pixels,
+    hides_bands,
+    stored_bands,
+    to_array,
+    to_rgb,
+)
+from utils.jpeg import plain_jpeg_size
+from utils.tiff import CompressionError, is_tiff, read_tiff, read_tiff_header
 
-MAX_PIXELS = 500_000_000  # a picture of more is refused: 22,360 x 22,360, 1.5 GB as RGB
 _LARGE = 50_000_000  # pixels from which the 4 bytes a pixel of Pillow's pictures are too much
 _LARGE_FORMATS = ("PNG", "TIFF", "BMP")  # of which OpenCV refuses what is not whole
-_HEADER = 2**20  # bytes of a JPEG that hold its size: EXIF, XMP and colour profile come first
 _ICONS = (b"\0\0\1\0", b"icns")  # how their files start
 _icon_lock = threading.Lock()
 _AS_STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
@@ -27,18 +39,9 @@ _ORIENTATION = 0x0112  # tag of EXIF
 Image.MAX_IMAGE_PIXELS = None
 # Of a broken picture a UserError tells; what the decoders print besides is not for users.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-
-
-def check_pixels(width, height, path, max_pixels=MAX_PIXELS):
-    """Raises UserError for a picture of more than `max_pixels`, before it takes its memory."""
-    if width * height > max_pixels:
-        raise UserError(
-            f"The picture {path} has {width}x{height} = {width * height:,} pixels; max_pixels is "
-            f"{max_pixels:,}. Raise max_pixels if memory allows (4 bytes a pixel and more), or "
-            "cut the picture."
-        )
 
 
 def open_image(path, max_pixels=MAX_PIXELS):
@@ -86,19 +89,53 @@ def _open(path, max_pixels=MAX_PIXELS):
             Image.MAX_IMAGE_PIXELS = None
 
 
-def read_image(path, max_pixels=MAX_PIXELS):
-    """Reads a picture file as uint8 (H, W, 3) RGB, upright; raises as `open_image`.
+def read_image(path, max_pixels=MAX_PIXELS, in_channels=3):
+    """Reads a picture file as uint8 (H, W, in_channels), upright.
 
-    OpenCV decodes ordinary JPEG files, three times as fast as Pillow and to the same pixels,
-    and ordinary large pictures, in less memory.
+    OpenCV decodes ordinary JPEG files as RGB, three times as fast as Pillow and to the same
+    pixels, and ordinary large pictures, in less memory.
+
+    Args:
+        path: of the file.
+        max_pixels: int.
+        in_channels: int. 3 and 1: any picture as RGB or grey, as `utils.bands.to_array`
+            makes them. Another number: TIFF files with as many bands or single-band pages,
+            and other pictures such as RGBA, as they are stored; numbers of more bits are
+            scaled by `utils.bands.to_8_bit`.
+
+    Raises:
+        UserError: as `open_image`; and if the file has other bands.
     """
-    size = _plain_jpeg_size(path) or _plain_large_size(path)
-    if size:
+    if in_channels == 3 and (size := plain_jpeg_size(path) or _plain_large_size(path)):
         check_pixels(*size, path, max_pixels)
         image = _decode(path, *size)
         if image is not None:
             return image
-    return to_rgb_array(open_image(path, max_pixels), max_pixels)
+    if is_tiff(path):
+        converted = set(CONVERTED) <= set(read_header(path).channels)
+        if in_channels not in CONVERTED or not converted:
+            return _read_bands(path, max_pixels, in_channels)
+    return to_array(open_image(path, max_pixels), max_pixels, in_channels)
+
+
+def _read_bands(path, max_pixels, in_channels):
+    try:
+        return read_tiff(path, in_channels, max_pixels)
+    except CompressionError as error:
+        try:  # Pillow knows more compressions, but at most four bands
+            return to_array(open_image(path, max_pixels), max_pixels, in_channels)
+        except UserError:
+            raise error from None
+
+
+def read_to_show(path, max_pixels=MAX_PIXELS):
+    """Reads any picture file, whatever its bands, as uint8 (H, W, 3) for people to look at.
+
+    Raises:
+        UserError: as `read_image`.
+    """
+    channels = read_header(path).channels
+    return to_rgb(read_image(path, max_pixels, 3 if 3 in channels else channels[0]))
 
 
 def _decode(path, width, height):
@@ -123,42 +160,12 @@ def _map_bytes(path):
     return np.memmap(path, np.uint8, "r")
 
 
-def _ends_with(file, end):
-    file.seek(-len(end), os.SEEK_END)
-    return file.read() == end
-
-
-def _plain_jpeg_size(path):
-    """(width, height) of a JPEG on which Pillow and OpenCV agree; None for any other file.
-
-    That is a grey or RGB one, not turned by EXIF. A file without its end marker is not for
-    OpenCV either, which fills what is missing with grey.
-    """
-    try:
-        with open(path, "rb") as file:
-            data = file.read(_HEADER)
-            if not _ends_with(file, b"\xff\xd9"):
-                return None
-    except (OSError, ValueError):  # open_image says what is wrong
-        return None
-    position = 2 if data.startswith(b"\xff\xd8") else len(data)
-    while data[position : position + 1] == b"\xff" and position + 10 < len(data):
-        marker = data[position + 1]
-        if 0xC0 <= marker <= 0xC2:  # the frame's header: its tenth byte counts the colours
-            height, width, colors = struct.unpack(">HHB", data[position + 5 : position + 10])
-            return (width, height) if colors in (1, 3) else None
-        end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-        if marker == 0xE1 and _may_turn(data[position + 4 : end]):
-            return None
-        position = end
-    return None
-
-
 def _plain_large_size(path):
     """(width, height) of a large picture of 8-bit grey or RGB, as stored; or None."""
     try:
         with _open(path, 1) as image:  # icons, which are refused thus, are never large
             plain = image.mode in ("L", "RGB") and "transparency" not in image.info
+            plain = plain and not hides_bands(image)
             # Of an APNG whose first picture is no frame, OpenCV shows the first frame.
             plain = plain and not image.info.get("default_image")
             large = image.width * image.height >= _LARGE and image.format in _LARGE_FORMATS
@@ -187,62 +194,50 @@ def _has_chunk(path, wanted):
     return False
 
 
-def _may_turn(segment):
-    """Whether an APP1 segment of a JPEG, EXIF or XMP, may ask to turn the picture."""
-    if not segment.startswith(b"Exif"):
-        return b"Orientation" in segment
-    exif = Image.Exif()
-    try:
-        exif.load(segment)
-        return exif.get(_ORIENTATION, 1) != 1
-    except Exception:  # Pillow's reader raises whatever broken EXIF leads to
-        return True
+class Header(NamedTuple):
+    """What a picture file says of itself.
+
+    Attributes:
+        size: (height, width), upright.
+        mode: str, Pillow's; or, of a TIFF that Pillow does not know, such as "5 x uint16".
+        channels: the values of in_channels that it can be read with, ascending.
+    """
+
+    size: tuple[int, int]
+    mode: str
+    channels: tuple[int, ...]
 
 
-def image_size(path):
-    """(height, width) of a picture file, upright, from its header; raises as `open_image`."""
+def read_header(path):
+    """Reads the Header of a picture file; raises as `open_image`."""
     try:
         with _open(path) as image:
             width, height = image.size
             # Orientations 5 to 8 swap the sides; of a TIFF, Pillow has swapped them already.
-            turned = image.format != "TIFF" and _orientation(image, path) in (5, 6, 7, 8)
+            if image.format != "TIFF" and _orientation(image, path) in (5, 6, 7, 8):
+                width, height = height, width
+            return Header((height, width), image.mode, _channels(image))
     except UserError:
         raise
     except FileNotFoundError:
         raise UserError(f"There is no file {path}.") from None
     except Exception as error:
+        if isinstance(error, UnidentifiedImageError) and is_tiff(path):
+            size, bands, dtype = read_tiff_header(path)
+            return Header(size, f"{bands} x {dtype}", (bands,))
         raise UserError(f"The picture {path} can't be read: {error}") from error
-    return (width, height) if turned else (height, width)
 
 
-def to_rgb_array(image, max_pixels=MAX_PIXELS):
-    """Converts a PIL picture of any mode to uint8 (H, W, 3) RGB, turned upright by its EXIF.
-
-    16-bit grey is scaled from 0..65535; 32-bit integers too if any exceeds 255; floats are
-    scaled from 0..1, or from 0..maximum above 255. Transparency is dropped.
-
-    Raises:
-        UserError: if it has too many pixels, or its file, not yet read, is broken.
-    """
-    name = getattr(image, "filename", "") or "given"
-    check_pixels(*image.size, name, max_pixels)
-    try:
-        image = ImageOps.exif_transpose(image)
-    except Exception as error:  # pictures are decoded late, and raise whatever that leads to
-        raise UserError(f"The picture {name} can't be read: {error}") from error
-    if image.mode.startswith("I") or image.mode == "F":
-        grey = _to_8_bit(image)
-        return np.repeat(grey[..., None], 3, axis=2)
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
-    return np.array(image.convert("RGB"))
+def image_size(path):
+    """(height, width) of a picture file, upright, from its header; raises as `open_image`."""
+    return read_header(path).size
 
 
-def _to_8_bit(image):
-    values = np.nan_to_num(np.array(image).astype(np.float64), posinf=0, neginf=0)
-    largest = values.max(initial=0)
-    if image.mode.startswith("I;16") or (image.mode == "I" and largest > 255):
-        values = values / 257
-    elif image.mode == "F" and (largest <= 1 or largest > 255):
-        values = values * (255 if largest <= 1 else 255 / largest)
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+def _channels(image):
+    stored = stored_bands(image)
+    if hides_bands(image):
+        return (stored,)
+    if image.format == "TIFF" and stored == 1:
+        with contextlib.suppress(Exception):  # of further pages, which most readings do without
+            stored = image.n_frames
+    return tuple(sorted({*CONVERTED, stored}))

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from errors import UserError
-from utils.image import letterbox_image, normalize
+from utils.image import letterbox_image, normalize, over_bands
 
 TTA = ("none", "h", "hv")
 TILE_ABOVE = 50_000_000  # pixels from which a picture is tiled unless told otherwise
@@ -23,7 +23,7 @@ def with_flips(model, tta):
     """A model whose probabilities are averaged over flips of its input.
 
     Args:
-        model: callable from float32 (B, H, W, 3) to probabilities, NumPy (B, H, W, C).
+        model: callable from float32 (B, H, W, bands) to probabilities, NumPy (B, H, W, C).
         tta: "none"; "h": as it is and mirrored left to right; "hv": these and both upside
             down, four calls.
 
@@ -52,9 +52,9 @@ def predict_mask(model, image, input_shape):
     the picture's size (bilinear) and takes the most probable class of each pixel.
 
     Args:
-        model: callable from float32 (1, height, width, 3) to probabilities as a NumPy
+        model: callable from float32 (1, height, width, bands) to probabilities as a NumPy
             array (1, height, width, num_classes), e.g. `keras.Model.predict_on_batch`.
-        image: uint8 (H, W, 3) RGB.
+        image: uint8 (H, W, bands).
         input_shape: (height, width) of the network.
 
     Returns:
@@ -109,8 +109,4 @@ def _resize_rows(probabilities, height, width, start, stop):
     high = np.minimum(low + 1, probabilities.shape[0] - 1)
     weight = (source - low).astype(np.float32)[:, None, None]
     rows = probabilities[low] * (1 - weight) + probabilities[high] * weight
-    parts = [  # OpenCV 5 takes at most 128 channels
-        cv2.resize(np.ascontiguousarray(rows[..., first : first + 128]), (width, stop - start))
-        for first in range(0, rows.shape[2], 128)
-    ]
-    return np.concatenate([part.reshape(stop - start, width, -1) for part in parts], axis=-1)
+    return over_bands(lambda part: cv2.resize(part, (width, stop - start)), rows)

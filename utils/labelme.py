@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 
 from errors import UserError
 from utils.annotations import Item, check_points, class_id, clean_label, read_json
-from utils.image_files import check_pixels
+from utils.bands import check_pixels
 from utils.pictures import read_picture
 
 _LINE_WIDTH = 10

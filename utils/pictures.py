@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from PIL import Image, ImageOps
 
 from errors import UserError
-from utils.image_files import check_pixels, to_rgb_array
+from utils.bands import check_pixels, to_array
 
 _COPIED = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}  # an MPO is a JPEG of two pictures
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
@@ -151,5 +151,5 @@ def save_picture(picture, folder, name):
     # Pillow would carry an EXIF orientation over, and the reader turn the picture by it.
     image.info = {key: value for key, value in image.info.items() if key == "transparency"}
     if image.mode not in _PNG_MODES:
-        image = Image.fromarray(to_rgb_array(image))
+        image = Image.fromarray(to_array(image))
     image.save(path, "PNG")

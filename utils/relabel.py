@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from errors import UserError
-from utils.image_files import check_pixels
+from utils.bands import check_pixels
 from utils.metrics import VOID
 from utils.scan import smooth_values, thin_values
 from utils.voc import VOC_CLASSES, read_label_ids, refused_mask, voc_palette

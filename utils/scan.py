@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image
 
 from errors import UserError
-from utils.image_files import image_size, open_image, to_rgb_array
+from utils.bands import to_array
+from utils.image_files import open_image, read_header, read_image
 from utils.voc import read_label_ids, refused_mask
 
 
@@ -28,7 +29,8 @@ class Facts:
     Attributes:
         picture_error: str, why the picture can't be read; "" if it can.
         picture_size: (height, width), upright; None if unknown.
-        picture_mode: str, Pillow's.
+        picture_mode: str, as in `utils.image_files.Header`; "" where it was not decoded.
+        picture_channels: the values of in_channels that the picture can be read with.
         picture_bytes, picture_pixels: hashes of the file and of the upright pixels, or 0
             where the picture was not decoded.
         mask_error: "", "broken", or a key of `utils.voc.REFUSED_MASKS`.
@@ -42,6 +44,7 @@ class Facts:
     picture_error: str = ""
     picture_size: tuple[int, int] | None = None
     picture_mode: str = ""
+    picture_channels: tuple[int, ...] = ()
     picture_bytes: int = 0
     picture_pixels: int = 0
     mask_error: str = ""
@@ -69,11 +72,14 @@ def scan_pair(sample, decode=True):
 
 def _scan_picture(path, facts, decode):
     try:
-        facts.picture_size = image_size(path)
+        header = read_header(path)
+        facts.picture_size, facts.picture_channels = header.size, header.channels
         if decode:
-            image = open_image(path)
-            pixels = to_rgb_array(image)
-            facts.picture_mode = image.mode
+            if 3 in header.channels:
+                pixels = to_array(open_image(path))
+            else:
+                pixels = read_image(path, in_channels=header.channels[0])
+            facts.picture_mode = header.mode
             facts.picture_bytes = _hash(Path(path).read_bytes())
             facts.picture_pixels = _hash(repr(pixels.shape).encode() + pixels.tobytes())
     except UserError as error:
@@ -197,6 +203,7 @@ def _facts_from(values):
     facts = Facts(**values)
     facts.counts = {int(value): count for value, count in facts.counts.items()}
     facts.smooth = tuple(facts.smooth)
+    facts.picture_channels = tuple(values["picture_channels"])
     facts.picture_size = facts.picture_size and tuple(facts.picture_size)
     facts.mask_size = facts.mask_size and tuple(facts.mask_size)
     return facts

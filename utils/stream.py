@@ -3,6 +3,7 @@
 import math
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -26,8 +27,10 @@ class Outcome(NamedTuple):
     error: UserError | None
 
 
-def predict_masks(model, paths, input_shape, batch_size):
+def predict_masks(model, paths, input_shape, batch_size, in_channels=3):
     """Yields the mask of each picture file, in order, as `predict_all` makes them.
+
+    `in_channels` is as for `utils.image_files.read_image`.
 
     Raises:
         UserError: for a file that can't be read.
@@ -36,7 +39,10 @@ def predict_masks(model, paths, input_shape, batch_size):
     def keep_mask(_path, _pixels, mask):
         return mask
 
-    for outcome in predict_all(model, paths, input_shape, finish=keep_mask, batch_size=batch_size):
+    read = partial(read_image, in_channels=in_channels)
+    for outcome in predict_all(
+        model, paths, input_shape, finish=keep_mask, read=read, batch_size=batch_size
+    ):
         if outcome.error:
             raise outcome.error
         yield outcome.value
@@ -64,7 +70,7 @@ def predict_all(
         paths: sequence of paths.
         finish: callable of (path, pixels, mask), e.g. to draw and save. It may write over
             both arrays.
-        read: callable from a path to uint8 (H, W, 3) RGB.
+        read: callable from a path to uint8 (H, W, bands).
         batch_size: int, pictures (or tiles) a call.
         tile: as for `utils.inference.is_tiled`.
         title, progress: of the progress bar.
@@ -163,10 +169,12 @@ def _count_pixels(path):
 def _predict_group(model, group, input_shape, batch_size):
     """Yields (prepared, its probabilities or None, its mask if in tiles or None)."""
     boxed = [one for one in group if one.canvas is not None]
-    batch = np.zeros((batch_size, *input_shape, 3), np.float32)
-    for index, one in enumerate(boxed):
-        batch[index] = normalize(one.canvas)
-    found = iter(model(batch)) if boxed else iter(())
+    found = iter(())
+    if boxed:
+        batch = np.zeros((batch_size, *boxed[0].canvas.shape), np.float32)
+        for index, one in enumerate(boxed):
+            batch[index] = normalize(one.canvas)
+        found = iter(model(batch))
     for one in group:
         if one.canvas is not None:
             yield one, next(found), None

@@ -77,9 +77,9 @@ def predict_tiles(model, image, tile, batch_size=1, progress=False):
     """Segments a picture of any size in tiles of the network's size, unscaled.
 
     Args:
-        model: callable from float32 (B, height, width, 3) in [-1, 1] to probabilities, NumPy
+        model: callable from float32 (B, height, width, bands) in [-1, 1] to probabilities, NumPy
             (B, height, width, num_classes).
-        image: uint8 (H, W, 3) RGB; a side shorter than a tile is filled with grey.
+        image: uint8 (H, W, bands); a side shorter than a tile is filled with grey.
         tile: (height, width) of the network.
         batch_size: int, tiles a call; the last call is filled up with grey.
         progress: bool, whether to show a progress bar.
@@ -93,7 +93,7 @@ def predict_tiles(model, image, tile, batch_size=1, progress=False):
     mask = np.empty((height, width), np.uint8)
     blend = _Blend(mask)
     places = [(row, column) for row in rows for column in columns]
-    batch = np.zeros((batch_size, *tile, 3), np.float32)
+    batch = np.zeros((batch_size, *tile, image.shape[2]), np.float32)
     starts = range(0, len(places), batch_size)
     for start in tqdm(starts, "Tiles", disable=None if progress else True, leave=False):
         group = places[start : start + batch_size]

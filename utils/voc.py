@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from errors import UserError
-from utils.image_files import check_pixels
+from utils.bands import check_pixels
 from utils.metrics import VOID
 
 VOC_CLASSES = (
