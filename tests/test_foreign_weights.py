@@ -1,15 +1,18 @@
 """Weights that other programs wrote give this network the same results."""
 
+import re
+
 import numpy as np
 import pytest
 import tf_keras
 import torch
 from other_networks import keras_2_unet, torch_unet
 
+from errors import UserError
 from nets.precision import dtype_policy
 from nets.stored import Description
 from nets.unet import build
-from nets.weights import load_weights, open_weights
+from nets.weights import adapt_bands, load_weights, open_weights
 from unet import Unet
 
 
@@ -122,3 +125,51 @@ def test_prediction_needs_nothing_but_the_file(rng, tmp_path):
     assert described.name_classes == ("background", "class_1", "class_2")
     small = Unet(tmp_path / "unet.h5", input_shape=(32, 32), precision="float32")
     assert small.predict_array(rng.integers(0, 256, (20, 30, 3), np.uint8)).shape == (20, 30)
+
+
+def three_band_file(tmp_path, rng):
+    theirs = keras_2_unet(tf_keras, 3, "vgg")
+    randomize(theirs, rng)
+    theirs.save_weights(tmp_path / "unet.h5")
+    return tmp_path / "unet.h5"
+
+
+def with_bands(path, in_channels):
+    facts = open_weights(path).infer() | {"in_channels": in_channels}
+    model = build(Description(input_shape=(32, 32), name_classes=("a", "b", "c"), **facts))
+    return model, load_weights(model, path, allow_mismatch=True)
+
+
+def test_a_grey_picture_gives_what_it_gave_as_three_equal_bands(rng, tmp_path):
+    path = three_band_file(tmp_path, rng)
+    grey, report = with_bands(path, 1)
+    colour, _ = with_bands(path, 3)
+    assert re.search(r"\n  block1_conv1 +loaded, adapted from 3 bands to 1\n", str(report))
+    assert report.is_exact
+    picture = rng.uniform(-1, 1, (1, 32, 32, 1)).astype("float32")
+    expected = colour.predict_on_batch(np.repeat(picture, 3, axis=3))
+    np.testing.assert_allclose(grey.predict_on_batch(picture), expected, atol=1e-5)
+
+
+def test_six_bands_that_repeat_three_give_what_these_gave(rng, tmp_path):
+    path = three_band_file(tmp_path, rng)
+    six, _ = with_bands(path, 6)
+    colour, _ = with_bands(path, 3)
+    picture = rng.uniform(-1, 1, (1, 32, 32, 3)).astype("float32")
+    expected = colour.predict_on_batch(picture)
+    found = six.predict_on_batch(np.concatenate([picture, picture], axis=3))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_four_bands_by_hand():
+    kernel = np.array([1.0, 10.0, 100.0], "float32").reshape(1, 1, 3, 1)
+    assert adapt_bands(kernel, 4).ravel().tolist() == [0.75, 7.5, 75.0, 0.75]
+    assert adapt_bands(kernel, 1).ravel().tolist() == [111.0]
+    assert adapt_bands(kernel, 4).dtype == np.float32
+
+
+def test_prediction_does_not_adapt(rng, tmp_path):
+    facts = open_weights(three_band_file(tmp_path, rng)).infer() | {"in_channels": 1}
+    model = build(Description(input_shape=(32, 32), name_classes=("a", "b", "c"), **facts))
+    with pytest.raises(UserError, match=r"block1_conv1 +shape differs: \[\(3, 3, 1, 4\)"):
+        load_weights(model, tmp_path / "unet.h5")
