@@ -27,6 +27,7 @@ class Config:
     min_lr: float | None = None  # last rate
     freeze_train: bool = True  # keep the encoder as it is
     augment: bool = False  # change the pictures at random
+    tile: bool | None = None  # cut large pictures
     weights: str | None = "vgg16.h5"  # file to start from
 
     def check(self):
@@ -71,6 +72,9 @@ class Forgotten:
         (["--augment", "on"], "augment", True),
         (["--augment", "no"], "augment", False),
         (["--no-augment"], "augment", False),
+        (["--tile"], "tile", True),
+        (["--no-tile"], "tile", False),
+        (["--tile", "false"], "tile", False),
     ],
 )
 def test_command_line(argv, name, value):

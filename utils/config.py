@@ -135,7 +135,7 @@ class _Parser(argparse.ArgumentParser):
 def _add_argument(group, setting, meaning):
     shown = "" if setting.default is None else f" (now {setting.default!r})"
     options = {"default": argparse.SUPPRESS, "help": (meaning + shown).replace("%", "%%")}
-    if setting.type is bool:
+    if _split_union(setting.type)[0] is bool:
         options |= {"nargs": "?", "const": "true"}
         group.add_argument(
             f"--no-{setting.name}", dest=setting.name, action="store_const", const="false",
