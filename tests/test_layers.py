@@ -22,6 +22,8 @@ LEVELS = {
     "nets.weights": 0,
     "utils.annotations": 0,
     "utils.config": 0,
+    "utils.distribution": 0,
+    "utils.lost_process": 0,
     "utils.draw": 0,
     "utils.faults": 0,
     "utils.files": 0,

@@ -1,0 +1,331 @@
+"""The devices that train together: one, several of a machine, or those of several machines.
+
+One device needs nothing of this. Several of one machine share each batch through Keras'
+`DataParallel` (JAX) or `MirroredStrategy` (TensorFlow). On several machines the same command
+runs as one process each, on JAX, told by Keras' own environment variables:
+
+    KERAS_BACKEND=jax
+    KERAS_DISTRIBUTION_JOB_ADDRESSES=10.0.0.1:1234   where process 0 listens
+    KERAS_DISTRIBUTION_NUM_PROCESSES=2
+    KERAS_DISTRIBUTION_PROCESS_ID=0                  another on each machine
+
+Process 0 is the chief: it alone writes files and prints. Batch sizes are of all devices
+together, and weights come out as those of one device.
+"""
+
+import contextlib
+import json
+import os
+import pickle
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from errors import RunError, UserError
+from utils.lost_process import LOST, end_at_exit, end_on_abort
+from utils.quiet import quiet
+
+_PREFIX = "KERAS_DISTRIBUTION_"
+_HEARTBEAT = 20  # seconds of silence after which a process counts as gone
+# JAX has one exception for everything; these are of what passes between processes.
+_CONNECTION = re.compile(
+    r"gloo|nccl|connection|socket|coordination|heartbeat|UNAVAILABLE|DEADLINE_EXCEEDED", re.I
+)
+
+
+class Devices:
+    """One device in one process; and what all kinds of devices can do.
+
+    Attributes:
+        count: int, devices of all processes.
+        process: int, which process this is.
+        processes: int, how many there are.
+    """
+
+    count, process, processes = 1, 0, 1
+
+    @property
+    def chief(self):
+        """Whether this process writes files and prints."""
+        return self.process == 0
+
+    def scope(self):
+        """A context in which networks and optimizers are made."""
+        return contextlib.nullcontext()
+
+    def alone(self):
+        """A context in which this process computes on one device, whatever others do."""
+        return contextlib.nullcontext()
+
+    @property
+    def total(self):
+        """What sums over a whole batch, for `nets.losses`; None: the ordinary sum does."""
+        return None
+
+    def gather(self, value):
+        """Every process' value, as a list in their order; all must call it."""
+        return [value]
+
+    def from_chief(self, make):
+        """What `make()` returns on the chief, where alone it is called; all must call this."""
+        return make()
+
+    def check_batch_size(self, name, batch_size):
+        """Raises UserError if a batch can't be shared equally.
+
+        Args:
+            name: str, the setting to name.
+            batch_size: int, pictures of a batch of all devices.
+        """
+        rest = batch_size % self.count
+        if rest:
+            low, high = batch_size - rest, batch_size - rest + self.count
+            sizes = f"{low} or {high}" if low else str(high)
+            raise UserError(
+                f"{name} is {batch_size}, which {self.count} devices can't share equally: it "
+                f"counts the pictures of all of them together. Take {sizes}."
+            )
+
+
+class _Mirrored(Devices):
+    """Several devices of this machine, by TensorFlow."""
+
+    def __init__(self, names):
+        import tensorflow as tf
+
+        self.count = len(names)
+        self._strategy = tf.distribute.MirroredStrategy([name.upper() for name in names])
+
+    def scope(self):
+        return self._strategy.scope()
+
+    @property
+    def total(self):
+        # Each device sees its part of the batch alone, and ratios of sums (Dice, the mean
+        # over what is not void) are not means of such ratios.
+        import tensorflow as tf
+
+        def total(values, axis=None):
+            sums = tf.reduce_sum(values, axis)
+            replica = tf.distribute.get_replica_context()  # None while the network is built
+            return replica.all_reduce("SUM", sums) if replica else sums
+
+        return total
+
+
+class _Sharded(Devices):
+    """Several devices of this machine or of several, by JAX."""
+
+    def __init__(self, names, process=0, processes=1):
+        import keras
+
+        self.count, self.process, self.processes = len(names), process, processes
+        self._parallel = keras.distribution.DataParallel(devices=names, auto_shard_dataset=False)
+        keras.distribution.set_distribution(self._parallel)
+
+    @contextlib.contextmanager
+    def alone(self):
+        import keras
+
+        keras.distribution.set_distribution(None)
+        try:
+            yield
+        finally:
+            keras.distribution.set_distribution(self._parallel)
+
+    def gather(self, value):
+        if self.processes == 1:
+            return [value]
+        from jax.experimental.multihost_utils import process_allgather
+
+        data = np.frombuffer(pickle.dumps(value), np.uint8)
+        sizes = process_allgather(np.int32(len(data)))
+        rows = process_allgather(np.pad(data, (0, int(sizes.max()) - len(data))))
+        return [pickle.loads(row[:size]) for row, size in zip(rows, sizes, strict=True)]
+
+    def from_chief(self, make):
+        if self.processes == 1:
+            return make()
+        from jax.experimental.multihost_utils import broadcast_one_to_all
+
+        value = make() if self.chief else None
+        data = np.frombuffer(pickle.dumps(value), np.uint8)
+        size = int(broadcast_one_to_all(np.int32(len(data))))
+        data = data if self.chief else np.zeros(size, np.uint8)
+        sent = broadcast_one_to_all(data)
+        return value if self.chief else pickle.loads(np.asarray(sent).tobytes())
+
+
+class Job(NamedTuple):
+    """Several processes that train together, as the environment says."""
+
+    address: str
+    processes: int
+    process: int
+
+
+def read_job(environment):
+    """Reads what Keras' variables say of several machines.
+
+    Args:
+        environment: dict, `os.environ`.
+
+    Returns:
+        Job, or None without such variables or for a single process.
+
+    Raises:
+        UserError: if they say too little or what can't be.
+    """
+    names = [_PREFIX + name for name in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")]
+    given = [environment.get(name) for name in names]
+    if not any(given):
+        return None
+    missing = [name for name, value in zip(names, given, strict=True) if not value]
+    if missing:
+        raise UserError(
+            f"For a training on several machines {' and '.join(missing)} must be set too; for "
+            f"one on this machine alone, unset all that begin with {_PREFIX}."
+        )
+    addresses = given[0].split(",")
+    try:
+        processes, process = int(given[1]), int(given[2])
+    except ValueError:
+        processes, process = 0, 0
+    if not 0 <= process < processes or len(addresses) not in (1, processes):
+        raise UserError(
+            f"{_PREFIX}PROCESS_ID must be 0 to {names[1]} - 1, and {names[0]} the address of "
+            f"process 0, or one a process; got {given[2]}, {given[1]} and {given[0]}."
+        )
+    if not re.fullmatch(r".+:\d+", addresses[0]):
+        raise UserError(f"{names[0]} must name a port, as in 10.0.0.1:1234; got {given[0]}.")
+    return Job(addresses[0], processes, process) if processes > 1 else None
+
+
+@contextlib.contextmanager
+def open_devices(wanted):
+    """Takes the devices of a training, and finds the other machines' processes.
+
+    Meanwhile all but the chief print nothing. What goes wrong in one process ends all of them.
+
+    Args:
+        wanted: int, devices of this machine (of each machine); 0: all.
+
+    Yields:
+        Devices.
+
+    Raises:
+        UserError: if there are fewer, the backend can't, or the environment contradicts itself.
+        RunError: if the processes don't find each other, or another one has ended.
+    """
+    job = read_job(os.environ)
+    if job is None and wanted == 1 and _count_tf_workers(os.environ) <= 1:
+        yield Devices()
+        return
+    with quiet():
+        import keras
+    backend = keras.config.backend()
+    _check_backend(backend, job)
+    if job is None:
+        with _one_process(backend, wanted) as devices:
+            yield devices
+        return
+    try:
+        _initialize(job)
+        with contextlib.ExitStack() as stack:
+            if job.process:
+                silence = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+                stack.enter_context(contextlib.redirect_stdout(silence))
+            stack.callback(keras.distribution.set_distribution, None)
+            yield _Sharded(_names_of_job(wanted), job.process, job.processes)
+    except BaseException as error:
+        lost = type(error).__name__ == "JaxRuntimeError" and _CONNECTION.search(str(error))
+        error = RunError(LOST) if lost else error
+        end_at_exit(error)
+        raise error from None
+
+
+@contextlib.contextmanager
+def _one_process(backend, wanted):
+    import keras
+
+    names = _first(keras.distribution.list_devices(), wanted)
+    if len(names) == 1:
+        yield Devices()
+    elif backend == "tensorflow":
+        yield _Mirrored(names)
+    else:
+        try:
+            yield _Sharded(names)
+        finally:
+            keras.distribution.set_distribution(None)
+
+
+def _check_backend(backend, job):
+    several = job or _count_tf_workers(os.environ) > 1
+    if backend == "tensorflow" and several:
+        raise UserError(
+            "TensorFlow can't train on several machines in Keras 3 (its strategy for it fails "
+            "in fit, see github.com/keras-team/keras/issues/20585). Install requirements-jax.txt "
+            f"and set KERAS_BACKEND=jax and the three variables {_PREFIX}...; the README has the "
+            "commands."
+        )
+    if backend not in ("tensorflow", "jax"):
+        raise UserError(
+            f"Several devices need TensorFlow or JAX; the backend is {backend}. Set "
+            "KERAS_BACKEND=jax, or devices=1."
+        )
+
+
+def _count_tf_workers(environment):
+    """Machines that TF_CONFIG, TensorFlow's own variable, lists."""
+    try:
+        cluster = json.loads(environment.get("TF_CONFIG") or "{}").get("cluster", {})
+        return sum(len(cluster.get(job, ())) for job in ("chief", "worker"))
+    except (ValueError, AttributeError, TypeError):
+        return 0
+
+
+def _first(names, wanted):
+    if wanted > len(names):
+        raise UserError(
+            f"devices is {wanted}, but this machine has {len(names)} ({', '.join(names)}). Set "
+            "devices to as many, or to 0 for all."
+        )
+    return names[:wanted] if wanted else names
+
+
+def _initialize(job):
+    import jax
+
+    end_on_abort()
+    try:
+        with quiet():
+            # Not `keras.distribution.initialize`, which can't shorten the heartbeat.
+            jax.distributed.initialize(
+                job.address, job.processes, job.process, heartbeat_timeout_seconds=_HEARTBEAT
+            )
+    except RuntimeError as error:
+        raise RunError(
+            f"The {job.processes} processes did not find each other: {str(error).splitlines()[0]} "
+            f"Is process 0 running at {job.address}, can the others reach it, and has each a "
+            f"{_PREFIX}PROCESS_ID of its own?"
+        ) from error
+
+
+def _names_of_job(wanted):
+    """The names of the devices of all processes, those of process 0 first."""
+    import jax
+
+    of_process = {}
+    for device in jax.devices():
+        names = of_process.setdefault(device.process_index, [])
+        names.append(f"{device.platform}:{device.id}")
+    chosen = [_first(names, wanted) for _, names in sorted(of_process.items())]
+    counts = [len(names) for names in chosen]
+    if len(set(counts)) > 1:
+        raise UserError(
+            f"Each machine must have as many devices as the others; they have {counts}. Set "
+            f"devices to {min(counts)}."
+        )
+    return [name for names in chosen for name in names]
