@@ -200,7 +200,7 @@ def train_on(devices, config):
 
     phases = plan_phases(config)
     for phase in phases:
-        devices.check_batch_size(phase.batch_setting, phase.batch_size)
+        devices.check(phase.batch_setting, phase.batch_size, config.accumulate_steps)
     described = describe_run(to_json(config), train_samples, val_samples)
     check_same(devices.gather(described))
     run = devices.from_chief(

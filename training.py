@@ -121,7 +121,7 @@ def make_loss(dice, focal, cls_weights=(), dice_present_only=False, total=None):
         dice, focal: bool.
         cls_weights: a weight a class; empty: all 1.
         dice_present_only: bool, whether Dice averages only the classes that a batch holds.
-        total: what sums over a batch, `utils.distribution.Devices.total`.
+        total: what sums over a batch, `utils.distribution.Devices.total`; None: `ops.sum`.
     """
     factory = {
         (True, True): losses.dice_loss_with_Focal_Loss,
@@ -130,7 +130,12 @@ def make_loss(dice, focal, cls_weights=(), dice_present_only=False, total=None):
         (False, False): losses.CE,
     }[dice, focal]
     options = {"dice_present_only": dice_present_only} if dice else {}
-    return factory(cls_weights or None, total=total, **options)
+    loss = factory(cls_weights or None, total=total, **options)
+    if total is None:
+        return loss
+    # TensorFlow's devices add their gradients up, and Keras divides the loss by their number
+    # unless it is a scalar.
+    return lambda y_true, y_pred: keras.ops.reshape(loss(y_true, y_pred), (1,))
 
 
 def compile_twin(model, optimizer, loss, recompute=False):

@@ -28,8 +28,7 @@ from utils.quiet import quiet
 
 _PREFIX = "KERAS_DISTRIBUTION_"
 _HEARTBEAT = 20  # seconds of silence after which a process counts as gone
-# JAX has one exception for everything; these are of what passes between processes.
-_CONNECTION = re.compile(
+_CONNECTION = re.compile(  # what JAX's errors say when another process doesn't answer
     r"gloo|nccl|connection|socket|coordination|heartbeat|UNAVAILABLE|DEADLINE_EXCEEDED", re.I
 )
 
@@ -71,12 +70,13 @@ class Devices:
         """What `make()` returns on the chief, where alone it is called; all must call this."""
         return make()
 
-    def check_batch_size(self, name, batch_size):
-        """Raises UserError if a batch can't be shared equally.
+    def check(self, name, batch_size, accumulate_steps=1):
+        """Raises UserError if a phase can't be trained on these devices.
 
         Args:
-            name: str, the setting to name.
+            name: str, the setting that holds the batch size.
             batch_size: int, pictures of a batch of all devices.
+            accumulate_steps: int, steps whose gradients are averaged.
         """
         rest = batch_size % self.count
         if rest:
@@ -99,6 +99,14 @@ class _Mirrored(Devices):
 
     def scope(self):
         return self._strategy.scope()
+
+    def check(self, name, batch_size, accumulate_steps=1):
+        super().check(name, batch_size, accumulate_steps)
+        if accumulate_steps > 1:
+            raise UserError(
+                "TensorFlow can't average the gradients of several steps on several devices. Set "
+                "accumulate_steps to 1 with a larger batch size, or set KERAS_BACKEND=jax."
+            )
 
     @property
     def total(self):
@@ -239,10 +247,16 @@ def open_devices(wanted):
             stack.callback(keras.distribution.set_distribution, None)
             yield _Sharded(_names_of_job(wanted), job.process, job.processes)
     except BaseException as error:
-        lost = type(error).__name__ == "JaxRuntimeError" and _CONNECTION.search(str(error))
-        error = RunError(LOST) if lost else error
         end_at_exit(error)
-        raise error from None
+        if is_lost(error):
+            raise RunError(LOST) from error
+        raise
+
+
+def is_lost(error):
+    """Whether an exception is what JAX raises when another process is gone."""
+    of_jax = isinstance(error, (RuntimeError, ValueError)) and not isinstance(error, UserError)
+    return of_jax and _CONNECTION.search(str(error)) is not None
 
 
 @contextlib.contextmanager
