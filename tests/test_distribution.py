@@ -142,7 +142,7 @@ def settings(voc_dir, write_list):
         "input_shape": (32, 32),
         "width": 4,
         "precision": "float32",
-        "unfreeze_epoch": 3,
+        "unfreeze_epoch": 2,
         "eval_period": 1,
         "save_period": 0,
         "init_lr": 1e-3,
@@ -180,10 +180,10 @@ def refuse(text, **changes):
         raise AssertionError("was not refused")
 
 def run_in_two(name, **changes):
-    "A training that Ctrl-C interrupts as its third epoch begins, and that goes on."
+    "A training that Ctrl-C interrupts as its second epoch begins, and that goes on."
     begin = callbacks.EpochOfDataset.on_epoch_begin
     def interrupt(self, epoch, logs=None):
-        if epoch == 2:
+        if epoch == 1:
             raise KeyboardInterrupt
         begin(self, epoch, logs)
     callbacks.EpochOfDataset.on_epoch_begin = interrupt
@@ -212,7 +212,7 @@ run("one")
 run_in_two("two", devices=2)
 run("recomputed", recompute=True)
 refuse("can't share equally: it counts", devices=2, unfreeze_batch_size=3)
-run("bfloat16", precision="mixed_bfloat16", unfreeze_epoch=3)
+run("bfloat16", precision="mixed_bfloat16")
 run_in_two("bfloat16_two", precision="mixed_bfloat16")
 """
 
@@ -257,7 +257,7 @@ def assert_equal_scores(folder, one, other):
 @pytest.mark.slow
 def test_two_devices_of_tensorflow_train_as_one(settings, tmp_path):
     out = run_script(MIRRORED, settings, tmp_path, os.environ)
-    assert "after epoch 2." in out
+    assert out.count("after epoch 1.") == 1
     assert_equal_arrays(tmp_path, "one", "two")
     assert_equal_scores(tmp_path, "one", "two")
     assert_equal_arrays(tmp_path, "focal", "focal_two")
@@ -267,7 +267,7 @@ def test_two_devices_of_tensorflow_train_as_one(settings, tmp_path):
 def test_two_devices_of_jax_train_as_one(settings, tmp_path, jax_environment):
     two = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     out = run_script(SHARDED, settings, tmp_path, jax_environment | two)
-    assert out.count("after epoch 2.") == 2
+    assert out.count("after epoch 1.") == 2
     assert_equal_arrays(tmp_path, "one", "two")
     assert_equal_scores(tmp_path, "one", "two")
     assert_equal_arrays(tmp_path, "one", "recomputed")
@@ -325,7 +325,7 @@ def epochs_done(save_dir):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="JAX trains on several machines on Linux")
 def test_two_processes_train_as_one_whichever_is_killed(start, settings, tmp_path, jax_environment):
-    epochs = 16
+    epochs = 16  # some are done before a kill comes
     for killed in (1, 0):
         processes = start(unfreeze_epoch=epochs)
         before, deadline = epochs_done(tmp_path / "save0"), time.monotonic() + 300
@@ -344,7 +344,8 @@ def test_two_processes_train_as_one_whichever_is_killed(start, settings, tmp_pat
     out = (tmp_path / "out0").read_text()
     assert re.search(r"Going on with .* after epoch \d+\.", out)
     assert f"epoch {epochs}/{epochs}: loss" in out
-    assert (tmp_path / "out1").read_text() == ""
+    lines = (tmp_path / "out1").read_text().splitlines()
+    assert [line for line in lines if not line.startswith("[Gloo]")] == []  # JAX's own
     assert not (tmp_path / "save1").exists()
     run_script('run("one")', settings | {"unfreeze_epoch": epochs}, tmp_path, jax_environment)
     assert_equal_arrays(tmp_path, "one", "save0")

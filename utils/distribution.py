@@ -14,6 +14,7 @@ together, and weights come out as those of one device.
 """
 
 import contextlib
+import functools
 import json
 import os
 import pickle
@@ -92,10 +93,8 @@ class _Mirrored(Devices):
     """Several devices of this machine, by TensorFlow."""
 
     def __init__(self, names):
-        import tensorflow as tf
-
         self.count = len(names)
-        self._strategy = tf.distribute.MirroredStrategy([name.upper() for name in names])
+        self._strategy = _strategy(tuple(names))
 
     def scope(self):
         return self._strategy.scope()
@@ -120,6 +119,13 @@ class _Mirrored(Devices):
             return replica.all_reduce("SUM", sums) if replica else sums
 
         return total
+
+
+@functools.cache  # a second one for the same devices mixes its sums up with those of the first
+def _strategy(names):
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy([name.upper() for name in names])
 
 
 class _Sharded(Devices):
