@@ -181,7 +181,7 @@ def main(config=None):
 
 
 def train_on(devices, config):
-    """Trains on `utils.distribution.Devices`."""
+    """Trains on `utils.devices.Devices`."""
     print(format_settings(config))
     train_samples = read_samples(config.VOCdevkit_path, config.train_list)
     val_samples = read_samples(config.VOCdevkit_path, config.val_list)

@@ -121,7 +121,7 @@ def make_loss(dice, focal, cls_weights=(), dice_present_only=False, total=None):
         dice, focal: bool.
         cls_weights: a weight a class; empty: all 1.
         dice_present_only: bool, whether Dice averages only the classes that a batch holds.
-        total: what sums over a batch, `utils.distribution.Devices.total`; None: `ops.sum`.
+        total: what sums over a batch, `utils.devices.Devices.total`; None: `ops.sum`.
     """
     factory = {
         (True, True): losses.dice_loss_with_Focal_Loss,
@@ -168,7 +168,7 @@ def make_predictor(model, devices):
 
     Args:
         model: keras.Model.
-        devices: `utils.distribution.Devices`.
+        devices: `utils.devices.Devices`.
 
     Returns:
         (predict, update): a callable as `model.predict_on_batch`, and one without arguments

@@ -14,7 +14,9 @@ import pytest
 
 import train
 from errors import RunError, UserError
-from utils.distribution import Devices, Job, is_lost, open_devices, read_job
+from utils.devices import Devices
+from utils.distribution import is_lost, open_devices
+from utils.job import Job, read_job
 from utils.state import find_states, read_state
 
 PROJECT = Path(train.__file__).parent

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from errors import UserError
-from utils.distribution import Devices
+from utils.devices import Devices
 from utils.image import letterbox_image, letterbox_mask, normalize
 from utils.image_files import read_image
 from utils.metrics import VOID
@@ -45,7 +45,7 @@ class UnetDataset(keras.utils.PyDataset):
         seed: int.
         num_workers: int, threads; 0: one a processor.
         cache_bytes: int; decoded pictures and masks are kept up to this much memory.
-        devices: `utils.distribution.Devices`, whose part of each batch this process makes; None:
+        devices: `utils.devices.Devices`, whose part of each batch this process makes; None:
             a single one.
 
     Attributes:

@@ -15,78 +15,22 @@ together, and weights come out as those of one device.
 
 import contextlib
 import functools
-import json
 import os
 import pickle
 import re
-from typing import NamedTuple
 
 import numpy as np
 
 from errors import RunError, UserError
+from utils.devices import Devices
+from utils.job import PREFIX, count_tf_workers, read_job
 from utils.lost_process import LOST, end_at_exit, end_on_abort
 from utils.quiet import quiet
 
-_PREFIX = "KERAS_DISTRIBUTION_"
 _HEARTBEAT = 20  # seconds of silence after which a process counts as gone
 _CONNECTION = re.compile(  # what JAX's errors say when another process doesn't answer
     r"gloo|nccl|connection|socket|coordination|heartbeat|UNAVAILABLE|DEADLINE_EXCEEDED", re.I
 )
-
-
-class Devices:
-    """One device in one process; and what all kinds of devices can do.
-
-    Attributes:
-        count: int, devices of all processes.
-        process: int, which process this is.
-        processes: int, how many there are.
-    """
-
-    count, process, processes = 1, 0, 1
-
-    @property
-    def chief(self):
-        """Whether this process writes files and prints."""
-        return self.process == 0
-
-    def scope(self):
-        """A context in which networks and optimizers are made."""
-        return contextlib.nullcontext()
-
-    def alone(self):
-        """A context in which this process computes on one device, whatever others do."""
-        return contextlib.nullcontext()
-
-    @property
-    def total(self):
-        """What sums over a whole batch, for `nets.losses`; None: the ordinary sum does."""
-        return None
-
-    def gather(self, value):
-        """Every process' value, as a list in their order; all must call it."""
-        return [value]
-
-    def from_chief(self, make):
-        """What `make()` returns on the chief, where alone it is called; all must call this."""
-        return make()
-
-    def check(self, name, batch_size, accumulate_steps=1):
-        """Raises UserError if a phase can't be trained on these devices.
-
-        Args:
-            name: str, the setting that holds the batch size.
-            batch_size: int, pictures of a batch of all devices.
-            accumulate_steps: int, steps whose gradients are averaged.
-        """
-        rest = batch_size % self.count
-        if rest:
-            low, high = batch_size - rest, batch_size - rest + self.count
-            sizes = f"{low} or {high}" if low else str(high)
-            raise UserError(
-                f"{name} is {batch_size}, which {self.count} devices can't share equally: it "
-                f"counts the pictures of all of them together. Take {sizes}."
-            )
 
 
 class _Mirrored(Devices):
@@ -171,51 +115,6 @@ class _Sharded(Devices):
         return value if self.chief else pickle.loads(np.asarray(sent).tobytes())
 
 
-class Job(NamedTuple):
-    """Several processes that train together, as the environment says."""
-
-    address: str
-    processes: int
-    process: int
-
-
-def read_job(environment):
-    """Reads what Keras' variables say of several machines.
-
-    Args:
-        environment: dict, `os.environ`.
-
-    Returns:
-        Job, or None without such variables or for a single process.
-
-    Raises:
-        UserError: if they say too little or what can't be.
-    """
-    names = [_PREFIX + name for name in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")]
-    given = [environment.get(name) for name in names]
-    if not any(given):
-        return None
-    missing = [name for name, value in zip(names, given, strict=True) if not value]
-    if missing:
-        raise UserError(
-            f"For a training on several machines {' and '.join(missing)} must be set too; for "
-            f"one on this machine alone, unset all that begin with {_PREFIX}."
-        )
-    addresses = given[0].split(",")
-    try:
-        processes, process = int(given[1]), int(given[2])
-    except ValueError:
-        processes, process = 0, 0
-    if not 0 <= process < processes or len(addresses) not in (1, processes):
-        raise UserError(
-            f"{_PREFIX}PROCESS_ID must be 0 to {names[1]} - 1, and {names[0]} the address of "
-            f"process 0, or one a process; got {given[2]}, {given[1]} and {given[0]}."
-        )
-    if not re.fullmatch(r".+:\d+", addresses[0]):
-        raise UserError(f"{names[0]} must name a port, as in 10.0.0.1:1234; got {given[0]}.")
-    return Job(addresses[0], processes, process) if processes > 1 else None
-
-
 @contextlib.contextmanager
 def open_devices(wanted):
     """Takes the devices of a training, and finds the other machines' processes.
@@ -233,7 +132,7 @@ def open_devices(wanted):
         RunError: if the processes don't find each other, or another one has ended.
     """
     job = read_job(os.environ)
-    if job is None and wanted == 1 and _count_tf_workers(os.environ) <= 1:
+    if job is None and wanted == 1 and count_tf_workers(os.environ) <= 1:
         yield Devices()
         return
     with quiet():
@@ -282,12 +181,12 @@ def _one_process(backend, wanted):
 
 
 def _check_backend(backend, job):
-    several = job or _count_tf_workers(os.environ) > 1
+    several = job or count_tf_workers(os.environ) > 1
     if backend == "tensorflow" and several:
         raise UserError(
             "TensorFlow can't train on several machines in Keras 3 (its strategy for it fails "
             "in fit, see github.com/keras-team/keras/issues/20585). Install requirements-jax.txt "
-            f"and set KERAS_BACKEND=jax and the three variables {_PREFIX}...; the README has the "
+            f"and set KERAS_BACKEND=jax and the three variables {PREFIX}...; the README has the "
             "commands."
         )
     if backend not in ("tensorflow", "jax"):
@@ -295,15 +194,6 @@ def _check_backend(backend, job):
             f"Several devices need TensorFlow or JAX; the backend is {backend}. Set "
             "KERAS_BACKEND=jax, or devices=1."
         )
-
-
-def _count_tf_workers(environment):
-    """Machines that TF_CONFIG, TensorFlow's own variable, lists."""
-    try:
-        cluster = json.loads(environment.get("TF_CONFIG") or "{}").get("cluster", {})
-        return sum(len(cluster.get(job, ())) for job in ("chief", "worker"))
-    except (ValueError, AttributeError, TypeError):
-        return 0
 
 
 def _first(names, wanted):
@@ -329,7 +219,7 @@ def _initialize(job):
         raise RunError(
             f"The {job.processes} processes did not find each other: {str(error).splitlines()[0]} "
             f"Is process 0 running at {job.address}, can the others reach it, and has each a "
-            f"{_PREFIX}PROCESS_ID of its own?"
+            f"{PREFIX}PROCESS_ID of its own?"
         ) from error
 
 
