@@ -135,9 +135,8 @@ def test_what_shows_that_another_process_is_gone(error, lost):
 
 @pytest.fixture
 def settings(voc_dir, write_list):
-    """Options of a tiny training whose last batches are odd."""
+    """Options of a tiny training whose last batch is odd, in validation even."""
     write_list(voc_dir, "train", ["train_a", "train_b", "train_c"])
-    write_list(voc_dir, "val", ["train_d", "val_a", "val_b"])
     return {
         "VOCdevkit_path": str(voc_dir),
         "num_classes": 3,
@@ -248,12 +247,9 @@ def scores(folder, name):
 
 def assert_equal_scores(folder, one, other):
     one, other = scores(folder, one), scores(folder, other)
-    for name in ("batch_miou", "val_miou"):
-        np.testing.assert_allclose(other[name], one[name], rtol=0, atol=1e-5)
-    # An odd last batch counts as the even one that it is filled up to: that moves the mean
-    # of the epoch a little, and no gradient.
-    for name in ("loss", "val_loss"):
-        np.testing.assert_allclose(other[name], one[name], rtol=0.02, atol=0)
+    # Not the epoch's mean loss: an odd last batch counts in it as what it is filled up to.
+    for name in ("batch_miou", "val_miou", "val_loss"):
+        np.testing.assert_allclose(other[name], one[name], rtol=0, atol=1e-4)
 
 
 @pytest.mark.slow
