@@ -14,6 +14,7 @@ from utils.augment import Augment
 from utils.check import check_samples
 from utils.class_weights import balanced_weights
 from utils.config import format_settings, load_config, run_script, settings
+from utils.distribution import open_devices
 from utils.faults import format_faults
 from utils.files import whole_file
 from utils.lists import read_samples
@@ -25,12 +26,13 @@ from utils.memory import (
     return_free_memory,
 )
 from utils.quiet import quiet
-from utils.resume import describe_run, find_changes
+from utils.resume import check_same, describe_run, find_changes
 from utils.run_summary import format_summary
 from utils.runs import discard, open_run
 from utils.voc import check_ignore_labels, class_names
 
 _SHOWN = 4  # validation pictures that TensorBoard shows
+_OF_CHIEF = {"checkpoints", "log", "board", "state"}  # hooks that write files
 
 
 @settings
@@ -103,11 +105,15 @@ class TrainConfig:
     seed: int = 11  # of the start weights, the order and the augmentation
     resume: str = "auto"  # auto: goes on with an interrupted run; never: a new run
 
+    # Devices; batch sizes are of all of them together
+    devices: int = 1  # GPUs that each machine trains on; 0: all it has
+
     def check(self):
         """Raises UserError for values that make no sense together; needs no data."""
         counts = ("width", "freeze_batch_size", "unfreeze_batch_size", "eval_period")
         _check_at_least(self, 1, *counts, "accumulate_steps")
         _check_at_least(self, 0, "num_workers", "save_period", "init_epoch", "seed")
+        _check_at_least(self, 0, "devices")
         _check_at_least(self, 0, "early_stopping_patience")
         _check_at_least(self, 0, "momentum", "weight_decay", "cache_gb", "ema_momentum")
         if self.ema_momentum >= 1:
@@ -169,10 +175,21 @@ class Phase:
     batch_size: int
     train_encoder: bool
 
+    @property
+    def batch_setting(self):
+        """The name of the setting that `batch_size` comes from."""
+        return "unfreeze_batch_size" if self.train_encoder else "freeze_batch_size"
+
 
 def main(config=None):
     """Trains; `config` is a TrainConfig, or None to read the command line."""
     config = config or load_config(TrainConfig)
+    with open_devices(config.devices) as devices:
+        train_on(devices, config)
+
+
+def train_on(devices, config):
+    """Trains on `utils.devices.Devices`."""
     print(format_settings(config))
     train_samples = read_samples(config.VOCdevkit_path, config.train_list)
     val_samples = read_samples(config.VOCdevkit_path, config.val_list)
@@ -183,37 +200,45 @@ def main(config=None):
         config.ignore_labels,
         in_channels=config.in_channels,
         workers=config.num_workers,
-        cache=Path(config.save_dir) / ".data_check.json",
+        cache=Path(config.save_dir) / ".data_check.json" if devices.chief else None,
+        progress=devices.chief,
     )
     if report.faults:
         print(format_faults(report))
     print(f"{len(train_samples)} pictures to train, {len(val_samples)} to validate.")
 
     phases = plan_phases(config)
+    for phase in phases:
+        devices.check(phase.batch_setting, phase.batch_size, config.accumulate_steps)
     described = describe_run(to_json(config), train_samples, val_samples)
-    run = open_run(
-        config.save_dir,
-        config.resume,
-        lambda state: find_changes(
-            state.facts["run"], described, state.epoch, [phase.first_epoch for phase in phases]
-        ),
-        config.unfreeze_epoch,
+    check_same(devices.gather(described))
+    run = devices.from_chief(
+        lambda: open_run(
+            config.save_dir,
+            config.resume,
+            lambda state: find_changes(
+                state.facts["run"], described, state.epoch, [phase.first_epoch for phase in phases]
+            ),
+            config.unfreeze_epoch,
+        )
     )
     try:
         cls_weights = choose_class_weights(config, train_samples)
-        model, description = build(config, run.state)
+        model, description = build(config, run.state, devices)
     except UserError:
-        discard(run)
+        if devices.chief:
+            discard(run)
         raise
-    write_settings(config, run.folder)
-    hooks = make_hooks(config, model, description, val_samples, run, described)
+    if devices.chief:
+        write_settings(config, run.folder)
+    hooks = make_hooks(config, model, description, val_samples, run, described, devices)
     try:
         with hooks["progress"]:
             for phase in phases:
                 over = run.state and run.state.epoch >= phase.last_epoch
                 if not over and not hooks["patience"].stopped:
                     samples = train_samples, val_samples
-                    run_phase(config, phase, model, *samples, cls_weights, hooks, run)
+                    run_phase(config, phase, model, *samples, cls_weights, hooks, run, devices)
     except KeyboardInterrupt:
         print("\nThe same command goes on after the last finished epoch.")
         raise
@@ -272,7 +297,7 @@ def plan_phases(config):
 # check of the data do without.
 
 
-def build(config, state):
+def build(config, state, devices):
     """The network: new, with the weights of `model_path`, or as a run left it.
 
     Returns:
@@ -281,21 +306,22 @@ def build(config, state):
     if config.recompute:  # who asks for that needs memory more than time
         return_free_memory()
     with quiet():
-        from training import build_network
+        from training import agree_on_precision, build_network
 
-    return build_network(
-        config.model_path,
-        config.num_classes,
-        config.name_classes,
-        backbone=config.backbone,
-        width=config.width,
-        in_channels=config.in_channels,
-        input_shape=config.prediction_shape,
-        ignore_labels=config.ignore_labels,
-        precision=config.precision,
-        seed=config.seed,
-        state=state,
-    )
+    with devices.scope():
+        return build_network(
+            config.model_path,
+            config.num_classes,
+            config.name_classes,
+            backbone=config.backbone,
+            width=config.width,
+            in_channels=config.in_channels,
+            input_shape=config.prediction_shape,
+            ignore_labels=config.ignore_labels,
+            precision=agree_on_precision(config.precision, devices),
+            seed=config.seed,
+            state=state,
+        )
 
 
 def to_json(config):
@@ -310,30 +336,34 @@ def write_settings(config, folder):
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def make_hooks(config, model, description, val_samples, run, described):
+def make_hooks(config, model, description, val_samples, run, described, devices):
     """The callbacks of the whole run by name, in their order; see utils/callbacks.py."""
     from nets.weights import save_weights
-    from training import collect_arrays
+    from training import collect_arrays, make_predictor
     from utils.board import Board
     from utils.callbacks import AveragedWeights, Checkpoints, MeanIoU, RunLog, SaveState
     from utils.evaluate import evaluate
     from utils.guards import Patience
     from utils.inference import predict_mask
+    from utils.metrics import sum_counts
     from utils.progress import Progress
     from utils.stream import predict_masks
 
+    predict, update = make_predictor(model, devices)
+
     def score_now():
-        paths = [sample.image_path for sample in val_samples]
+        update()
+        samples = val_samples[devices.process :: devices.processes]
+        paths = [sample.image_path for sample in samples]
         masks = predict_masks(
-            model.predict_on_batch,
+            predict,
             paths,
             config.prediction_shape,
             config.unfreeze_batch_size,
             config.in_channels,
         )
-        return evaluate(
-            val_samples, masks, config.num_classes, config.ignore_labels, progress=False
-        )
+        counts = evaluate(samples, masks, config.num_classes, config.ignore_labels, progress=False)
+        return sum_counts(devices.gather(counts))
 
     hooks = {
         "scoring": MeanIoU(
@@ -353,7 +383,7 @@ def make_hooks(config, model, description, val_samples, run, described):
         hooks["scoring"],
         description.name_classes,
         samples=val_samples[:_SHOWN],
-        predict=lambda image: predict_mask(model.predict_on_batch, image, config.prediction_shape),
+        predict=lambda image: predict_mask(predict, image, config.prediction_shape),
         ignore_labels=config.ignore_labels,
         in_channels=config.in_channels,
     )
@@ -373,7 +403,7 @@ def make_hooks(config, model, description, val_samples, run, described):
     return hooks
 
 
-def run_phase(config, phase, model, train_samples, val_samples, cls_weights, hooks, run):
+def run_phase(config, phase, model, train_samples, val_samples, cls_weights, hooks, run, devices):
     """Trains the network from one epoch to another, or what an interrupted run left of it."""
     from nets.unet import set_encoder_trainable
     from training import compile_twin, fit, make_loss, make_optimizer, restore_optimizer
@@ -390,22 +420,29 @@ def run_phase(config, phase, model, train_samples, val_samples, cls_weights, hoo
         batch = phase.batch_size * config.accumulate_steps
         rates = [scaled_rate(rate, batch) for rate in rates]
         print(f"Learning rates for {batch} pictures a step: {rates[0]:.3g} to {rates[1]:.3g}.")
-    trainer = compile_twin(
-        model,
-        make_optimizer(
-            config.optimizer_type,
-            rates[0],
-            config.momentum,
-            config.weight_decay,
-            config.accumulate_steps,
-            config.ema_momentum,
-        ),
-        make_loss(config.dice_loss, config.focal_loss, cls_weights, config.dice_present_only),
-        config.recompute,
-    )
-    if first_epoch > phase.first_epoch:
-        restore_optimizer(trainer, run.state.arrays)
-    train_set, val_set = make_datasets(config, phase, train_samples, val_samples)
+    with devices.scope():
+        trainer = compile_twin(
+            model,
+            make_optimizer(
+                config.optimizer_type,
+                rates[0],
+                config.momentum,
+                config.weight_decay,
+                config.accumulate_steps,
+                config.ema_momentum,
+            ),
+            make_loss(
+                config.dice_loss,
+                config.focal_loss,
+                cls_weights,
+                config.dice_present_only,
+                devices.total,
+            ),
+            config.recompute,
+        )
+        if first_epoch > phase.first_epoch:
+            restore_optimizer(trainer, run.state.arrays)
+    train_set, val_set = make_datasets(config, phase, train_samples, val_samples, devices)
     hooks["progress"].set_phase(train_set, val_set)
     print(
         describe_memory(
@@ -429,7 +466,7 @@ def run_phase(config, phase, model, train_samples, val_samples, cls_weights, hoo
             first_epoch,
             phase.last_epoch,
             lambda epoch: learning_rate(epoch, config.unfreeze_epoch, *rates, config.lr_decay_type),
-            list(hooks.values()),
+            [hook for name, hook in hooks.items() if devices.chief or name not in _OF_CHIEF],
         )
     except Exception as error:
         advice = explain_out_of_memory(
@@ -440,7 +477,7 @@ def run_phase(config, phase, model, train_samples, val_samples, cls_weights, hoo
         raise RunError(advice) from error
 
 
-def make_datasets(config, phase, train_samples, val_samples):
+def make_datasets(config, phase, train_samples, val_samples, devices):
     """What a phase trains on and validates with."""
     from utils.dataset import UnetDataset
 
@@ -450,6 +487,7 @@ def make_datasets(config, phase, train_samples, val_samples):
         "ignore_labels": config.ignore_labels,
         "in_channels": config.in_channels,
         "num_workers": config.num_workers,
+        "devices": devices,
     }
     train_set = UnetDataset(
         train_samples,

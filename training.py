@@ -83,6 +83,15 @@ def build_network(
     return model, description
 
 
+def agree_on_precision(precision, devices):
+    """What "auto" is on the chief, so that all machines compute alike."""
+    if devices.processes == 1:
+        return precision
+    policy, reason = devices.from_chief(lambda: choose_precision(precision))
+    print(reason)
+    return policy
+
+
 def _facts_to_keep(stored, in_channels, **given):
     """How the network must be built for these weights; refuses what contradicts `given`."""
     inferred = stored.infer()
@@ -127,13 +136,14 @@ def make_optimizer(kind, learning_rate, momentum, weight_decay, accumulate_steps
     return optimizer
 
 
-def make_loss(dice, focal, cls_weights=(), dice_present_only=False):
+def make_loss(dice, focal, cls_weights=(), dice_present_only=False, total=None):
     """Cross-entropy or focal loss, with or without Dice loss.
 
     Args:
         dice, focal: bool.
         cls_weights: a weight a class; empty: all 1.
         dice_present_only: bool, whether Dice averages only the classes that a batch holds.
+        total: what sums over a batch, `utils.devices.Devices.total`; None: `ops.sum`.
     """
     factory = {
         (True, True): losses.dice_loss_with_Focal_Loss,
@@ -142,7 +152,12 @@ def make_loss(dice, focal, cls_weights=(), dice_present_only=False):
         (False, False): losses.CE,
     }[dice, focal]
     options = {"dice_present_only": dice_present_only} if dice else {}
-    return factory(cls_weights or None, **options)
+    loss = factory(cls_weights or None, total=total, **options)
+    if total is None:
+        return loss
+    # TensorFlow's devices add their gradients up, and Keras divides the loss by their number
+    # unless it is a scalar.
+    return lambda y_true, y_pred: keras.ops.reshape(loss(y_true, y_pred), (1,))
 
 
 def compile_twin(model, optimizer, loss, recompute=False):
@@ -165,6 +180,36 @@ def compile_twin(model, optimizer, loss, recompute=False):
     )
     twin.compile(optimizer=optimizer, loss=loss, metrics=[metric])
     return twin
+
+
+def make_predictor(model, devices):
+    """The network in training as something that predicts on one device, amid a training too.
+
+    Several devices predict with a copy of it: several processes can't predict together, and
+    under MirroredStrategy each device would predict the whole batch.
+
+    Args:
+        model: keras.Model.
+        devices: `utils.devices.Devices`.
+
+    Returns:
+        (predict, update): a callable as `model.predict_on_batch`, and one without arguments
+        after which it predicts with the weights of now.
+    """
+    if devices.count == 1:
+        return model.predict_on_batch, lambda: None
+    with devices.alone():
+        copy = keras.models.clone_model(model)
+
+    def predict(batch):
+        with devices.alone():
+            return copy.predict_on_batch(batch)
+
+    def update():
+        with devices.alone():
+            copy.set_weights(model.get_weights())
+
+    return predict, update
 
 
 def collect_arrays(trainer):

@@ -46,7 +46,8 @@ def read_keras(path):
                 return Stored(path, kind, _read_layers(file["layers"], path), description)
     except OSError as error:
         raise UserError(
-            f"{path} is no weights file, or is broken ({error}). Expected a .weights.h5 file."
+            f"{path} is no weights file, or is broken ({error}). Expected a .weights.h5 file. "
+            "If it was copied or downloaded, do so again."
         ) from error
     raise UserError(
         f"{path} is an HDF5 file, but holds no Keras weights. Expected a .weights.h5 file."

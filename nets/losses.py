@@ -29,37 +29,40 @@ import keras
 from keras import ops
 
 
-def CE(cls_weights=None):
+def CE(cls_weights=None, total=None):
     """Cross-entropy, averaged over the pixels that are not void.
 
     Args:
         cls_weights: sequence of C floats, a weight for each class; None: all 1.
+        total: callable as `ops.sum` that sums over the whole batch, where devices see only a
+            part of it each; None: `ops.sum`.
     """
 
     def ce(y_true, y_pred):
         labels, valid, probabilities = _prepare(y_true, y_pred)
-        return _cross_entropy(labels, valid, probabilities, cls_weights)
+        return _cross_entropy(labels, valid, probabilities, cls_weights, total or ops.sum)
 
     return ce
 
 
-def Focal_Loss(cls_weights=None, alpha=0.5, gamma=2):
+def Focal_Loss(cls_weights=None, alpha=0.5, gamma=2, total=None):
     """Focal loss, averaged over the pixels that are not void.
 
     Args:
         cls_weights: sequence of C floats, a weight for each class; None: all 1.
         alpha: float, a factor; None: 1.
         gamma: float, how much easy pixels count less.
+        total: as in `CE`.
     """
 
     def focal(y_true, y_pred):
         labels, valid, probabilities = _prepare(y_true, y_pred)
-        return _focal(labels, valid, probabilities, cls_weights, alpha, gamma)
+        return _focal(labels, valid, probabilities, cls_weights, alpha, gamma, total or ops.sum)
 
     return focal
 
 
-def dice_loss_with_CE(cls_weights=None, beta=1, smooth=1e-5, dice_present_only=False):
+def dice_loss_with_CE(cls_weights=None, beta=1, smooth=1e-5, dice_present_only=False, total=None):
     """Cross-entropy plus Dice loss: the article's loss.
 
     Args:
@@ -68,26 +71,35 @@ def dice_loss_with_CE(cls_weights=None, beta=1, smooth=1e-5, dice_present_only=F
         smooth: float, s in the formula.
         dice_present_only: bool, whether Dice's mean leaves out classes without a pixel in
             the batch's truth.
+        total: as in `CE`.
     """
+    total = total or ops.sum
 
     def dice_ce(y_true, y_pred):
         labels, valid, probabilities = _prepare(y_true, y_pred)
-        return _cross_entropy(labels, valid, probabilities, cls_weights) + _dice(
-            labels, valid, probabilities, beta, smooth, dice_present_only
+        return _cross_entropy(labels, valid, probabilities, cls_weights, total) + _dice(
+            labels, valid, probabilities, beta, smooth, dice_present_only, total
         )
 
     return dice_ce
 
 
 def dice_loss_with_Focal_Loss(
-    cls_weights=None, beta=1, smooth=1e-5, alpha=0.5, gamma=2, dice_present_only=False
+    cls_weights=None,
+    beta=1,
+    smooth=1e-5,
+    alpha=0.5,
+    gamma=2,
+    dice_present_only=False,
+    total=None,
 ):
     """Focal loss plus Dice loss; arguments as in `Focal_Loss` and `dice_loss_with_CE`."""
+    total = total or ops.sum
 
     def dice_focal(y_true, y_pred):
         labels, valid, probabilities = _prepare(y_true, y_pred)
-        return _focal(labels, valid, probabilities, cls_weights, alpha, gamma) + _dice(
-            labels, valid, probabilities, beta, smooth, dice_present_only
+        return _focal(labels, valid, probabilities, cls_weights, alpha, gamma, total) + _dice(
+            labels, valid, probabilities, beta, smooth, dice_present_only, total
         )
 
     return dice_focal
@@ -118,8 +130,8 @@ def _prepare(y_true, y_pred):
     return labels, valid, ops.clip(y_pred, epsilon, 1.0 - epsilon)
 
 
-def _valid_mean(values, valid):
-    return ops.sum(values * valid) / ops.maximum(ops.sum(valid), 1.0)
+def _valid_mean(values, valid, total):
+    return total(values * valid) / ops.maximum(total(valid), 1.0)
 
 
 def _weighted_log_likelihood(labels, probabilities, cls_weights):
@@ -134,23 +146,23 @@ def _weighted_log_likelihood(labels, probabilities, cls_weights):
     return ops.sum(log_p, axis=-1)
 
 
-def _cross_entropy(labels, valid, probabilities, cls_weights):
-    return _valid_mean(-_weighted_log_likelihood(labels, probabilities, cls_weights), valid)
+def _cross_entropy(labels, valid, probabilities, cls_weights, total):
+    return _valid_mean(-_weighted_log_likelihood(labels, probabilities, cls_weights), valid, total)
 
 
-def _focal(labels, valid, probabilities, cls_weights, alpha, gamma):
+def _focal(labels, valid, probabilities, cls_weights, alpha, gamma, total):
     log_pt = _weighted_log_likelihood(labels, probabilities, cls_weights)
     # Void pixels (and classes of weight 0) have pt = 1, where the power's gradient can be
     # infinite; a tiny base keeps it finite, and 1 - pt of any other pixel is larger.
     modulation = ops.power(ops.maximum(1.0 - ops.exp(log_pt), keras.config.epsilon()), gamma)
-    return _valid_mean(-modulation * log_pt * (1.0 if alpha is None else alpha), valid)
+    return _valid_mean(-modulation * log_pt * (1.0 if alpha is None else alpha), valid, total)
 
 
-def _dice(labels, valid, probabilities, beta, smooth, present_only):
+def _dice(labels, valid, probabilities, beta, smooth, present_only, total):
     axes = (0, 1, 2)
-    tp = ops.sum(labels * probabilities, axis=axes)
-    fp = ops.sum(probabilities * valid[..., None], axis=axes) - tp
-    support = ops.sum(labels, axis=axes)
+    tp = total(labels * probabilities, axis=axes)
+    fp = total(probabilities * valid[..., None], axis=axes) - tp
+    support = total(labels, axis=axes)
     fn = support - tp
     weighted_tp = (1.0 + beta**2) * tp
     score = (weighted_tp + smooth) / (weighted_tp + beta**2 * fn + fp + smooth)

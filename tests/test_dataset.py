@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -63,6 +64,39 @@ def test_the_last_batch_may_be_smaller(samples, augment, batch_size, expected):
     drawn = [dataset[index] for index in range(len(dataset))]
     assert [len(images) for images, _ in drawn] == expected
     assert [len(masks) for _, masks in drawn] == expected
+
+
+def devices(count, process=0, processes=1):
+    return SimpleNamespace(count=count, process=process, processes=processes)
+
+
+@pytest.mark.parametrize("augment", [None, Augment()])
+@pytest.mark.parametrize(("count", "filled"), [(2, 2), (4, 4), (3, 3)])
+def test_the_last_batch_of_several_devices_is_filled_with_void(samples, augment, count, filled):
+    one = UnetDataset(samples[:5], SHAPE, 4, 3, augment)
+    several = UnetDataset(samples[:5], SHAPE, 4, 3, augment, devices=devices(count))
+    assert [len(dataset[1][0]) for dataset in (one, several)] == [1, filled]
+    assert len(several) == len(one)
+    images, masks = several[1]
+    assert same((images[:1], masks[:1]), one[1])
+    for image in images:  # the picture that the batch holds already
+        np.testing.assert_array_equal(image, images[0])
+    assert (masks[1:] == VOID).all()
+    assert several.batch_samples(1) == one.batch_samples(1)
+
+
+@pytest.mark.parametrize("augment", [None, Augment()])
+def test_processes_make_their_part_of_each_batch(samples, augment):
+    whole = UnetDataset(samples, SHAPE, 4, 3, augment, seed=3, devices=devices(4))
+    parts = [
+        UnetDataset(samples, SHAPE, 4, 3, augment, seed=3, devices=devices(4, process, 2))
+        for process in (0, 1)
+    ]
+    for index in range(len(whole)):
+        drawn = [part[index] for part in parts]
+        assert [len(images) for images, _ in drawn] == [2, 2]
+        joined = tuple(np.concatenate(arrays) for arrays in zip(*drawn, strict=True))
+        assert same(joined, whole[index])
 
 
 def test_validation_is_every_sample_once_in_order_and_letterboxed(samples):

@@ -29,6 +29,10 @@ LEVELS = {
     "utils.annotations": 0,
     "utils.bands": 0,
     "utils.config": 0,
+    "utils.devices": 0,
+    "utils.distribution": 0,
+    "utils.job": 0,
+    "utils.lost_process": 0,
     "utils.draw": 0,
     "utils.faults": 0,
     "utils.files": 0,
@@ -97,12 +101,14 @@ WITHOUT_KERAS = {
     "utils.class_weights",
     "utils.coco",
     "utils.config",
+    "utils.devices",
     "utils.draw",
     "utils.faults",
     "utils.files",
     "utils.image",
     "utils.image_files",
     "utils.jpeg",
+    "utils.job",
     "utils.labelme",
     "utils.legend",
     "utils.lists",
@@ -129,8 +135,10 @@ WITHOUT_KERAS = {
     "utils.video_source",
     "utils.voc",
 }
-# Keras stands between the packages and its backends.
+# Keras stands between the packages and its backends, but for what it has no word for: strategies
+# of TensorFlow, processes of JAX. There the backend in use is imported, inside functions.
 BACKENDS = {"tensorflow", "jax", "torch"}
+OF_BACKENDS = {"utils.distribution"}
 
 
 def find_modules(root):
@@ -235,11 +243,19 @@ def test_packages_import_no_scripts(module):
     assert not tops(imports_of(module)) & scripts
 
 
-@pytest.mark.parametrize("module", PACKAGED)
+@pytest.mark.parametrize("module", sorted(set(PACKAGED) - OF_BACKENDS))
 def test_packages_import_no_backend(module):
     # The reader of PyTorch's files needs PyTorch, whatever the backend is.
     allowed = {"torch"} if module == "nets.torch_files" else set()
     assert not tops(imports_of(module)) & BACKENDS - allowed
+
+
+@pytest.mark.parametrize("module", sorted(OF_BACKENDS))
+def test_backends_are_imported_inside_functions(module):
+    body = ast.parse(MODULES[module].read_text(encoding="utf-8")).body
+    head = [node for node in body if not isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    source = ast.unparse(ast.Module(head, type_ignores=[]))
+    assert not tops(imported_names(source)) & (BACKENDS | {"keras"})
 
 
 @pytest.mark.parametrize("module", sorted(WITHOUT_KERAS & set(MODULES)))

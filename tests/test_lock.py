@@ -1,5 +1,6 @@
 """The lock on a folder: one process at a time, freed however that one ends."""
 
+import pickle
 import signal
 import subprocess
 import sys
@@ -70,6 +71,12 @@ def test_one_process_takes_it_once(tmp_path):
     assert not FolderLock(tmp_path).held
     first.release()
     assert FolderLock(tmp_path).held
+
+
+def test_sent_to_another_process_it_is_none(tmp_path):
+    lock = FolderLock(tmp_path)
+    assert pickle.loads(pickle.dumps((lock, "run"))) == (None, "run")
+    assert lock.held
 
 
 def test_folders_have_locks_of_their_own(tmp_path):

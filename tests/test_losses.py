@@ -434,3 +434,26 @@ def test_class_weights_must_be_one_a_class():
     ids, y_pred = batch()
     with pytest.raises(ValueError, match="cls_weights must hold 3 numbers, one a class; got 1"):
         CE(cls_weights=[2.0])(ids, y_pred)
+
+
+@every_loss
+@pytest.mark.parametrize("first", [1, 3])  # pictures of the first device, of four in all
+def test_devices_that_see_a_part_each_have_the_loss_of_the_whole(name, first):
+    factory, expected = LOSSES[name]
+    ids, y_pred = batch(shape=(4, 5, 7))
+    ids[:first] = np.where(ids[:first] == 0, 255, ids[:first])  # unequal shares of void
+    sums = []
+
+    def keep(values, axis=None):
+        sums.append(keras.ops.sum(values, axis))
+        return sums[-1]
+
+    value(factory(total=keep), ids[:first], y_pred[:first])
+    of_first = iter(sums)
+
+    def add(values, axis=None):
+        return keras.ops.sum(values, axis) + next(of_first)
+
+    found = value(factory(total=add), ids[first:], y_pred[first:])
+    assert found == pytest.approx(oracle(ids, y_pred, **expected), rel=1e-5)
+    assert not list(of_first)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from utils.metrics import VOID, Counts, confusion_matrix, count_pixels, score
+from utils.metrics import VOID, Counts, confusion_matrix, count_pixels, score, sum_counts
 
 
 def counted(true, predicted, num_classes):
@@ -192,6 +192,17 @@ def test_the_prediction_at_void_pixels_does_not_count(rng):
     np.testing.assert_array_equal(
         confusion_matrix(true, first, 3), confusion_matrix(true, second, 3)
     )
+
+
+def test_counts_of_parts_are_counts_of_all():
+    parts = [
+        Counts(np.full((2, 2), n), np.array([n, 10 * n]), np.full((2, 2), 100 * n)) for n in (1, 2)
+    ]
+    total = sum_counts(parts)
+    assert total.matrix.tolist() == [[3, 3], [3, 3]]
+    assert total.void.tolist() == [3, 30]
+    assert total.boundary.tolist() == [[300, 300], [300, 300]]
+    assert parts[0].matrix.tolist() == [[1, 1], [1, 1]]
 
 
 def test_matrices_of_parts_add_up(rng):

@@ -22,7 +22,9 @@ def machine(monkeypatch):
             return seconds[dtype]
 
         def list_devices(device_type=None):
-            return list(gpus) if device_type == "gpu" else ["cpu:0"]
+            if device_type == "gpu" and not gpus:
+                raise RuntimeError("Unknown backend: 'gpu' requested")  # as JAX does
+            return list(gpus) or ["cpu:0"]
 
         monkeypatch.setattr(precision, "_time_convolution", time_convolution)
         monkeypatch.setattr(keras.distribution, "list_devices", list_devices)

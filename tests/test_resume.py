@@ -18,7 +18,7 @@ from errors import UserError
 from nets.weights import open_weights
 from utils import callbacks
 from utils.lists import Sample
-from utils.resume import describe_run, find_changes
+from utils.resume import check_same, describe_run, find_changes
 from utils.state import find_states, read_state
 
 ROOT = Path(train.__file__).parent
@@ -286,3 +286,26 @@ def test_batch_sizes_may_change_where_a_phase_begins():
 
 def test_a_setting_that_is_new_counts_as_a_change():
     assert find_changes(describe(), describe(mixup=1), 4, [0]) == ["mixup was None, is 1"]
+
+
+def test_machines_that_train_the_same_may_have_folders_of_their_own():
+    check_same([describe(save_dir="a", num_workers=2), describe(save_dir="b", num_workers=8)])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"init_lr": 0.2}, "init_lr is 0.1 in process 0, 0.2 in process 1"),
+        ({"unfreeze_epoch": 9}, "unfreeze_epoch is 10 in process 0, 9 in process 1"),
+    ],
+)
+def test_machines_that_train_otherwise_are_refused(changes, message):
+    runs = [describe(init_lr=0.1), describe(**({"init_lr": 0.1} | changes))]
+    with pytest.raises(UserError, match=f"^All processes must train the same, but {message}. St"):
+        check_same(runs)
+
+
+def test_machines_that_train_on_other_pictures_are_refused():
+    other = describe_run(describe()["settings"], [], [])
+    with pytest.raises(UserError, match="but process 1 has other pictures than process 0"):
+        check_same([describe(), other])

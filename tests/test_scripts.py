@@ -266,3 +266,24 @@ def test_a_save_dir_that_cannot_be_made(voc_dir, deep):
     assert_one_message(done, "notes")
     assert done.stderr.count("\n") == 1
     assert contents(voc_dir.parent) == before
+
+
+# Another backend
+
+
+@pytest.mark.slow
+def test_the_scripts_run_on_jax(voc_dir, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    folder = voc_dir.parent
+    size = ["--num_classes", "3", "--input_shape", "32,32", "--width", "4"]
+    done = run("train", *size, "--unfreeze_epoch", "1", "--eval_period", "1", folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert "val mIoU" in done.stdout
+    done = run("get_miou", folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "miou_out" / "results.json").is_file()
+    picture = voc_dir / "VOC2007" / "JPEGImages" / "val_a.jpg"
+    done = run("predict", "--image", picture, folder=folder)
+    assert done.returncode == 0, done.stderr
+    with Image.open(folder / "img_out" / "val_a.png") as drawn:
+        assert drawn.size == (64, 48)

@@ -330,7 +330,9 @@ def hdf5_of_something_else(path):
 
 
 NO_FILE = r"^No weights file {path}\. Train first, or give the path of one\.$"
-BROKEN = r"^{path} is no weights file, or is broken \(.+\)\. Expected a \.weights\.h5 file\.$"
+BROKEN = (
+    r"^{path} is no weights file, or is broken \(.+\)\. Expected a \.weights\.h5 file\. .*again\.$"
+)
 NOT_KERAS = (
     r"^{path} is an HDF5 file, but holds no Keras weights\. Expected a \.weights\.h5 file\.$"
 )

@@ -181,7 +181,8 @@ class AveragedWeights(keras.callbacks.Callback):
         self._weights = [keras.ops.convert_to_numpy(variable) for variable in variables]
         averages = optimizer._model_variables_moving_average
         for variable, average in zip(variables, averages, strict=True):
-            variable.assign(average)
+            # A copy: on JAX both would hold one array, which a step gives up twice.
+            variable.assign(keras.ops.convert_to_numpy(average))
 
     def on_epoch_end(self, epoch, logs=None):
         for variable, value in zip(self.model.trainable_variables, self._weights, strict=True):

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from errors import UserError
+from utils.devices import Devices
 from utils.image import letterbox_image, letterbox_mask, normalize
 from utils.image_files import read_image
 from utils.metrics import VOID
@@ -26,6 +27,11 @@ class UnetDataset(keras.utils.PyDataset):
     same whatever the number of workers. Without, it is a validation set: every sample once,
     in order, letterboxed. The last batch may be smaller.
 
+    Several devices need batches that they can share equally. The last one is filled up with
+    pictures that it holds already, their masks all void: no picture is left out, the loss and
+    its gradients stay those of the batch, and what a batch normalization sees are pictures.
+    Only the epoch's mean loss counts such a batch as the larger one that it has become.
+
     Keras sees one worker: threads of this class make samples ahead instead. Keras' own
     workers would carry batches of one epoch into the next one on some backends.
 
@@ -40,6 +46,8 @@ class UnetDataset(keras.utils.PyDataset):
         seed: int.
         num_workers: int, threads; 0: one a processor.
         cache_bytes: int; decoded pictures and masks are kept up to this much memory.
+        devices: `utils.devices.Devices`, whose part of each batch this process makes; None:
+            a single one.
 
     Attributes:
         waited: float, seconds of this epoch in which a batch was asked for and not ready.
@@ -59,6 +67,7 @@ class UnetDataset(keras.utils.PyDataset):
         seed=0,
         num_workers=0,
         cache_bytes=0,
+        devices=None,
     ):
         super().__init__(workers=1)
         self.samples = list(samples)
@@ -74,6 +83,7 @@ class UnetDataset(keras.utils.PyDataset):
         self._pending = {}
         self._cache, self._lock = {}, threading.Lock()
         self._cache_room = cache_bytes
+        self._devices = devices or Devices()
         self.set_epoch(0)
 
     def set_epoch(self, epoch):
@@ -96,7 +106,7 @@ class UnetDataset(keras.utils.PyDataset):
 
         Returns:
             (images, masks): float32 (B, H, W, in_channels) in [-1, 1], and uint8 (B, H, W) of class
-            ids with 255 for void and padding.
+            ids with 255 for void and padding; of several processes, this one's part of both.
 
         Raises:
             UserError: for a picture or mask that can't be used. This and whatever else is
@@ -118,16 +128,25 @@ class UnetDataset(keras.utils.PyDataset):
             if ahead not in self._pending:
                 self._pending[ahead] = [
                     self._pool.submit(self.load_sample, self.epoch, int(position))
-                    for position in self._batch_positions(ahead)
+                    for position in self._own_part(self._filled(self._batch_positions(ahead)))
                 ]
         start = time.perf_counter()
         loaded = [future.result() for future in self._pending.pop(index)]
         self.waited += time.perf_counter() - start
-        images, masks = zip(*loaded, strict=True)
-        return np.stack(images), np.stack(masks)
+        images, masks = (np.stack(arrays) for arrays in zip(*loaded, strict=True))
+        positions = self._batch_positions(index)
+        masks[self._own_part(np.arange(len(self._filled(positions)))) >= len(positions)] = VOID
+        return images, masks
 
     def _batch_positions(self, index):
         return self._order[index * self.batch_size : (index + 1) * self.batch_size]
+
+    def _filled(self, positions):
+        missing = -len(positions) % self._devices.count
+        return np.resize(positions, len(positions) + missing)  # begins anew at its end
+
+    def _own_part(self, values):
+        return np.split(values, self._devices.processes)[self._devices.process]
 
     def load_sample(self, epoch, position):
         """Makes one sample: float32 (H, W, in_channels) in [-1, 1], and uint8 (H, W)."""

@@ -37,6 +37,9 @@ class FolderLock:
             return False
         return True
 
+    def __reduce__(self):
+        return type(None), ()  # sent to another process, it is None: that one has no lock
+
     def release(self):
         """Frees the folder; not needed before the process ends."""
         self._file.close()

@@ -155,6 +155,14 @@ class Scores:
         return [int(index) for index in np.flatnonzero(np.isnan(self.iou))]
 
 
+def sum_counts(parts):
+    """Counts of several parts of the pictures as Counts of all."""
+    total = Counts.zeros(len(parts[0].void))
+    for part in parts:
+        total += part
+    return total
+
+
 def score(counts):
     """Scores Counts, or a confusion matrix [true, predicted] alone."""
     if not isinstance(counts, Counts):

@@ -2,11 +2,18 @@
 
 import hashlib
 
+from errors import UserError
+
 # What may change without changing what is learnt, or that only says how long to go on.
 FREE = {
     "VOCdevkit_path", "train_list", "val_list", "num_workers", "cache_gb", "recompute",
     "init_epoch", "unfreeze_epoch", "early_stopping_patience",
     "save_dir", "save_period", "eval_flag", "eval_period", "resume",
+    "devices",
+}  # fmt: skip
+# What may differ between the machines of a training.
+_OF_A_MACHINE = {
+    "VOCdevkit_path", "train_list", "val_list", "num_workers", "cache_gb", "save_dir",
 }  # fmt: skip
 # What an optimizer that has begun can't take; a phase that begins has a new one.
 _OF_A_PHASE = {"freeze_batch_size", "unfreeze_batch_size", "accumulate_steps"}
@@ -54,6 +61,28 @@ def find_changes(before, now, epoch, phase_starts):
                 f"{count['count']})"
             )
     return changes
+
+
+def check_same(runs):
+    """Raises UserError unless all processes of a training are to train the same.
+
+    Args:
+        runs: list of `describe_run`, one a process.
+    """
+    first = runs[0]
+    for process, run in enumerate(runs):
+        changes = [
+            f"{name} is {value!r} in process 0, {run['settings'].get(name)!r} in process {process}"
+            for name, value in first["settings"].items()
+            if name not in _OF_A_MACHINE and run["settings"].get(name) != value
+        ]
+        if run["pictures"] != first["pictures"]:
+            changes.append(f"process {process} has other pictures than process 0")
+        if changes:
+            raise UserError(
+                f"All processes must train the same, but {'; '.join(changes)}. Start all with "
+                "the same settings and data."
+            )
 
 
 def _digest(samples):
