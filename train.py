@@ -306,10 +306,10 @@ def build(config, state, devices):
     if config.recompute:  # who asks for that needs memory more than time
         return_free_memory()
     with quiet():
-        from training import agree_on_precision, build_network
+        from training import agree_on_precision, build_network, synchronize_normalization
 
     with devices.scope():
-        return build_network(
+        model, description = build_network(
             config.model_path,
             config.num_classes,
             config.name_classes,
@@ -322,6 +322,8 @@ def build(config, state, devices):
             seed=config.seed,
             state=state,
         )
+    synchronize_normalization(model, devices)
+    return model, description
 
 
 def to_json(config):

@@ -106,6 +106,17 @@ def _facts_to_keep(stored, in_channels, **given):
     return {name: inferred[name] for name in ("upsampling", "unit_range") if name in inferred}
 
 
+def synchronize_normalization(model, devices):
+    """Has batch normalization count the whole batch, as one device does.
+
+    On TensorFlow each device sees its own pictures only, unless its layers are told; on JAX all
+    devices compute one batch anyway.
+    """
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = devices.count > 1 and keras.config.backend() == "tensorflow"
+
+
 def make_optimizer(kind, learning_rate, momentum, weight_decay, accumulate_steps=1, ema_momentum=0):
     """Adam or SGD with Nesterov momentum, at the rate that is asked for.
 

@@ -275,7 +275,7 @@ def test_a_save_dir_that_cannot_be_made(voc_dir, deep):
 def test_the_scripts_run_on_jax(voc_dir, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     folder = voc_dir.parent
-    size = ["--num_classes", "3", "--input_shape", "32,32", "--width", "4"]
+    size = ["--num_classes", "3", "--input_shape", "32,32", "--width", "4", "--model_path", ""]
     done = run("train", *size, "--unfreeze_epoch", "1", "--eval_period", "1", folder=folder)
     assert done.returncode == 0, done.stderr
     assert "val mIoU" in done.stdout
