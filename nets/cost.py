@@ -5,7 +5,7 @@ import math
 from keras import layers
 
 from nets.unet import set_encoder_trainable
-from nets.upsampling import AlignedUpSampling2D
+from nets.upsampling import AlignedUpSampling2D, UpsampledConv2D
 
 
 def multiply_adds(layer, output_shape):
@@ -23,7 +23,8 @@ def multiply_adds(layer, output_shape):
         int.
     """
     _, height, width, channels = output_shape
-    if isinstance(layer, layers.Conv2D):
+    if isinstance(layer, (layers.Conv2D, UpsampledConv2D)):
+        # Upsampled convolutions count as the article has them; see `nets.upsampling`.
         return math.prod(layer.kernel.shape) * height * width
     if isinstance(layer, AlignedUpSampling2D):
         # (H, H/2) by (H/2, W/2) for each channel, then (W, W/2) by (W/2, H) likewise.

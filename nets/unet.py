@@ -25,14 +25,13 @@ from nets.checks import (
     check_upsampling,
 )
 from nets.resnet50 import ResNet50
-from nets.upsampling import AlignedUpSampling2D
+from nets.upsampling import AlignedUpSampling2D, UpsampledConv2D
 from nets.vgg16 import VGG16
 
 _ENCODERS = {"vgg": VGG16, "resnet50": ResNet50}
 # Filters of the decoder's stages, in units of `width`: one stage for each halving of the
 # picture in the encoder. The first four have feat4 to feat1 as skips.
 _DECODER_WIDENING = {16: (8, 4, 2, 1), 32: (8, 4, 2, 1, 1)}
-_UPSAMPLING_LAYERS = {"nearest": layers.UpSampling2D, "bilinear": AlignedUpSampling2D}
 
 
 def Unet(
@@ -76,8 +75,7 @@ def Unet(
     *skips, x = _ENCODERS[backbone](x, width, encoder_initializer)
     widenings = _DECODER_WIDENING[BACKBONES[backbone].stride]
     for stage, (widening, skip) in enumerate(zip_longest(widenings, reversed(skips)), start=1):
-        x = _UPSAMPLING_LAYERS[upsampling](name=f"decoder{stage}_upsample")(x)
-        x = _decoder_stage(x, skip, width * widening, f"decoder{stage}")
+        x = _decoder_stage(x, skip, width * widening, f"decoder{stage}", upsampling)
     # float32 logits: bfloat16 keeps 8 bits, too few to tell close classes apart.
     x = layers.Conv2D(num_classes, 1, dtype="float32", name="head_conv")(x)
     outputs = layers.Softmax(dtype="float32", name="head_softmax")(x)
@@ -103,19 +101,22 @@ def build(description, size=(None, None), **options):
     )
 
 
-def _decoder_stage(x, skip, filters, name):
-    if skip is not None:
-        x = layers.Concatenate(name=f"{name}_concat")([skip, x])
-    for index in (1, 2):
-        x = layers.Conv2D(
-            filters,
-            3,
-            padding="same",
-            activation="relu",
-            kernel_initializer="he_normal",
-            name=f"{name}_conv{index}",
-        )(x)
-    return x
+def _decoder_stage(x, skip, filters, name, upsampling):
+    """Upsamples, concatenates the skip if there is one, and convolves twice."""
+    options = {"kernel_initializer": "he_normal"}
+    if upsampling == "nearest":
+        inputs = x if skip is None else [skip, x]
+        x = UpsampledConv2D(filters, name=f"{name}_conv1", **options)(inputs)
+    else:
+        x = AlignedUpSampling2D(name=f"{name}_upsample")(x)
+        if skip is not None:
+            x = layers.Concatenate(name=f"{name}_concat")([skip, x])
+        x = _convolution(filters, f"{name}_conv1", options)(x)
+    return _convolution(filters, f"{name}_conv2", options)(x)
+
+
+def _convolution(filters, name, options):
+    return layers.Conv2D(filters, 3, padding="same", activation="relu", name=name, **options)
 
 
 def set_encoder_trainable(model, trainable, backbone="vgg"):

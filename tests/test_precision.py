@@ -93,10 +93,9 @@ def test_auto_wants_a_speedup_of_one_and_a_half(machine, bfloat16_seconds, polic
     assert choose_precision()[0] == policy
 
 
-@pytest.mark.parametrize("error", [AttributeError, RuntimeError])
-def test_backends_that_refuse_to_list_gpus_have_none(machine, monkeypatch, error):
+def test_a_backend_that_lists_no_devices_has_no_gpu(machine, monkeypatch):
     def list_devices(device_type=None):
-        raise error("Unknown backend: 'gpu' requested")  # JAX without GPUs: RuntimeError
+        raise AttributeError("no distribution")
 
     timed = machine({"float32": 4.0, "bfloat16": 5.0})
     monkeypatch.setattr(keras.distribution, "list_devices", list_devices)

@@ -54,7 +54,7 @@ def test_layers_without_weights_if_asked_for():
         ["block1_pool", "MaxPooling2D", "24", "x", "16", "x", "4", "0", "0.00", "M"]
     ]
     assert len(format_layers(model, "vgg").splitlines()) == len(text.splitlines()) - (
-        1 + 4 + 2 * 4 + 1  # the picture, poolings, upsamplings and joins, softmax
+        1 + 4 + 1  # the picture, poolings, softmax
     )
 
 

@@ -10,6 +10,7 @@ from errors import UserError
 from nets import losses, precision
 from nets.checks import check_backbone, check_input_shape, check_num_classes
 from nets.unet import Unet, set_encoder_trainable
+from nets.upsampling import AlignedUpSampling2D
 from nets.vgg16 import VGG16
 
 ENCODER_CONVOLUTIONS = [
@@ -109,7 +110,7 @@ def test_article_network_has_24_892_437_parameters():
 
 
 def test_layer_names(network):
-    assert [layer.name for layer in convolutions(network)] == [
+    assert [layer.name for layer in network.layers if layer.weights] == [
         *ENCODER_CONVOLUTIONS,
         *DECODER_CONVOLUTIONS,
         "head_conv",
@@ -132,15 +133,27 @@ def test_convolutions_are_relu_3x3_same(network):
 
 
 @pytest.mark.parametrize(
-    ("stage", "skip"),
-    [(1, "block4_conv3"), (2, "block3_conv3"), (3, "block2_conv2"), (4, "block1_conv2")],
+    ("stage", "skip", "below"),
+    [
+        (1, "block4_conv3", "block5_conv3"),
+        (2, "block3_conv3", "decoder1_conv2"),
+        (3, "block2_conv2", "decoder2_conv2"),
+        (4, "block1_conv2", "decoder3_conv2"),
+    ],
 )
-def test_decoder_concatenates_skip_before_upsampled(network, stage, skip):
-    inputs = network.get_layer(f"decoder{stage}_concat").input
-    expected = [skip, f"decoder{stage}_upsample"]
-    assert [network.get_layer(name).output for name in expected] == inputs
-    upsample = network.get_layer(f"decoder{stage}_upsample")
-    assert (upsample.size, upsample.interpolation) == ((2, 2), "nearest")
+@pytest.mark.parametrize("upsampling", ["nearest", "bilinear"])
+def test_decoder_joins_skip_and_upsampled(upsampling, stage, skip, below):
+    network = Unet((None, None, 3), 3, width=4, upsampling=upsampling)
+    below = network.get_layer(below).output
+    if upsampling == "bilinear":
+        upsample = network.get_layer(f"decoder{stage}_upsample")
+        assert isinstance(upsample, AlignedUpSampling2D)
+        assert upsample.input is below
+        inputs, below = network.get_layer(f"decoder{stage}_concat").input, upsample.output
+    else:
+        inputs = network.get_layer(f"decoder{stage}_conv1").input
+    assert inputs[0] is network.get_layer(skip).output
+    assert inputs[1] is below
 
 
 def test_default_initializers(network):
