@@ -10,7 +10,6 @@ float32 are compared as well.
 
 import contextlib
 import io
-import json
 import os
 import subprocess
 import sys
@@ -23,6 +22,7 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from in_turn import Upstream, time_in_turn
 from PIL import Image
 
 from utils.config import load_config, run_script, settings
@@ -54,7 +54,9 @@ def main(config=None):
         weights = make_weights(config, Path(folder) / "random.weights.h5")
         time_start(weights, samples[0].image_path, folder)
         with contextlib.ExitStack() as stack:
-            upstream = stack.enter_context(Upstream(config, folder)) if config.upstream else None
+            upstream = None
+            if config.upstream:
+                upstream = stack.enter_context(start_upstream(config, folder))
             time_pictures(config, weights, samples, upstream)
             time_evaluation(config, weights, samples, folder, upstream)
     if config.model_path:
@@ -102,7 +104,7 @@ def time_pictures(config, weights, samples, upstream):
             "detect_image": lambda image=image: unet.detect_image(image),
         }
         if upstream:
-            calls["upstream"] = lambda path=path: upstream.call("detect", path)
+            calls["upstream"] = lambda path=path: upstream.call(["detect", str(path)])
         seconds = time_in_turn(calls, config.rounds)
         path.unlink()
         line = f"{side}x{side}: " + format_times(seconds)
@@ -133,7 +135,7 @@ def time_evaluation(config, weights, samples, folder, upstream):
     calls = {"get_miou": evaluate}
     if upstream:
         names = [[str(sample.image_path), str(sample.mask_path)] for sample in samples]
-        calls["upstream"] = lambda: upstream.call("evaluate", names)
+        calls["upstream"] = lambda: upstream.call(["evaluate", names])
     seconds = time_in_turn(calls, max(config.rounds // 2, 1))
     seconds = {name: value / len(samples) for name, value in seconds.items()}
     line = f"evaluation of {len(samples)} pictures, a picture: " + format_times(seconds)
@@ -157,59 +159,19 @@ def compare_precisions(config, samples):
     print(f"pixels of equal class, mixed_bfloat16 and float32: {equal / pixels:.3%} of {pixels:,}")
 
 
-def time_in_turn(calls, rounds):
-    """{name: median seconds} of calls that are made in turn, after a warm-up of each."""
-    seconds = {name: [] for name in calls}
-    for turn in range(rounds + 1):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            if turn:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: float(np.median(times)) for name, times in seconds.items()}
-
-
 def format_times(seconds):
     """The times in one line, in milliseconds."""
     return ", ".join(f"{name} {1e3 * value:.0f} ms" for name, value in seconds.items())
 
 
-class Upstream:
+def start_upstream(config, folder):
     """A process that runs upstream's `Unet`, with random weights of its own."""
-
-    def __init__(self, config, folder):
-        options = {
-            "num_classes": config.num_classes,
-            "input_shape": config.input_shape,
-            "folder": folder,
-        }
-        self._process = subprocess.Popen(
-            [config.upstream_python, "-c", _UPSTREAM, json.dumps(options)],
-            cwd=config.upstream,
-            env=os.environ | {"TF_USE_LEGACY_KERAS": "1", "MPLBACKEND": "agg"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._process.stdin.close()
-        self._process.wait()
-
-    def call(self, what, argument):
-        """Runs one call there and waits for its end."""
-        print(
-            json.dumps([what, str(argument) if what == "detect" else argument]),
-            file=self._process.stdin,
-            flush=True,
-        )
-        for line in self._process.stdout:
-            if line.startswith("done"):
-                return
-        raise RuntimeError("upstream's process ended.")
+    options = {
+        "num_classes": config.num_classes,
+        "input_shape": config.input_shape,
+        "folder": folder,
+    }
+    return Upstream(config.upstream_python, config.upstream, _UPSTREAM, options)
 
 
 # Runs in the checkout. It only calls upstream's own classes, as its get_miou.py does.

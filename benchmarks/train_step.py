@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from in_turn import Upstream, time_in_turn
 
 from utils.config import load_config, run_script, settings
 
@@ -68,8 +69,9 @@ def main(config=None):
                     name = f"{precision}{', encoder frozen' if frozen else ''}"
                     steps[name] = Step(config, side, batch_size, precision, frozen)
             if config.upstream:
-                steps["upstream"] = stack.enter_context(Upstream(config, side, batch_size))
-            seconds = time_in_turn(steps, config.steps)
+                upstream = stack.enter_context(start_upstream(config, side, batch_size))
+                steps["upstream"] = lambda upstream=upstream: upstream.call("step")
+            seconds = time_in_turn(steps, config.steps, warm_up=2)
         report(side, batch_size, steps, seconds, ceilings)
         bare = seconds[next(iter(steps))] / batch_size
     if config.epochs:
@@ -130,18 +132,6 @@ class Step:
 
     def __call__(self):
         self._trainer.train_on_batch(*self._batch)
-
-
-def time_in_turn(calls, rounds):
-    """{name: median seconds} of calls that are made in turn, after two that warm up."""
-    seconds = {name: [] for name in calls}
-    for turn in range(rounds + 2):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            if turn > 1:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: float(np.median(times)) for name, times in seconds.items()}
 
 
 def report(side, batch_size, steps, seconds, ceilings):
@@ -224,34 +214,11 @@ print(json.dumps([Clock.first[0] - start, Clock.ends[-1] - Clock.ends[-2]]))
 """
 
 
-class Upstream:
+def start_upstream(config, side, batch_size):
     """A process that trains upstream's network on noise, with its own step and loss."""
-
-    def __init__(self, config, side, batch_size):
-        options = {"side": side, "batch": batch_size, "classes": config.num_classes}
-        options |= {"backbone": config.backbone}
-        self._process = subprocess.Popen(
-            [config.upstream_python, "-c", _UPSTREAM, json.dumps(options)],
-            cwd=config.upstream,
-            env=os.environ | {"TF_USE_LEGACY_KERAS": "1", "MPLBACKEND": "agg"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._process.stdin.close()
-        self._process.wait()
-
-    def __call__(self):
-        print("step", file=self._process.stdin, flush=True)
-        for line in self._process.stdout:
-            if line.startswith("done"):
-                return
-        raise RuntimeError("upstream's process ended.")
+    options = {"side": side, "batch": batch_size, "classes": config.num_classes}
+    options |= {"backbone": config.backbone}
+    return Upstream(config.upstream_python, config.upstream, _UPSTREAM, options)
 
 
 # Runs in the checkout, and only calls upstream's own functions.
