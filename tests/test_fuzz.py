@@ -455,7 +455,7 @@ from utils.stream import predict_all
 from utils.voc import voc_palette
 
 class Unet:
-    precision_reason = "none"
+    precision_reason = report = "none"
     description = types.SimpleNamespace(name_classes=("nothing", "cat"), in_channels=3)
     colors = voc_palette(256)
     def __init__(self, *args, **options): pass
