@@ -154,6 +154,7 @@ def test_each_path_is_segmented_until_the_input_ends(picture, out, type_in, disp
     assert_result(out / "b.png", second_drawn)
     printed = capsys.readouterr()
     assert printed.out.splitlines() == [
+        "weights: none.",
         "precision: none.",
         f"saved {out / 'a.png'}",
         f"saved {out / 'b.png'}",
@@ -267,7 +268,7 @@ def test_pictures_of_one_name_get_a_result_each(picture, out, capsys):
     targets = [out / name for name in ("a.png", "a_2.png", "a_3.png")]
     for target, (_, drawn) in zip(targets, pictures, strict=True):
         assert_result(target, drawn)
-    assert capsys.readouterr().out.splitlines()[1:] == [f"saved {target}" for target in targets]
+    assert capsys.readouterr().out.splitlines()[2:] == [f"saved {target}" for target in targets]
 
 
 @pytest.mark.usefixtures("fake")
@@ -336,7 +337,7 @@ def test_without_counting_nothing_but_the_picture_is_written(picture, out, capsy
     path, _ = picture()
     predict.main(PredictConfig(image=(str(path),), dir_save_path=str(out)))
     saved = f"saved {out / 'street.png'}"
-    assert capsys.readouterr().out.splitlines() == ["precision: none.", saved]
+    assert capsys.readouterr().out.splitlines() == ["weights: none.", "precision: none.", saved]
     assert os.listdir(out) == ["street.png"]
 
 
@@ -348,7 +349,7 @@ def test_counting_prints_a_table_and_writes_the_regions(out, tmp_path, write_pic
     config = PredictConfig(image=(str(path),), count=True, pixel_size=0.5, dir_save_path=str(out))
     predict.main(config)
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:2] for line in lines[2:4]] == [["nothing", "18"], ["cell", "6"]]
+    assert [line.split()[:2] for line in lines[3:5]] == [["nothing", "18"], ["cell", "6"]]
     with open(out / "two cells_regions.csv", newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     assert {row["picture"] for row in rows} == {"two cells.png"}
@@ -526,8 +527,8 @@ def test_each_stage_is_timed(picture, capsys):
     assert FakeUnet.last.timed == ((4, 6, 3), 21)
     lines = capsys.readouterr().out.splitlines()
     # Of 1..21 the median is 11, and of the 20 steps between them 19 lie below the p95, 20.
-    assert lines[1] == "6x4 pixels in, 21 times"
-    assert [line.split() for line in lines[2:]] == [
+    assert lines[2] == "6x4 pixels in, 21 times"
+    assert [line.split() for line in lines[3:]] == [
         ["stage", "median", "ms", "p95", "ms", "pictures/s"],
         ["preprocess", "11.0", "20.0", "90.9"],
         ["network", "11000.0", "20000.0", "0.1"],
@@ -666,8 +667,8 @@ def test_a_real_network(picture, out, tmp_path, capsys):
     assert predict.main(config) == 0
     assert_result(out / "street.png", np.full((4, 6, 3), (128, 0, 0)))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "precision: float32, as set."
-    assert lines[2].split() == ["cat", "24", "100.00%"]
+    assert lines[2] == "precision: float32, as set."
+    assert lines[4].split() == ["cat", "24", "100.00%"]
 
 
 def test_bad_weights_are_refused_before_anything_is_asked(tmp_path, type_in, out):
