@@ -243,6 +243,8 @@ class _Bar(_Lines):
 
 def format_rate(rate):
     """A learning rate: 0.0001 as "1.0e-4"."""
+    if rate != rate:
+        return "nan"
     digits, exponent = f"{rate:.1e}".split("e")
     return f"{digits}e{int(exponent)}"
 
