@@ -9,7 +9,13 @@ import json
 from pathlib import Path
 
 from errors import RunError, UserError
-from nets.checks import check_in_channels, check_input_shape, check_num_classes, check_precision
+from nets.checks import (
+    DECODER_NORMS,
+    check_in_channels,
+    check_input_shape,
+    check_num_classes,
+    check_precision,
+)
 from utils.augment import Augment
 from utils.check import check_samples
 from utils.class_weights import balanced_weights
@@ -26,7 +32,7 @@ from utils.memory import (
     return_free_memory,
 )
 from utils.quiet import quiet
-from utils.resume import check_same, describe_run, find_changes
+from utils.resume import check_same, describe_run, find_changes, update_facts
 from utils.run_summary import format_summary
 from utils.runs import discard, open_run
 from utils.voc import check_ignore_labels, class_names
@@ -52,7 +58,9 @@ class TrainConfig:
     # Network
     backbone: str = "vgg"  # encoder: vgg or resnet50
     in_channels: int = 3  # bands of a picture: 3 colour, 1 grey; more: TIFF files with that many
-    model_path: str = "imagenet"  # weights to start from, or imagenet; empty: from scratch
+    model_path: str = "auto"  # weights to start from; auto: imagenet if it can be had; empty: none
+    imagenet_url: str = ""  # mirror for ImageNet weights: a file, or the folder that holds it
+    decoder_norm: str = "none"  # normalization in the decoder: none (the article's), batch, group
     input_shape: tuple[int, int] = (512, 512)  # height, width of training pictures; multiples of 16
     val_input_shape: tuple[int, int] | None = (
         None  # same for validation and prediction; None: input_shape
@@ -80,7 +88,7 @@ class TrainConfig:
     min_lr: float | None = None  # last learning rate; None: init_lr / 100
     lr_decay_type: str = "cos"  # cos or step
     momentum: float = 0.9  # momentum of sgd, beta_1 of adam
-    weight_decay: float = 0.0  # decoupled from the gradient; not on biases
+    weight_decay: float = 0.0  # decoupled (adam with it is AdamW); not on biases, normalization
     ema_momentum: float = 0.0  # above 0, the weights' moving average is scored and saved; 0.99
 
     # Loss
@@ -129,6 +137,12 @@ class TrainConfig:
         class_names(self.num_classes, self.name_classes)
         check_ignore_labels(self.ignore_labels)
         _check_choice(self, "optimizer_type", ("adam", "sgd"))
+        _check_choice(self, "decoder_norm", DECODER_NORMS)
+        if self.recompute and self.decoder_norm == "batch":
+            raise UserError(
+                "recompute saves nothing with decoder_norm batch, whose statistics must be counted "
+                "once. Set decoder_norm to group, or recompute to false."
+            )
         _check_choice(self, "lr_decay_type", SCHEDULES)
         _check_choice(self, "resume", ("auto", "never"))
         if isinstance(self.cls_weights, str):
@@ -207,31 +221,33 @@ def train_on(devices, config):
         print(format_faults(report))
     print(f"{len(train_samples)} pictures to train, {len(val_samples)} to validate.")
 
-    phases = plan_phases(config)
-    for phase in phases:
-        devices.check(phase.batch_setting, phase.batch_size, config.accumulate_steps)
     described = describe_run(to_json(config), train_samples, val_samples)
     check_same(devices.gather(described))
     run = devices.from_chief(
         lambda: open_run(
             config.save_dir,
             config.resume,
-            lambda state: find_changes(
-                state.facts["run"], described, state.epoch, [phase.first_epoch for phase in phases]
-            ),
+            lambda state: find_changes_since(state, described, config),
             config.unfreeze_epoch,
         )
     )
     try:
+        start = devices.from_chief(lambda: get_start(run.state, described, config))
+        if config.freeze_train and not start:
+            print("freeze_train is skipped: a network from scratch has nothing to keep frozen.")
+        phases = plan_phases(config, start)
+        for phase in phases:
+            devices.check(phase.batch_setting, phase.batch_size, config.accumulate_steps)
         cls_weights = choose_class_weights(config, train_samples)
-        model, description = build(config, run.state, devices)
+        model, description = build(config, start, run.state, devices)
     except UserError:
         if devices.chief:
             discard(run)
         raise
     if devices.chief:
         write_settings(config, run.folder)
-    hooks = make_hooks(config, model, description, val_samples, run, described, devices)
+    facts = {"run": described, "start": start}
+    hooks = make_hooks(config, model, description, val_samples, run, facts, devices)
     try:
         with hooks["progress"]:
             for phase in phases:
@@ -279,12 +295,40 @@ def choose_class_weights(config, train_samples):
     return weights
 
 
-def plan_phases(config):
-    """The phases that have any epochs: encoder frozen, then everything."""
+def find_changes_since(state, described, config):
+    """What keeps a run from going on from `state`, for `utils.runs.open_run`."""
+    facts, _ = update_facts(state.facts, described)
+    phases = plan_phases(config, facts["start"])
+    starts = [phase.first_epoch for phase in phases]
+    return find_changes(facts["run"], described, state.epoch, starts)
+
+
+def get_start(state, described, config):
+    """What the network starts from: as the run began, or `model_path` with "auto" resolved."""
+    if state:
+        facts, note = update_facts(state.facts, described)
+        start = facts["start"]
+    else:
+        with quiet():
+            from nets.start import choose_start
+
+        start, note = choose_start(
+            config.model_path, config.backbone, config.width, config.imagenet_url
+        )
+    if note:
+        print(note)
+    return start
+
+
+def plan_phases(config, start):
+    """The phases that have any epochs: encoder frozen, then everything.
+
+    Args:
+        config: TrainConfig.
+        start: str, what `get_start` returned.
+    """
     thaw = config.init_epoch
-    if config.freeze_train and not config.model_path:
-        print("freeze_train is skipped: a network from scratch has nothing to keep frozen.")
-    elif config.freeze_train:
+    if config.freeze_train and start:
         thaw = max(thaw, min(config.freeze_epoch, config.unfreeze_epoch))
     phases = (
         Phase("encoder frozen", config.init_epoch, thaw, config.freeze_batch_size, False),
@@ -297,8 +341,8 @@ def plan_phases(config):
 # check of the data do without.
 
 
-def build(config, state, devices):
-    """The network: new, with the weights of `model_path`, or as a run left it.
+def build(config, start, state, devices):
+    """The network: new, with the weights of `start`, or as a run left it.
 
     Returns:
         (keras.Model, nets.stored.Description).
@@ -310,12 +354,14 @@ def build(config, state, devices):
 
     with devices.scope():
         model, description = build_network(
-            config.model_path,
+            start,
             config.num_classes,
             config.name_classes,
             backbone=config.backbone,
             width=config.width,
             in_channels=config.in_channels,
+            decoder_norm=config.decoder_norm,
+            imagenet_url=config.imagenet_url,
             input_shape=config.prediction_shape,
             ignore_labels=config.ignore_labels,
             precision=agree_on_precision(config.precision, devices),
@@ -338,7 +384,7 @@ def write_settings(config, folder):
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def make_hooks(config, model, description, val_samples, run, described, devices):
+def make_hooks(config, model, description, val_samples, run, facts, devices):
     """The callbacks of the whole run by name, in their order; see utils/callbacks.py."""
     from nets.weights import save_weights
     from training import collect_arrays, make_predictor
@@ -395,8 +441,7 @@ def make_hooks(config, model, description, val_samples, run, described, devices)
     if run.state:
         for name, hook in lasting.items():
             hook.state = run.state.facts["callbacks"][name]
-    facts = {
-        "run": described,
+    facts = facts | {
         "policy": model.dtype_policy.name,
         "description": description.to_json(),
     }
@@ -408,7 +453,15 @@ def make_hooks(config, model, description, val_samples, run, described, devices)
 def run_phase(config, phase, model, train_samples, val_samples, cls_weights, hooks, run, devices):
     """Trains the network from one epoch to another, or what an interrupted run left of it."""
     from nets.unet import set_encoder_trainable
-    from training import compile_twin, fit, make_loss, make_optimizer, restore_optimizer
+    from training import (
+        compile_twin,
+        fit,
+        make_loss,
+        make_optimizer,
+        restore_optimizer,
+        uniform_loss,
+    )
+    from utils.guards import StartLoss
 
     names = set_encoder_trainable(model, phase.train_encoder, config.backbone)
     first_epoch = max(phase.first_epoch, run.state.epoch if run.state else 0)
@@ -422,6 +475,9 @@ def run_phase(config, phase, model, train_samples, val_samples, cls_weights, hoo
         batch = phase.batch_size * config.accumulate_steps
         rates = [scaled_rate(rate, batch) for rate in rates]
         print(f"Learning rates for {batch} pictures a step: {rates[0]:.3g} to {rates[1]:.3g}.")
+    loss = make_loss(
+        config.dice_loss, config.focal_loss, cls_weights, config.dice_present_only, devices.total
+    )
     with devices.scope():
         trainer = compile_twin(
             model,
@@ -433,19 +489,14 @@ def run_phase(config, phase, model, train_samples, val_samples, cls_weights, hoo
                 config.accumulate_steps,
                 config.ema_momentum,
             ),
-            make_loss(
-                config.dice_loss,
-                config.focal_loss,
-                cls_weights,
-                config.dice_present_only,
-                devices.total,
-            ),
+            loss,
             config.recompute,
         )
         if first_epoch > phase.first_epoch:
             restore_optimizer(trainer, run.state.arrays)
     train_set, val_set = make_datasets(config, phase, train_samples, val_samples, devices)
     hooks["progress"].set_phase(train_set, val_set)
+    callbacks = [hook for name, hook in hooks.items() if devices.chief or name not in _OF_CHIEF]
     print(
         describe_memory(
             model,
@@ -461,6 +512,9 @@ def run_phase(config, phase, model, train_samples, val_samples, cls_weights, hoo
         )
     )
     try:
+        if first_epoch == config.init_epoch and devices.processes == 1:
+            train_set.set_epoch(first_epoch)
+            callbacks.append(StartLoss(uniform_loss(loss, train_set, config.num_classes)))
         fit(
             trainer,
             train_set,
@@ -468,7 +522,7 @@ def run_phase(config, phase, model, train_samples, val_samples, cls_weights, hoo
             first_epoch,
             phase.last_epoch,
             lambda epoch: learning_rate(epoch, config.unfreeze_epoch, *rates, config.lr_decay_type),
-            [hook for name, hook in hooks.items() if devices.chief or name not in _OF_CHIEF],
+            callbacks,
         )
     except Exception as error:
         advice = explain_out_of_memory(

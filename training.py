@@ -6,7 +6,7 @@ from errors import RunError, UserError
 from nets import losses
 from nets.precision import choose_precision, dtype_policy
 from nets.remat import rematerialized
-from nets.stored import Description
+from nets.stored import HEAD, INHERITED, Description
 from nets.unet import build
 from nets.weights import load_weights, open_weights
 from utils.callbacks import EpochOfDataset
@@ -27,6 +27,8 @@ def build_network(
     precision,
     seed,
     in_channels=3,
+    decoder_norm="none",
+    imagenet_url="",
     state=None,
 ):
     """Builds the network to train and describes it; prints what it chose and loaded.
@@ -35,11 +37,12 @@ def build_network(
         model_path: weights to start from, as for `nets.weights.open_weights`; "": from
             scratch. Of a file with another class count, or of an encoder alone, what fits is
             kept.
-        num_classes, name_classes, backbone, width, input_shape, ignore_labels, in_channels: as in
-            `nets.stored.Description`. Without names, those of the file are taken where
-            the class counts are equal.
+        num_classes, name_classes, backbone, width, input_shape, ignore_labels, in_channels,
+            decoder_norm: as in `nets.stored.Description`. Without names, those of the file are
+            taken where the class counts are equal.
         precision: one of `nets.checks.PRECISIONS`.
         seed: int, of the start weights.
+        imagenet_url: as for `nets.weights.open_weights`.
         state: `utils.state.State` of a run that goes on: its weights, its description and its
             number format are taken.
 
@@ -54,14 +57,23 @@ def build_network(
         description = Description.from_json(state.facts["description"])
     else:
         if model_path:
-            stored = open_weights(model_path, backbone)
-            facts = _facts_to_keep(stored, in_channels, backbone=backbone, width=width)
+            stored = open_weights(model_path, backbone, imagenet_url)
+            given = {"backbone": backbone, "width": width, "decoder_norm": decoder_norm}
+            facts = _facts_to_keep(stored, in_channels, **given)
             known = stored.description
             if known and known.num_classes == num_classes:
                 name_classes = name_classes or known.name_classes
         names = class_names(num_classes, name_classes)
         description = Description(
-            num_classes, backbone, input_shape, names, width, ignore_labels, in_channels, **facts
+            num_classes,
+            backbone,
+            input_shape,
+            names,
+            width,
+            ignore_labels,
+            in_channels,
+            decoder_norm,
+            **facts,
         )
     # A run that goes on computes as it began, even if "auto" would choose otherwise today.
     policy, reason = choose_precision(state.facts["policy"] if state else precision)
@@ -98,12 +110,12 @@ def _facts_to_keep(stored, in_channels, **given):
     if inferred["in_channels"] != 3:  # only those of three bands can be adapted to others
         given["in_channels"] = in_channels
     for name, value in given.items():
-        if value != inferred[name]:
+        if value != inferred.get(name, value):  # an encoder alone has no decoder
             raise UserError(
                 f"{name} is {value!r}, but {stored.path} holds {name} {inferred[name]!r}. "
                 f"Set {name} to the file's, or leave model_path empty."
             )
-    return {name: inferred[name] for name in ("upsampling", "unit_range") if name in inferred}
+    return {name: inferred[name] for name in INHERITED if name in inferred}
 
 
 def synchronize_normalization(model, devices):
@@ -121,10 +133,10 @@ def make_optimizer(kind, learning_rate, momentum, weight_decay, accumulate_steps
     """Adam or SGD with Nesterov momentum, at the rate that is asked for.
 
     Args:
-        kind: "adam" or "sgd".
+        kind: "adam" or "sgd". Adam with weight decay is AdamW.
         learning_rate: float.
         momentum: float, beta_1 of Adam.
-        weight_decay: float, decoupled from the gradient; biases are spared. 0: none.
+        weight_decay: float, decoupled from the gradient; biases and normalization are spared.
         accumulate_steps: int, steps whose gradients are averaged before weights change.
         ema_momentum: float, 0..1. Above 0, the optimizer also keeps the weights' moving
             average: this share of it stays at each change of the weights.
@@ -140,7 +152,7 @@ def make_optimizer(kind, learning_rate, momentum, weight_decay, accumulate_steps
     else:
         optimizer = keras.optimizers.SGD(momentum=momentum, nesterov=True, **options)
     if weight_decay:
-        optimizer.exclude_from_weight_decay(var_names=["bias"])
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     # At the end of fit Keras would put the average in the place of the weights, but a phase
     # goes on from the weights, as a run that was interrupted there does.
     optimizer.finalize_variable_values = lambda _: None
@@ -148,7 +160,7 @@ def make_optimizer(kind, learning_rate, momentum, weight_decay, accumulate_steps
 
 
 def make_loss(dice, focal, cls_weights=(), dice_present_only=False, total=None):
-    """Cross-entropy or focal loss, with or without Dice loss.
+    """Cross-entropy or focal loss, with or without Dice loss, of logits.
 
     Args:
         dice, focal: bool.
@@ -163,7 +175,7 @@ def make_loss(dice, focal, cls_weights=(), dice_present_only=False, total=None):
         (False, False): losses.CE,
     }[dice, focal]
     options = {"dice_present_only": dice_present_only} if dice else {}
-    loss = factory(cls_weights or None, total=total, **options)
+    loss = factory(cls_weights or None, total=total, from_logits=True, **options)
     if total is None:
         return loss
     # TensorFlow's devices add their gradients up, and Keras divides the loss by their number
@@ -172,10 +184,11 @@ def make_loss(dice, focal, cls_weights=(), dice_present_only=False, total=None):
 
 
 def compile_twin(model, optimizer, loss, recompute=False):
-    """Compiles a twin that shares the network's layers.
+    """Compiles a twin that shares the network's layers and ends in logits, before the softmax.
 
-    The network itself stays without an optimizer, so that its weights are saved alone; and
-    each phase compiles anew, for its own set of trainable variables.
+    From logits no pixel loses its gradient, see `nets.losses`. The network itself stays without
+    an optimizer, so that its weights are saved alone; and each phase compiles anew, for its own
+    set of trainable variables.
 
     Args:
         model: keras.Model.
@@ -184,7 +197,8 @@ def compile_twin(model, optimizer, loss, recompute=False):
     """
     # Keras scales the loss under mixed_float16 only if the model itself has that policy.
     with dtype_policy(model.dtype_policy):
-        twin = rematerialized(model) if recompute else keras.Model(model.inputs, model.outputs)
+        twin = keras.Model(model.inputs, model.get_layer(HEAD).output)
+        twin = rematerialized(twin) if recompute else twin
     num_classes = model.output_shape[-1]
     metric = keras.metrics.MeanIoU(
         num_classes, name="batch_miou", ignore_class=VOID, sparse_y_pred=False
@@ -235,6 +249,19 @@ def restore_optimizer(trainer, arrays):
     optimizer.build(trainer.trainable_variables)
     for variable, value in zip(optimizer.variables, arrays["optimizer"], strict=True):
         variable.assign(value)
+
+
+def uniform_loss(loss, dataset, num_classes):
+    """The loss of equal probabilities for each class, for a dataset's first batch.
+
+    Args:
+        loss: as `make_loss` gives it.
+        dataset: `utils.dataset.UnetDataset`.
+        num_classes: int.
+    """
+    _, y_true = dataset[0]
+    logits = keras.ops.zeros((*y_true.shape[:3], num_classes))
+    return float(keras.ops.convert_to_numpy(keras.ops.sum(loss(y_true, logits))))
 
 
 def fit(trainer, train_set, val_set, first_epoch, last_epoch, rate_of_epoch, callbacks):

@@ -1,14 +1,18 @@
-"""How well the start weights and the loss learn: upstream's beside this project's.
+"""How well starts and recipes learn: upstream's beside this project's.
 
     python benchmarks/learning.py --VOCdevkit_path isbi2012 --num_classes 2
 
-Trains the same network from scratch on the same pictures for the same number of epochs, which
-is the same time, and prints the validation mIoU. Variants, as UNet-keras' repo and article
-and this project have them:
+Trains the same network on the same images for the same number of epochs, which is the same time,
+and prints the training loss and the validation mIoU after each. Starts, as unet-keras' repo and
+article and this project have them:
 
-    repo      normal(0, 0.02) everywhere; cross-entropy
-    article   Keras' default in the encoder, he_normal in the decoder; cross-entropy + Dice
-    here      he_normal everywhere; cross-entropy + Dice
+    repo               normal(0, 0.02) everywhere; cross-entropy without Dice
+    article            Keras' default in the encoder, he_normal in the decoder
+    scratch            he_normal everywhere: this project's without weights
+    imagenet           this project's: ImageNet's features of unit size
+    imagenet_exact     ImageNet's features as they are
+    imagenet_upstream  ImageNet's weights as they are, on RGB in [-1, 1]
+    imagenet_measured  as imagenet, the sizes measured on the training images
 """
 
 import contextlib
@@ -23,13 +27,21 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import numpy as np
+
 import train
 from utils.config import load_config, run_script, settings
+from utils.image import normalize
+from utils.image_files import read_image
+from utils.lists import read_samples
 
-VARIANTS = {  # initializer of the encoder, of the rest, whether Dice is added
-    "repo": ("normal", "normal", False),
-    "article": ("glorot_uniform", "he_normal", True),
-    "here": ("he_normal", "he_normal", True),
+STARTS = (
+    "repo", "article", "scratch",
+    "imagenet", "imagenet_exact", "imagenet_upstream", "imagenet_measured",
+)  # fmt: skip
+_INITIALIZERS = {  # of the encoder and of the rest
+    "repo": ("normal", "normal"),
+    "article": ("glorot_uniform", "he_normal"),
 }
 
 
@@ -39,90 +51,165 @@ class LearningConfig:
     VOCdevkit_path: str = "VOCdevkit"  # folder that holds VOC2007
     num_classes: int = 21  # classes + 1 for the background
     ignore_labels: tuple[int, ...] = (255,)  # mask values that are void
+    train_count: int = 0  # images, the first of the list; 0: all
+    val_count: int = 0  # the same of the validation
     width: int = 64  # filters of the first block
+    decoder_norm: str = "none"  # none, batch, group
 
     # How
-    input_shape: tuple[int, int] = (192, 192)  # height, width of training pictures
-    val_input_shape: tuple[int, int] = (512, 512)  # of validation
-    scale: tuple[float, float] = (2.4, 3.0)  # least, most size of a picture, in input_shape
-    epochs: int = 20  # of each variant
-    batch_size: int = 4  # pictures a step
+    starts: tuple[str, ...] = ("repo", "article", "scratch")  # one training each
+    head: float = 1.0  # factor of the head's start weights
+    seeds: tuple[int, ...] = (11,)  # one training of each start for each
+    input_shape: tuple[int, int] = (192, 192)  # height, width of training images
+    val_input_shape: tuple[int, int] | None = None  # of validation; None: input_shape
+    scale: tuple[float, float] = (0.25, 2.0)  # least, most size of an image, in input_shape
+    jitter: float = 0.3  # change of the aspect ratio
+    epochs: int = 20  # in all
+    freeze_epochs: int = 0  # of these with the encoder frozen
+    batch_size: int = 4  # images a step
+    optimizer_type: str = "adam"  # adam or sgd
     init_lr: float = 3e-4  # highest learning rate
-    seeds: tuple[int, ...] = (11,)  # one run of each variant for each
-    variants: tuple[str, ...] = tuple(VARIANTS)  # which to run
+    weight_decay: float = 0.0  # decoupled
+    eval_period: int = 5  # epochs between two scores
 
 
 def main(config=None):
     """Trains; `config` is a LearningConfig, or None to read the command line."""
     config = config or load_config(LearningConfig)
-    for seed in config.seeds:
-        for name in config.variants:
+    for start in config.starts:
+        for seed in config.seeds:
             with tempfile.TemporaryDirectory() as folder:
-                start = time.perf_counter()
-                scores = run_variant(config, name, seed, folder)
-            minutes = (time.perf_counter() - start) / 60
-            line = ", ".join(f"{epoch}: {score:.3f}" for epoch, score in scores)
-            print(f"{name}, seed {seed}, {minutes:.1f} min; mIoU after epochs {line}", flush=True)
+                begin = time.perf_counter()
+                rows = run(config, start, seed, folder)
+            minutes = (time.perf_counter() - begin) / 60
+            losses = ", ".join(f"{row['epoch']}: {float(row['loss']):.2f}" for row in rows)
+            scores = [(row["epoch"], float(row["val_miou"])) for row in rows]
+            scores = ", ".join(f"{epoch}: {score:.3f}" for epoch, score in scores if score == score)
+            print(
+                f"{start}, seed {seed}, {minutes:.1f} min; loss {losses}; mIoU {scores}", flush=True
+            )
 
 
-def run_variant(config, name, seed, folder):
-    """Trains one variant; returns [(epoch, validation mIoU)]."""
-    encoder, rest, dice = VARIANTS[name]
-    weights = Path(folder) / "start.weights.h5"
-    write_start(config, encoder, rest, seed, weights)
+def run(config, start, seed, folder):
+    """Trains once; returns the rows of its history."""
+    folder = Path(folder)
+    weights = folder / "start.weights.h5"
+    write_start(config, start, seed, weights)
+    lists = {
+        f"{split}_list": write_list(config.VOCdevkit_path, split, count, folder)
+        for split, count in (("train", config.train_count), ("val", config.val_count))
+    }
+    names = (
+        "VOCdevkit_path", "num_classes", "ignore_labels", "width", "decoder_norm", "input_shape",
+        "val_input_shape", "scale", "jitter", "optimizer_type", "init_lr", "weight_decay",
+        "eval_period",
+    )  # fmt: skip
     options = train.TrainConfig(
-        VOCdevkit_path=config.VOCdevkit_path,
-        num_classes=config.num_classes,
-        ignore_labels=config.ignore_labels,
-        width=config.width,
+        **{name: getattr(config, name) for name in names},
+        **lists,
         model_path=str(weights),
-        freeze_train=False,
-        input_shape=config.input_shape,
-        val_input_shape=config.val_input_shape,
+        freeze_train=config.freeze_epochs > 0,
+        freeze_epoch=config.freeze_epochs,
+        freeze_batch_size=config.batch_size,
         unfreeze_epoch=config.epochs,
         unfreeze_batch_size=config.batch_size,
-        init_lr=config.init_lr,
-        dice_loss=dice,
-        scale=config.scale,
-        jitter=0.1,
-        save_dir=folder,
+        dice_loss=start != "repo",
+        save_dir=str(folder),
         save_period=0,
-        eval_period=max(config.epochs // 4, 1),
         seed=seed,
     )
-    with contextlib.redirect_stdout(io.StringIO()):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
         train.main(options)
-    (history,) = Path(folder).glob("loss_*/history.csv")
+    print(*[line for line in output.getvalue().splitlines() if line.startswith("Loss before")])
+    (history,) = folder.glob("loss_*/history.csv")
     with open(history, encoding="utf-8") as file:
-        rows = [(int(row["epoch"]), float(row["val_miou"])) for row in csv.DictReader(file)]
-    return [(epoch, score) for epoch, score in rows if score == score]  # not NaN
+        return list(csv.DictReader(file))
 
 
-def write_start(config, encoder, rest, seed, path):
-    """Writes start weights drawn by the initializers of the encoder and of the rest."""
+def write_list(VOCdevkit_path, split, count, folder):
+    """Writes a list of the first `count` images of a set's own list; returns its path."""
+    names = [sample.name for sample in read_samples(VOCdevkit_path, split)]
+    names = names[: count or None]
+    path = folder / f"{split}.txt"
+    path.write_text("\n".join(names) + "\n", encoding="utf-8")
+    return str(path)
+
+
+def write_start(config, start, seed, path):
+    """Writes the weights that a training starts from."""
     import keras
 
-    from nets.stored import Description
-    from nets.unet import Unet
-    from nets.weights import save_weights
+    from nets.stored import HEAD, Description
+    from nets.unet import build
+    from nets.weights import load_weights, save_weights
     from utils.voc import class_names
 
     keras.utils.set_random_seed(seed)
-    model = Unet((*config.val_input_shape, 3), config.num_classes, width=config.width)
-    for layer in model.layers:
-        if layer.weights:
-            kind = encoder if layer.name.startswith("block") else rest
-            draw = (
-                keras.initializers.RandomNormal(0, 0.02)
-                if kind == "normal"
-                else keras.initializers.get(kind)
-            )
-            layer.kernel.assign(draw(layer.kernel.shape))
-    names = class_names(config.num_classes)
-    described = Description(
-        config.num_classes, "vgg", config.val_input_shape, names, config.width, config.ignore_labels
-    )
-    save_weights(model, path, described)
+    description = Description(
+        config.num_classes, "vgg", config.val_input_shape or config.input_shape,
+        class_names(config.num_classes), config.width, config.ignore_labels,
+        decoder_norm=config.decoder_norm,
+    )  # fmt: skip
+    model = build(description, encoder_initializer="he_normal")
+    if start in _INITIALIZERS:
+        for layer in model.layers:
+            if hasattr(layer, "kernel"):
+                encoder, rest = _INITIALIZERS[start]
+                kind = encoder if layer.name.startswith("block") else rest
+                draw = (
+                    keras.initializers.RandomNormal(0, 0.02)
+                    if kind == "normal"
+                    else keras.initializers.get(kind)
+                )
+                layer.kernel.assign(draw(layer.kernel.shape))
+    elif start != "scratch":
+        load_weights(model, read_imagenet(config, start, model), allow_mismatch=True)
+    head = model.get_layer(HEAD)
+    head.kernel.assign(head.kernel * config.head)
+    save_weights(model, path, description)
+
+
+def read_imagenet(config, start, model):
+    """ImageNet's weights of VGG16, adapted as `start` says."""
+    from nets.imagenet_files import find_imagenet
+    from nets.keras_files import read_keras
+    from nets.weights import open_weights
+
+    stored, raw = open_weights("imagenet", "vgg"), read_keras(find_imagenet("vgg"))
+    if start == "imagenet":
+        return stored
+    if start == "imagenet_upstream":
+        return raw
+    # Exact: only the first convolution differs from Keras', for images of [-1, 1].
+    kernel, bias = stored.layers["block1_conv1"]
+    size = 127.5 * np.linalg.norm(raw.layers["block1_conv1"][0]) / np.linalg.norm(kernel)
+    stored.layers = raw.layers | {"block1_conv1": [kernel * size, bias * size]}
+    if start == "imagenet_measured":
+        before = 1.0
+        for name, size in measure(config, stored, model).items():
+            kernel, bias = stored.layers[name]
+            stored.layers[name] = [kernel * before / size, bias / size]
+            before = size
+    return stored
+
+
+def measure(config, stored, model):
+    """{layer: root mean square of its features} over some of the training images."""
+    import keras
+
+    from nets.weights import load_weights
+
+    load_weights(model, stored, allow_mismatch=True)
+    outputs = [model.get_layer(name).output for name in stored.layers]
+    features = keras.Model(model.inputs, outputs)
+    squares = []
+    for sample in read_samples(config.VOCdevkit_path, "train")[::20]:
+        image = normalize(read_image(sample.image_path))
+        height, width = (side // 16 * 16 for side in image.shape[:2])
+        found = features.predict_on_batch(image[None, :height, :width])
+        squares.append([np.square(array, dtype=np.float64).mean() for array in found])
+    return dict(zip(stored.layers, np.sqrt(np.mean(squares, axis=0)), strict=True))
 
 
 if __name__ == "__main__":

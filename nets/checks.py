@@ -23,6 +23,7 @@ BACKBONES = {
     "resnet50": Backbone(stride=32, layer_prefixes=("conv1", "pool1", "res", "bn")),
 }
 UPSAMPLINGS = ("nearest", "bilinear")
+DECODER_NORMS = ("none", "batch", "group")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -72,6 +73,14 @@ def check_upsampling(upsampling):
     """Raises UserError unless `upsampling` is one of `UPSAMPLINGS`."""
     if upsampling not in UPSAMPLINGS:
         raise UserError(f"upsampling must be one of {', '.join(UPSAMPLINGS)}; got {upsampling!r}.")
+
+
+def check_decoder_norm(decoder_norm):
+    """Raises UserError unless `decoder_norm` is one of `DECODER_NORMS`."""
+    if decoder_norm not in DECODER_NORMS:
+        raise UserError(
+            f"decoder_norm must be one of {', '.join(DECODER_NORMS)}; got {decoder_norm!r}."
+        )
 
 
 def check_precision(precision):

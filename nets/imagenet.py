@@ -1,93 +1,36 @@
-"""Keras' own ImageNet weights, as start weights of the encoder.
+"""ImageNet weights as start weights of the encoder: adapted to this network's images and sizes.
 
-They expect BGR in [0, 255] minus the means of ImageNet; this network's pictures are RGB in
-[-1, 1]. With x' = 127.5 (x + 1) - mean, the first convolution is adapted: its input channels
-swapped and multiplied by 127.5, and what the offset makes of the kernel added to the bias.
-Inside the picture the features then are those of `keras.applications`. At the border zeros
-are padded, which mean the average colour there and medium grey here.
+Images here are RGB in [-1, 1]. Keras' weights expect BGR in [0, 255] minus means, torchvision's RGB
+in [0, 1] minus means and divided by deviations: the first convolution is adapted, see
+`_take_rgb`. Inside the image the features then are the pretrained ones. At the border zeros are
+padded, which mean the average colour there and medium grey here.
 
-Source: `keras.applications.vgg16`, `keras.applications.resnet`.
+VGG16's features are brought to unit size, see `nets.feature_sizes`. ResNet50's normalize
+themselves.
+
+Sources: `keras.applications.vgg16`, `keras.applications.resnet`, `torchvision.models`.
 """
 
 import re
-import socket
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
-import keras
 import numpy as np
 
 from errors import UserError
+from nets.feature_sizes import scale_vgg16
 from nets.stored import FIRST_LAYERS, HEAD
 
-IMAGENET = "imagenet"  # as `model_path`
-_URL = "https://storage.googleapis.com/tensorflow/keras-applications"
-_FILES = {  # backbone: folder, file and MD5 of the weights without top
-    "vgg": (
-        "vgg16",
-        "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "6d6bbae143d832006294945121d1f1fc",
-    ),
-    "resnet50": (
-        "resnet",
-        "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "4d473c1dd8becc155b73f8504c6f6626",
-    ),
-}
-_MEANS = np.array([103.939, 116.779, 123.68])  # of B, G, R
+_MEANS = np.array([103.939, 116.779, 123.68])  # of B, G, R in [0, 255]: Keras
+_RGB_MEANS = np.array([0.485, 0.456, 0.406])  # of R, G, B in [0, 1]: torchvision
+_RGB_DEVIATIONS = np.array([0.229, 0.224, 0.225])
 _LAYER = re.compile(r"conv(\d)_block(\d)_(\d)_(conv|bn)")
 _BRANCHES = ("1", "2a", "2b", "2c")
-_EPSILON, _EPSILON_HERE = 1.001e-5, 1e-3  # of Keras' ResNet50, and the default
-_PATIENCE = 20  # seconds without a byte until a download is given up
+_EPSILON = 1e-3  # of batch normalization here
+_EPSILON_KERAS = 1.001e-5  # of Keras' ResNet50
 
 
-def find_imagenet(backbone, folder="model_data"):
-    """The file of Keras' ImageNet weights: from `folder`, or downloaded.
-
-    Args:
-        backbone: "vgg" or "resnet50".
-        folder: where to look before anything is downloaded.
-
-    Returns:
-        Path.
-
-    Raises:
-        UserError: if it is not there and can't be downloaded.
-    """
-    place, name, checksum = _FILES[backbone]
-    path = Path(folder) / name
-    if path.is_file():
-        return path
-    url = f"{_URL}/{place}/{name}"
-    try:
-        with _timeout(_PATIENCE):
-            return Path(keras.utils.get_file(name, url, cache_subdir="models", file_hash=checksum))
-    except Exception as error:  # get_file raises plain Exceptions too
-        raise UserError(
-            f"The ImageNet weights for {backbone} are not there and can't be downloaded ({error}). "
-            f"Put {url} into {folder}/, or train from scratch with model_path empty: "
-            'python train.py --model_path ""'
-        ) from error
-
-
-@contextmanager
-def _timeout(seconds):
-    former = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(former)
-
-
-def is_imagenet(path):
-    """Whether a file is, by its name, one of Keras' own."""
-    return Path(path).name in {name for _, name, _ in _FILES.values()}
-
-
-def adapt_imagenet(stored):
-    """Renames and adapts the layers of such a file for this network.
+def adapt_keras(stored):
+    """Renames and adapts the layers of Keras' own file for this network.
 
     Args:
         stored: `nets.stored.Stored`, as read.
@@ -96,24 +39,48 @@ def adapt_imagenet(stored):
         Stored.
 
     Raises:
-        UserError: if it holds something else.
+        UserError: if it holds something else, or less.
     """
     newer = "conv1_conv" in stored.layers
     layers = {_rename(name): arrays for name, arrays in stored.layers.items()}
-    stored = replace(stored, kind="ImageNet weights of Keras", layers=layers)
+    stored = replace(stored, kind="ImageNet weights of Keras", layers=layers, is_pretrained=True)
     facts = stored.infer()
+    refusal = UserError(
+        f"{stored.path} is named as Keras' ImageNet weights, but holds another network. "
+        "Give it another name if it is yours, or remove it."
+    )
     if facts["in_channels"] != 3 or HEAD in layers:
-        raise UserError(
-            f"{stored.path} is named as Keras' ImageNet weights, but holds another network. "
-            "Give it another name if it is yours."
-        )
+        raise refusal
     if newer:  # Keras' first ResNet50 had the default epsilon
-        for name, arrays in layers.items():
-            if len(arrays) == 4:
-                layers[name] = _change_epsilon(*arrays)
+        change_epsilon(layers, _EPSILON_KERAS)
     first = next(name for name in FIRST_LAYERS if name in layers)
-    layers[first] = _take_rgb(*layers[first])
+    try:
+        # x' = 127.5 (x + 1) - mean, in the order B, G, R.
+        layers[first] = _take_rgb(*layers[first], [127.5] * 3, 127.5 - _MEANS, swap=True)
+        if facts["backbone"] == "vgg":
+            scale_vgg16(layers)
+    except (KeyError, ValueError) as error:  # a layer is missing, or has another shape
+        raise refusal from error
     return stored
+
+
+def adapt_torchvision(layers):
+    """Adapts torchvision's layers, already named and laid out as here, in place."""
+    first = next(name for name in FIRST_LAYERS if name in layers)
+    # x' = ((x + 1) / 2 - mean) / deviation
+    factors, offsets = 0.5 / _RGB_DEVIATIONS, (0.5 - _RGB_MEANS) / _RGB_DEVIATIONS
+    layers[first] = _take_rgb(*layers[first], factors, offsets)
+    if first == "block1_conv1":
+        scale_vgg16(layers)
+
+
+def change_epsilon(layers, epsilon):
+    """Has batch normalization give with this network's epsilon what it gave with `epsilon`."""
+    for name, arrays in layers.items():
+        if len(arrays) == 4:
+            gamma, beta, mean, variance = arrays
+            scale = np.sqrt((variance + _EPSILON) / (variance + epsilon))
+            layers[name] = [(gamma * scale).astype(gamma.dtype), beta, mean, variance]
 
 
 def _rename(name):
@@ -128,14 +95,15 @@ def _rename(name):
     return f"{prefix}{stage}{'abcdef'[int(block) - 1]}_branch{_BRANCHES[int(branch)]}"
 
 
-def _change_epsilon(gamma, beta, mean, variance):
-    """With the scale so changed, a batch normalization of the default epsilon gives the same."""
-    scale = np.sqrt((variance + _EPSILON_HERE) / (variance + _EPSILON))
-    return [(gamma * scale).astype(gamma.dtype), beta, mean, variance]
+def _take_rgb(kernel, bias, factors, offsets, swap=False):
+    """The first convolution for RGB x in [-1, 1], from that for factors x + offsets.
 
-
-def _take_rgb(kernel, bias):
-    """The first convolution for RGB in [-1, 1], from that for BGR minus the means."""
-    offset = np.einsum("hwio,i->o", kernel.astype(np.float64), 127.5 - _MEANS)
-    adapted = kernel[:, :, ::-1] * np.float32(127.5)
-    return [adapted.astype(kernel.dtype), (bias + offset).astype(bias.dtype)]
+    Args:
+        kernel, bias: arrays (height, width, 3, filters) and (filters,).
+        factors, offsets: 3 numbers each, in the order of the kernel's channels.
+        swap: bool, whether the kernel's channels are B, G, R.
+    """
+    bias = bias + np.einsum("hwio,i->o", kernel.astype(np.float64), offsets)
+    kernel = kernel * np.reshape(factors, (1, 1, 3, 1))
+    kernel = kernel[:, :, ::-1] if swap else kernel
+    return [np.ascontiguousarray(kernel, np.float32), bias.astype(np.float32)]

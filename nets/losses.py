@@ -1,7 +1,7 @@
 """Losses for semantic segmentation: cross-entropy, focal loss, and either with Dice.
 
 Each factory returns `loss(y_true, y_pred)` for `Model.compile`. `y_pred` is the softmax
-output (B, H, W, C). `y_true` is either
+output (B, H, W, C), or with `from_logits` what goes into the softmax. `y_true` is either
 
     class ids (B, H, W), where any id outside 0..C-1 is void, or
     one-hot (B, H, W, C + 1), where the last channel is void,
@@ -9,7 +9,7 @@ output (B, H, W, C). `y_true` is either
 and both give equal results. Void pixels move neither the loss nor its gradient; a batch
 of nothing but void has loss 0. Without void pixels these are the article's formulas:
 
-    p     = clip(y_pred, eps, 1 - eps)
+    p     = clip(y_pred, eps, 1 - eps), or softmax(y_pred) from logits
     CE    = mean over pixels of -sum_c w_c y_c log p_c
     focal = mean over pixels of alpha (1 - pt)^gamma (-log pt),  log pt = sum_c w_c y_c log p_c
     Dice  = 1 - mean_c ((1 + b^2) tp + s) / ((1 + b^2) tp + b^2 fn + fp + s)
@@ -18,6 +18,10 @@ with tp = sum(y p), fp = sum(p) - tp, fn = sum(y) - tp over batch, height and wi
 mean runs over all classes, those that the batch does not hold too, which score close to 0
 however good the prediction: with 3 of 21 classes present a perfect one has a Dice loss of
 0.857. With `dice_present_only` it runs over the classes present.
+
+From logits, log p is a log-softmax. Where nothing saturates the results are the same, but
+clipping takes away the gradient of the wrongest pixels, those whose class has a probability below
+eps: training is from logits.
 
 Differs from upstream: there, void pixels stay in CE's denominator and in Dice's fp.
 
@@ -29,40 +33,48 @@ import keras
 from keras import ops
 
 
-def CE(cls_weights=None, total=None):
+def CE(cls_weights=None, total=None, from_logits=False):
     """Cross-entropy, averaged over the pixels that are not void.
 
     Args:
         cls_weights: sequence of C floats, a weight for each class; None: all 1.
         total: callable as `ops.sum` that sums over the whole batch, where devices see only a
             part of it each; None: `ops.sum`.
+        from_logits: bool, whether `y_pred` is what goes into the softmax.
     """
 
     def ce(y_true, y_pred):
-        labels, valid, probabilities = _prepare(y_true, y_pred)
-        return _cross_entropy(labels, valid, probabilities, cls_weights, total or ops.sum)
+        labels, valid, log_p, _ = _prepare(y_true, y_pred, from_logits)
+        return _cross_entropy(labels, valid, log_p, cls_weights, total or ops.sum)
 
     return ce
 
 
-def Focal_Loss(cls_weights=None, alpha=0.5, gamma=2, total=None):
+def Focal_Loss(cls_weights=None, alpha=0.5, gamma=2, total=None, from_logits=False):
     """Focal loss, averaged over the pixels that are not void.
 
     Args:
         cls_weights: sequence of C floats, a weight for each class; None: all 1.
         alpha: float, a factor; None: 1.
         gamma: float, how much easy pixels count less.
-        total: as in `CE`.
+        total, from_logits: as in `CE`.
     """
 
     def focal(y_true, y_pred):
-        labels, valid, probabilities = _prepare(y_true, y_pred)
-        return _focal(labels, valid, probabilities, cls_weights, alpha, gamma, total or ops.sum)
+        labels, valid, log_p, _ = _prepare(y_true, y_pred, from_logits)
+        return _focal(labels, valid, log_p, cls_weights, alpha, gamma, total or ops.sum)
 
     return focal
 
 
-def dice_loss_with_CE(cls_weights=None, beta=1, smooth=1e-5, dice_present_only=False, total=None):
+def dice_loss_with_CE(
+    cls_weights=None,
+    beta=1,
+    smooth=1e-5,
+    dice_present_only=False,
+    total=None,
+    from_logits=False,
+):
     """Cross-entropy plus Dice loss: the article's loss.
 
     Args:
@@ -71,13 +83,13 @@ def dice_loss_with_CE(cls_weights=None, beta=1, smooth=1e-5, dice_present_only=F
         smooth: float, s in the formula.
         dice_present_only: bool, whether Dice's mean leaves out classes without a pixel in
             the batch's truth.
-        total: as in `CE`.
+        total, from_logits: as in `CE`.
     """
     total = total or ops.sum
 
     def dice_ce(y_true, y_pred):
-        labels, valid, probabilities = _prepare(y_true, y_pred)
-        return _cross_entropy(labels, valid, probabilities, cls_weights, total) + _dice(
+        labels, valid, log_p, probabilities = _prepare(y_true, y_pred, from_logits)
+        return _cross_entropy(labels, valid, log_p, cls_weights, total) + _dice(
             labels, valid, probabilities, beta, smooth, dice_present_only, total
         )
 
@@ -92,21 +104,22 @@ def dice_loss_with_Focal_Loss(
     gamma=2,
     dice_present_only=False,
     total=None,
+    from_logits=False,
 ):
     """Focal loss plus Dice loss; arguments as in `Focal_Loss` and `dice_loss_with_CE`."""
     total = total or ops.sum
 
     def dice_focal(y_true, y_pred):
-        labels, valid, probabilities = _prepare(y_true, y_pred)
-        return _focal(labels, valid, probabilities, cls_weights, alpha, gamma, total) + _dice(
+        labels, valid, log_p, probabilities = _prepare(y_true, y_pred, from_logits)
+        return _focal(labels, valid, log_p, cls_weights, alpha, gamma, total) + _dice(
             labels, valid, probabilities, beta, smooth, dice_present_only, total
         )
 
     return dice_focal
 
 
-def _prepare(y_true, y_pred):
-    """Returns one-hot labels (B, H, W, C), validity (B, H, W), clipped probabilities."""
+def _prepare(y_true, y_pred, from_logits):
+    """Returns one-hot labels (B, H, W, C), validity (B, H, W), log p and p (B, H, W, C)."""
     y_pred = ops.cast(y_pred, "float32")
     num_classes = y_pred.shape[-1]
     if len(y_true.shape) not in (3, 4) or (
@@ -126,32 +139,36 @@ def _prepare(y_true, y_pred):
         # Void ids become class 0 first: some backends refuse ids out of range.
         labels = ops.one_hot(ops.where(is_valid, ids, 0), num_classes, dtype="float32")
         labels = labels * valid[..., None]
+    if from_logits:
+        log_p = ops.log_softmax(y_pred, axis=-1)
+        return labels, valid, log_p, ops.exp(log_p)
     epsilon = keras.config.epsilon()
-    return labels, valid, ops.clip(y_pred, epsilon, 1.0 - epsilon)
+    probabilities = ops.clip(y_pred, epsilon, 1.0 - epsilon)
+    return labels, valid, ops.log(probabilities), probabilities
 
 
 def _valid_mean(values, valid, total):
     return total(values * valid) / ops.maximum(total(valid), 1.0)
 
 
-def _weighted_log_likelihood(labels, probabilities, cls_weights):
-    log_p = labels * ops.log(probabilities)
+def _weighted_log_likelihood(labels, log_p, cls_weights):
+    log_p = labels * log_p
     if cls_weights is not None:
-        if len(cls_weights) != probabilities.shape[-1]:
+        if len(cls_weights) != log_p.shape[-1]:
             raise ValueError(
-                f"cls_weights must hold {probabilities.shape[-1]} numbers, one a class; got "
+                f"cls_weights must hold {log_p.shape[-1]} numbers, one a class; got "
                 f"{len(cls_weights)}."
             )
         log_p = log_p * ops.convert_to_tensor(cls_weights, dtype="float32")
     return ops.sum(log_p, axis=-1)
 
 
-def _cross_entropy(labels, valid, probabilities, cls_weights, total):
-    return _valid_mean(-_weighted_log_likelihood(labels, probabilities, cls_weights), valid, total)
+def _cross_entropy(labels, valid, log_p, cls_weights, total):
+    return _valid_mean(-_weighted_log_likelihood(labels, log_p, cls_weights), valid, total)
 
 
-def _focal(labels, valid, probabilities, cls_weights, alpha, gamma, total):
-    log_pt = _weighted_log_likelihood(labels, probabilities, cls_weights)
+def _focal(labels, valid, log_p, cls_weights, alpha, gamma, total):
+    log_pt = _weighted_log_likelihood(labels, log_p, cls_weights)
     # Void pixels (and classes of weight 0) have pt = 1, where the power's gradient can be
     # infinite; a tiny base keeps it finite, and 1 - pt of any other pixel is larger.
     modulation = ops.power(ops.maximum(1.0 - ops.exp(log_pt), keras.config.epsilon()), gamma)

@@ -9,8 +9,10 @@ import keras
 import numpy as np
 
 from errors import UserError
-from nets.checks import BACKBONES, UPSAMPLINGS
+from nets.checks import BACKBONES, DECODER_NORMS, UPSAMPLINGS
 
+# Fields of Description that a network started from a file must share with it.
+INHERITED = ("upsampling", "unit_range", "stride_in_3x3")
 FIRST_LAYERS = {"block1_conv1": "vgg", "conv1": "resnet50"}  # which tell the backbone
 HEAD = "head_conv"
 
@@ -27,7 +29,9 @@ class Description:
         width: int, filters of the first block.
         ignore_labels: mask values that were void in training.
         in_channels: int, bands of a picture.
-        upsampling, unit_range: as for `nets.unet.Unet`; what weights of unet-pytorch need.
+        decoder_norm: as for `nets.unet.Unet`.
+        upsampling, unit_range, stride_in_3x3: as for `nets.unet.Unet`; what weights of
+            unet-pytorch and torchvision need.
         versions: the packages that wrote the file.
     """
 
@@ -38,8 +42,10 @@ class Description:
     width: int = 64
     ignore_labels: tuple[int, ...] = (255,)
     in_channels: int = 3
+    decoder_norm: str = "none"
     upsampling: str = "nearest"
     unit_range: bool = False
+    stride_in_3x3: bool = False
     versions: dict[str, str] = field(
         default_factory=lambda: {
             "keras": keras.__version__,
@@ -63,12 +69,17 @@ class Description:
             width=int(values["width"]),
             ignore_labels=tuple(int(label) for label in values["ignore_labels"]),
             in_channels=int(values.get("in_channels", 3)),
+            decoder_norm=str(values.get("decoder_norm", "none")),
             upsampling=str(values.get("upsampling", "nearest")),
             unit_range=bool(values.get("unit_range", False)),
+            stride_in_3x3=bool(values.get("stride_in_3x3", False)),
             versions=dict(values["versions"]),
         )
-        if described.backbone not in BACKBONES or described.upsampling not in UPSAMPLINGS:
-            raise ValueError(f"{described.backbone}, {described.upsampling}")
+        for name, known in (
+            ("backbone", BACKBONES), ("upsampling", UPSAMPLINGS), ("decoder_norm", DECODER_NORMS),
+        ):  # fmt: skip
+            if getattr(described, name) not in known:
+                raise ValueError(f"{name} is {getattr(described, name)!r}")
         return described
 
     def to_json(self):
@@ -86,6 +97,7 @@ class Stored:
         layers: dict from a layer's name to its arrays, in Keras' order and layout.
         description: Description, or None if the file says nothing of itself.
         facts: fields of `Description` that its kind tells, beside its shapes.
+        is_pretrained: bool, whether it holds an encoder's ImageNet weights.
     """
 
     path: Path
@@ -93,6 +105,7 @@ class Stored:
     layers: dict[str, list[np.ndarray]]
     description: Description | None = None
     facts: dict = field(default_factory=dict)
+    is_pretrained: bool = False
 
     def infer(self):
         """Fields of `Description` that the shapes of the layers, or the kind of file, tell.
@@ -118,6 +131,8 @@ class Stored:
         }
         if HEAD in self.layers:
             found["num_classes"] = self.layers[HEAD][0].shape[-1]
+            normalization = self.layers.get("decoder1_norm1", ())  # gamma, beta, statistics
+            found["decoder_norm"] = {0: "none", 2: "group"}.get(len(normalization), "batch")
         for name, value in found.items():
             said = getattr(self.description, name, value)
             if said != value:
@@ -126,6 +141,5 @@ class Stored:
                     f"{value!r}. Train or save it again."
                 )
         if self.description:
-            said = self.description
-            return found | {"upsampling": said.upsampling, "unit_range": said.unit_range}
+            return found | {name: getattr(self.description, name) for name in INHERITED}
         return found | self.facts

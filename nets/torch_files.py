@@ -1,5 +1,6 @@
-"""Reads state dicts of unet-pytorch, as far as its network is this one: with VGG16.
+"""Reads state dicts of PyTorch: unet-pytorch's, and torchvision's of ImageNet.
 
+Of unet-pytorch as far as its network is this one: with VGG16.
 Its pictures are in [0, 1] instead of [-1, 1], and its decoder upsamples bilinearly with
 aligned corners, so the network is built with `unit_range` and `upsampling="bilinear"`. Its
 ResNet50 is another one: it strides in the 3x3 convolutions, pads pooling at the end only,
@@ -10,7 +11,7 @@ import importlib.util
 
 from errors import UserError
 from nets.stored import HEAD, Stored
-from nets.vgg16 import CONVOLUTIONS
+from nets.torchvision_files import is_torchvision, read_torchvision, to_keras, vgg_indices
 
 _FACTS = {"upsampling": "bilinear", "unit_range": True}
 
@@ -51,6 +52,8 @@ def read_torch(path):
             "writes it."
         )
     state = {name.removeprefix("module."): value for name, value in state.items()}
+    if is_torchvision(state):
+        return read_torchvision(path, state)
     if any(name.startswith("resnet.") for name in state):
         raise UserError(
             f"{path} is unet-pytorch's network with ResNet50, which strides and pads differently "
@@ -60,27 +63,16 @@ def read_torch(path):
     for ours, theirs in _names().items():
         found = [state.pop(f"{theirs}.{part}", None) for part in ("weight", "bias")]
         if found[0] is not None and found[1] is not None:
-            layers[ours] = [_to_keras(tensor) for tensor in found]
-    layers |= {name: [_to_keras(tensor)] for name, tensor in state.items()}
+            layers[ours] = [to_keras(tensor) for tensor in found]
+    layers |= {name: [to_keras(tensor)] for name, tensor in state.items()}
     return Stored(path, "unet-pytorch weights", layers, facts=dict(_FACTS))
 
 
 def _names():
     """{layer here: layer of unet-pytorch}."""
-    names, index = {}, 0
-    for block, count in enumerate(CONVOLUTIONS, start=1):
-        for convolution in range(1, count + 1):
-            names[f"block{block}_conv{convolution}"] = f"vgg.features.{index}"
-            index += 2  # its ReLU is a module too
-        index += 1  # and so is the pooling
+    names = {name: f"vgg.features.{index}" for name, index in vgg_indices().items()}
     for stage in range(1, 5):
         for convolution in (1, 2):
             theirs = f"up_concat{5 - stage}.conv{convolution}"
             names[f"decoder{stage}_conv{convolution}"] = theirs
     return names | {HEAD: "final"}
-
-
-def _to_keras(tensor):
-    """(out, in, height, width) becomes (height, width, in, out)."""
-    array = tensor.float().numpy()
-    return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array

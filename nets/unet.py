@@ -12,6 +12,8 @@ Source: Ronneberger, Fischer and Brox 2015, arXiv:1505.04597, in the form of the
 unet-keras article: 24,892,437 parameters at 21 classes, 44,013,781 with ResNet50.
 """
 
+import math
+from functools import partial
 from itertools import zip_longest
 
 import keras
@@ -20,6 +22,7 @@ from keras import layers
 from nets.checks import (
     BACKBONES,
     check_backbone,
+    check_decoder_norm,
     check_input_shape,
     check_num_classes,
     check_upsampling,
@@ -31,6 +34,7 @@ from nets.vgg16 import VGG16
 _ENCODERS = {"vgg": VGG16, "resnet50": ResNet50}
 # Filters of the decoder's stages, in units of `width`: one stage for each halving of the
 # picture in the encoder. The first four have feat4 to feat1 as skips.
+_GROUPS = 32  # of group normalization, as its paper has it, or as many as divide the filters
 _DECODER_WIDENING = {16: (8, 4, 2, 1), 32: (8, 4, 2, 1, 1)}
 
 
@@ -41,8 +45,10 @@ def Unet(
     *,
     encoder_initializer="glorot_uniform",
     width=64,
+    decoder_norm="none",
     upsampling="nearest",
     unit_range=False,
+    stride_in_3x3=False,
 ):
     """Builds the U-Net.
 
@@ -54,10 +60,13 @@ def Unet(
         encoder_initializer: str, kernel initializer of the encoder. Keras' default is the
             article's; "he_normal" learns far faster when training from scratch.
         width: int. Filters of the first block; 64 is the article's network.
+        decoder_norm: "none", as in the article; "batch" or "group": what normalizes between each
+            convolution of the decoder and its ReLU.
         upsampling: "nearest", as in the article; "bilinear": with aligned corners, as in
             unet-pytorch.
         unit_range: bool. Whether the encoder's weights expect [0, 1], as unet-pytorch's do:
             pictures in [-1, 1] are then mapped to it first.
+        stride_in_3x3: bool. Whether ResNet50's stages stride as torchvision's do.
 
     Returns:
         keras.Model from pictures (B, H, W, channels), float in [-1, 1], to class
@@ -68,16 +77,26 @@ def Unet(
     """
     check_input_shape(input_shape, backbone)
     check_num_classes(num_classes)
+    check_decoder_norm(decoder_norm)
     check_upsampling(upsampling)
     inputs = x = keras.Input(input_shape, name="image")
     if unit_range:
         x = layers.Rescaling(0.5, 0.5, name="image_unit_range")(x)
-    *skips, x = _ENCODERS[backbone](x, width, encoder_initializer)
+    encoder = _ENCODERS[backbone]
+    if backbone == "resnet50":
+        encoder = partial(encoder, stride_in_3x3=stride_in_3x3)
+    *skips, x = encoder(x, width, encoder_initializer)
     widenings = _DECODER_WIDENING[BACKBONES[backbone].stride]
     for stage, (widening, skip) in enumerate(zip_longest(widenings, reversed(skips)), start=1):
-        x = _decoder_stage(x, skip, width * widening, f"decoder{stage}", upsampling)
+        filters, name = width * widening, f"decoder{stage}"
+        x = _decoder_stage(x, skip, filters, name, upsampling, decoder_norm)
     # float32 logits: bfloat16 keeps 8 bits, too few to tell close classes apart.
-    x = layers.Conv2D(num_classes, 1, dtype="float32", name="head_conv")(x)
+    # A tenth of Keras' default: a new head says about the same of each class, whatever the size of
+    # the features, so that training starts from the loss of knowing nothing.
+    tenth = keras.initializers.VarianceScaling(0.01, "fan_avg", "uniform")
+    x = layers.Conv2D(num_classes, 1, dtype="float32", kernel_initializer=tenth, name="head_conv")(
+        x
+    )
     outputs = layers.Softmax(dtype="float32", name="head_softmax")(x)
     return keras.Model(inputs, outputs, name=f"unet_{backbone}")
 
@@ -95,15 +114,20 @@ def build(description, size=(None, None), **options):
         description.num_classes,
         description.backbone,
         width=description.width,
+        decoder_norm=description.decoder_norm,
         upsampling=description.upsampling,
         unit_range=description.unit_range,
+        stride_in_3x3=description.stride_in_3x3,
         **options,
     )
 
 
-def _decoder_stage(x, skip, filters, name, upsampling):
+def _decoder_stage(x, skip, filters, name, upsampling, norm):
     """Upsamples, concatenates the skip if there is one, and convolves twice."""
-    options = {"kernel_initializer": "he_normal"}
+    options = {
+        "kernel_initializer": "he_normal",
+        "activation": "relu" if norm == "none" else "linear",
+    }
     if upsampling == "nearest":
         inputs = x if skip is None else [skip, x]
         x = UpsampledConv2D(filters, name=f"{name}_conv1", **options)(inputs)
@@ -111,12 +135,22 @@ def _decoder_stage(x, skip, filters, name, upsampling):
         x = AlignedUpSampling2D(name=f"{name}_upsample")(x)
         if skip is not None:
             x = layers.Concatenate(name=f"{name}_concat")([skip, x])
-        x = _convolution(filters, f"{name}_conv1", options)(x)
-    return _convolution(filters, f"{name}_conv2", options)(x)
+        x = layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv1", **options)(x)
+    x = _normalize(x, norm, name, 1)
+    x = layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv2", **options)(x)
+    return _normalize(x, norm, name, 2)
 
 
-def _convolution(filters, name, options):
-    return layers.Conv2D(filters, 3, padding="same", activation="relu", name=name, **options)
+def _normalize(x, norm, name, index):
+    """Normalizes and applies ReLU, unless `norm` is "none"."""
+    if norm == "none":
+        return x
+    if norm == "batch":
+        x = layers.BatchNormalization(name=f"{name}_norm{index}")(x)
+    else:
+        groups = math.gcd(_GROUPS, x.shape[-1])
+        x = layers.GroupNormalization(groups, name=f"{name}_norm{index}")(x)
+    return layers.Activation("relu", name=f"{name}_relu{index}")(x)
 
 
 def set_encoder_trainable(model, trainable, backbone="vgg"):

@@ -18,7 +18,7 @@ class UpsampledConv2D(keras.layers.Layer):
 
     Args:
         filters: int.
-        kernel_initializer: as for `keras.layers.Conv2D`. ReLU is the activation.
+        kernel_initializer, activation: as for `keras.layers.Conv2D`.
 
     Call:
         inputs: x (B, H, W, C), or [skip (B, 2H, 2W, S), x].
@@ -27,9 +27,10 @@ class UpsampledConv2D(keras.layers.Layer):
         (B, 2H, 2W, filters).
     """
 
-    def __init__(self, filters, kernel_initializer="glorot_uniform", **options):
+    def __init__(self, filters, kernel_initializer="glorot_uniform", activation="relu", **options):
         super().__init__(**options)
         self.filters = filters
+        self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape):
@@ -52,7 +53,7 @@ class UpsampledConv2D(keras.layers.Layer):
         if skip is not None:
             kernel = ops.cast(self.kernel[:, :, :first], self.compute_dtype)
             outputs = ops.conv(skip, kernel, padding="same") + outputs
-        return ops.relu(outputs + self.bias)
+        return self.activation(outputs + self.bias)
 
     def compute_output_shape(self, input_shape):
         *_, (batch, height, width, _) = (
@@ -61,9 +62,11 @@ class UpsampledConv2D(keras.layers.Layer):
         return (batch, height and 2 * height, width and 2 * width, self.filters)
 
     def get_config(self):
-        initializer = keras.initializers.serialize(self.kernel_initializer)
-        options = {"filters": self.filters, "kernel_initializer": initializer}
-        return super().get_config() | options
+        return super().get_config() | {
+            "filters": self.filters,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "activation": keras.activations.serialize(self.activation),
+        }
 
 
 def _sum_neighbours(kernel):

@@ -14,12 +14,14 @@ import h5py
 import numpy as np
 
 from errors import UserError
-from nets.imagenet import IMAGENET, adapt_imagenet, find_imagenet, is_imagenet
+from nets.imagenet import adapt_keras
+from nets.imagenet_files import KERAS_FILES, find_imagenet
 from nets.keras_files import ATTRIBUTE, read_keras
 from nets.stored import FIRST_LAYERS, HEAD
 from nets.torch_files import read_torch
 
 SUFFIX = ".weights.h5"
+IMAGENET = "imagenet"  # as a path
 _OVERHEAD = 2**12  # bytes of a file for each layer, beside its weights
 _HDF5, _ZIP, _PICKLE = b"\x89HDF\r\n\x1a\n", b"PK", b"\x80"  # how files start
 _LOADED, _DIFFERS = "loaded", "shape differs"
@@ -130,12 +132,12 @@ def _reserve(path, size):
             file.write(bytes(size))
 
 
-def open_weights(path, backbone=None):
+def open_weights(path, backbone=None, imagenet_url=""):
     """Reads a weights file of any kind: see `nets.keras_files` and `nets.torch_files`.
 
     Args:
-        path: the file; or "imagenet": Keras' own for `backbone`, see `nets.imagenet`.
-        backbone: str, needed for "imagenet" only.
+        path: the file; or "imagenet": ImageNet's for `backbone`, see `nets.imagenet_files`.
+        backbone, imagenet_url: str, needed for "imagenet" only.
 
     Returns:
         `nets.stored.Stored`.
@@ -143,7 +145,28 @@ def open_weights(path, backbone=None):
     Raises:
         UserError: if there is no such file, or it is broken or something else.
     """
-    path = find_imagenet(backbone) if str(path) == IMAGENET else Path(path)
+    if str(path) != IMAGENET:
+        return _read(Path(path))
+    return _read_pretrained(locate_imagenet(backbone, imagenet_url))
+
+
+def locate_imagenet(backbone, url=""):
+    """The file of ImageNet weights, as `nets.imagenet_files.find_imagenet` finds it."""
+    return find_imagenet(backbone, url, check=_read_pretrained)
+
+
+def _read_pretrained(path):
+    stored = _read(path)
+    if not stored.is_pretrained:
+        raise UserError(
+            f"{path} is named as ImageNet weights, but holds {stored.kind}. Remove it, or give it "
+            "another name if it is yours."
+        )
+    return stored
+
+
+def _read(path):
+    """Reads a file by what it holds."""
     if not path.is_file():
         raise UserError(f"No weights file {path}. Train first, or give the path of one.")
     with open(path, "rb") as file:
@@ -164,7 +187,7 @@ def open_weights(path, backbone=None):
             f"Expected a {SUFFIX} file, or a state dict of PyTorch that ends in .pth."
         )
     stored = read_keras(path)
-    return adapt_imagenet(stored) if is_imagenet(path) else stored
+    return adapt_keras(stored) if path.name in KERAS_FILES.values() else stored
 
 
 def _holds_pickle(path):

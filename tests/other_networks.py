@@ -110,3 +110,93 @@ def torch_unet(num_classes, width=4):
     import torch
 
     return Network()
+
+
+def torchvision_network(backbone):
+    """torchvision's VGG16 or ResNet50, with its names, and a short classifier.
+
+    Returns:
+        (torch.nn.Module, list that a call fills with the outputs that tests look at).
+    """
+    import torch
+
+    nn, outputs = torch.nn, []
+
+    def keep(_, __, output):
+        outputs.append(output)
+
+    if backbone == "vgg":
+        modules, channels = [], 3
+        for block, (count, filters) in enumerate(
+            ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512)), start=1
+        ):
+            for index in range(1, count + 1):
+                modules += [nn.Conv2d(channels, filters, 3, padding=1), nn.ReLU()]
+                channels = filters
+                if (block, index) in ((1, 1), (2, 2), (4, 3)):
+                    modules[-1].register_forward_hook(keep)
+            modules.append(nn.MaxPool2d(2, 2))
+        network = nn.ModuleDict({"features": nn.Sequential(*modules)})
+        network["classifier"] = nn.Sequential(*[nn.Identity()] * 6, nn.Linear(1, 1000))
+        network.forward = network["features"].forward
+        return network, outputs
+
+    class Bottleneck(nn.Module):
+        def __init__(self, channels, filters, stride, shortcut):
+            super().__init__()
+            self.conv1 = nn.Conv2d(channels, filters, 1, bias=False)
+            self.conv2 = nn.Conv2d(filters, filters, 3, stride, padding=1, bias=False)
+            self.conv3 = nn.Conv2d(filters, 4 * filters, 1, bias=False)
+            self.bn1, self.bn2 = nn.BatchNorm2d(filters), nn.BatchNorm2d(filters)
+            self.bn3 = nn.BatchNorm2d(4 * filters)
+            self.downsample = nn.Identity()
+            if shortcut:
+                convolution = nn.Conv2d(channels, 4 * filters, 1, stride, bias=False)
+                self.downsample = nn.Sequential(convolution, nn.BatchNorm2d(4 * filters))
+
+        def forward(self, x):
+            y = torch.relu(self.bn1(self.conv1(x)))
+            y = torch.relu(self.bn2(self.conv2(y)))
+            return torch.relu(self.bn3(self.conv3(y)) + self.downsample(x))
+
+    class ResNet(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1 = nn.Conv2d(3, 64, 7, 2, padding=3, bias=False)
+            self.bn1, self.relu, self.maxpool = nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1)
+            channels = 64
+            for stage, (count, filters) in enumerate(
+                ((3, 64), (4, 128), (6, 256), (3, 512)), start=1
+            ):
+                blocks = []
+                for block in range(count):
+                    stride = 2 if stage > 1 and block == 0 else 1
+                    blocks.append(Bottleneck(channels, filters, stride, block == 0))
+                    channels = 4 * filters
+                setattr(self, f"layer{stage}", nn.Sequential(*blocks))
+            self.fc = nn.Linear(1, 1000)
+
+        def forward(self, x):
+            x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+            return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+    network = ResNet()
+    for module in (network.relu, network.layer1, network.layer2, network.layer3):
+        module.register_forward_hook(keep)
+    return network, outputs
+
+
+def randomize(network, rng):
+    """Gives a PyTorch network's normalizations and biases values that matter."""
+    import torch
+
+    for name, tensor in network.state_dict().items():
+        if "running_var" in name:  # small ones, where the epsilons count
+            tensor.copy_(torch.tensor(rng.uniform(1e-2, 2, tensor.shape)))
+        elif "running_mean" in name or name.endswith("bias"):
+            tensor.copy_(torch.tensor(rng.normal(0, 0.1, tensor.shape)))
+        elif tensor.ndim == 4:
+            size = (2 / tensor[0].numel()) ** 0.5
+            tensor.copy_(torch.tensor(rng.normal(0, size, tensor.shape)))
+        elif name.endswith("weight") and tensor.ndim == 1:
+            tensor.copy_(torch.tensor(rng.uniform(0.3, 1, tensor.shape)))

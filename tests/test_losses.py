@@ -457,3 +457,50 @@ def test_devices_that_see_a_part_each_have_the_loss_of_the_whole(name, first):
     found = value(factory(total=add), ids[first:], y_pred[first:])
     assert found == pytest.approx(oracle(ids, y_pred, **expected), rel=1e-5)
     assert not list(of_first)
+
+
+@every_encoding
+@pytest.mark.parametrize("weights", [None, [0.5, 2.0, 0.0]])
+@every_loss
+def test_from_logits_it_is_the_same_formula(name, weights, encode):
+    """To 1e-6 where no probability is clipped; relative, as float32 has it, for the gradient."""
+    factory, _ = LOSSES[name]
+    ids, _ = batch()
+    logits = np.random.default_rng(3).normal(0, 2, (*ids.shape, 3)).astype(np.float32)
+    y_true = encode(ids, 3)
+    with_softmax = factory(weights)
+
+    def of_probabilities(y_true, logits):
+        return with_softmax(y_true, tf.nn.softmax(logits))
+
+    expected, expected_gradient = value_and_gradient(of_probabilities, y_true, logits)
+    found, gradient = value_and_gradient(factory(weights, from_logits=True), y_true, logits)
+    assert found == pytest.approx(expected, abs=1e-6)
+    np.testing.assert_allclose(gradient, expected_gradient, atol=1e-7)
+
+
+@every_loss
+def test_the_wrongest_pixels_keep_their_gradient_from_logits(name):
+    """p = exp(-50) of the true class is clipped to 1e-7, whose gradient is 0."""
+    factory, _ = LOSSES[name]
+    logits = np.array([[[[0.0, 50.0, 0.0], [3.0, 0.0, 0.0]]]], np.float32)
+    ids = row(0, 0)
+    with_softmax = factory()
+    _, clipped = value_and_gradient(
+        lambda y_true, y_pred: with_softmax(y_true, tf.nn.softmax(y_pred)), ids, logits
+    )
+    loss, gradient = value_and_gradient(factory(from_logits=True), ids, logits)
+    assert np.abs(clipped[0, 0, 0, 0]) < 1e-6
+    # Each of the two pixels has half of the mean; alpha is 0.5 in focal loss.
+    share = 0.25 if "focal" in name else 0.5
+    assert gradient[0, 0, 0, 0] == pytest.approx(-share, abs=1e-3)
+    assert loss > 50 * share
+
+
+@pytest.mark.parametrize("gamma", [0, 0.5, 2])
+def test_logits_of_any_size_give_finite_gradients(gamma):
+    logits = np.array([[[[1e4, -1e4, 0.0], [-1e4, 1e4, 0.0], [0.0, 0.0, 0.0]]]], np.float32)
+    for factory in (dice_loss_with_CE, partial(dice_loss_with_Focal_Loss, gamma=gamma)):
+        loss, gradient = value_and_gradient(factory(from_logits=True), row(0, 0, 255), logits)
+        assert np.isfinite(loss) and np.isfinite(gradient).all()
+        assert not gradient[0, 0, 2].any()

@@ -1,13 +1,45 @@
-"""Keras callbacks that stop a training: the loss is no number, or nothing gets better."""
+"""Keras callbacks that watch the loss: at the start, when it is no number, when it stays."""
 
 import math
 
 import keras
+from tqdm import tqdm
 
 from errors import RunError
 
+_START = 1.5  # times the loss of uniform predictions that a start should not exceed
 _FILES = 8  # files of a batch that are named
 _ADVICE = "Lower init_lr, or set precision to float32,"
+
+
+class StartLoss(keras.callbacks.Callback):
+    """Prints the loss of a run's first batch, which is computed before the first step.
+
+    What a network says that has learnt nothing is the measure: the same probability for each
+    class. A new head should be near it.
+
+    Args:
+        uniform: float, the loss of uniform predictions for that batch.
+    """
+
+    def __init__(self, uniform):
+        super().__init__()
+        self.uniform = uniform
+        self.done = False
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.done:
+            return
+        self.done = True
+        loss = logs["loss"]  # the epoch's mean, which is that of its first batch alone now
+        tqdm.write(
+            f"Loss before the first step: {loss:.3f} (uniform predictions: {self.uniform:.3f})."
+        )
+        if loss > _START * self.uniform:
+            tqdm.write(
+                "Warning: that is far worse than knowing nothing. Do the images look as the "
+                "weights' own did? Without model_path the network starts from scratch."
+            )
 
 
 class FiniteLoss(keras.callbacks.Callback):

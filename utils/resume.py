@@ -7,13 +7,14 @@ from errors import UserError
 # What may change without changing what is learnt, or that only says how long to go on.
 FREE = {
     "VOCdevkit_path", "train_list", "val_list", "num_workers", "cache_gb", "recompute",
-    "init_epoch", "unfreeze_epoch", "early_stopping_patience",
+    "init_epoch", "unfreeze_epoch", "early_stopping_patience", "imagenet_url",
     "save_dir", "save_period", "eval_flag", "eval_period", "resume",
     "devices",
 }  # fmt: skip
 # What may differ between the machines of a training.
 _OF_A_MACHINE = {
     "VOCdevkit_path", "train_list", "val_list", "num_workers", "cache_gb", "save_dir",
+    "imagenet_url",
 }  # fmt: skip
 # What an optimizer that has begun can't take; a phase that begins has a new one.
 _OF_A_PHASE = {"freeze_batch_size", "unfreeze_batch_size", "accumulate_steps"}
@@ -30,6 +31,36 @@ def describe_run(settings, train_samples, val_samples):
         "settings": settings,
         "pictures": {"train": _digest(train_samples), "val": _digest(val_samples)},
     }
+
+
+def update_facts(facts, now):
+    """Gives the facts of a run's state what earlier versions did not write.
+
+    Those had fewer settings, and ImageNet weights as the default where "auto" is now.
+
+    Args:
+        facts: dict, `utils.state.State.facts`.
+        now: `describe_run` of what is asked for, of which values that are missing are taken.
+
+    Returns:
+        (facts, note): a dict with all that is written today, and what the user must know, or "".
+    """
+    if "start" in facts:
+        return facts, ""
+    settings = now["settings"] | facts["run"]["settings"]
+    start = settings["model_path"]
+    note = (
+        "This run began with an earlier version, whose loss was computed from clipped "
+        "probabilities instead of logits: it resumes, but ends with other weights than it would "
+        "have there."
+    )
+    if start == "imagenet":
+        settings["model_path"] = now["settings"]["model_path"]
+        note += (
+            " Its ImageNet features have sizes of up to 500, with which it learns worse than with "
+            "those of about 1 that a new run starts from (--resume never)."
+        )
+    return facts | {"run": facts["run"] | {"settings": settings}, "start": start}, note
 
 
 def find_changes(before, now, epoch, phase_starts):

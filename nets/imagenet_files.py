@@ -1,0 +1,171 @@
+"""Where ImageNet weights are: in files of Keras or torchvision on this machine, or to download.
+
+Looked for in this order: `model_data/`, Keras' cache, PyTorch's cache, the user's mirror, Keras'
+own server.
+"""
+
+import importlib.util
+import os
+import socket
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+from errors import UserError
+
+URL_VARIABLE = "UNET_KERAS_IMAGENET_URL"
+KERAS_FILES = {  # backbone: file of Keras' weights without top
+    "vgg": "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "resnet50": "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+}
+_KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications"
+_KERAS_FOLDERS = {"vgg": "vgg16", "resnet50": "resnet"}
+_MD5 = {
+    "vgg": "6d6bbae143d832006294945121d1f1fc",
+    "resnet50": "4d473c1dd8becc155b73f8504c6f6626",
+}
+_TORCH_URL = "https://download.pytorch.org/models"
+_TORCH_FILES = {"vgg": "vgg16-397923af.pth", "resnet50": "resnet50-0676ba61.pth"}
+_TORCH_PATTERNS = {"vgg": "vgg16-*.pth", "resnet50": "resnet50-*.pth"}
+_MEGABYTES = {
+    **{KERAS_FILES["vgg"]: 59, KERAS_FILES["resnet50"]: 95},
+    **{_TORCH_FILES["vgg"]: 553, _TORCH_FILES["resnet50"]: 103},
+}
+_PATIENCE = 20  # seconds without a byte until a download is given up
+
+
+class ImageNetMissingError(UserError):
+    """No ImageNet weights are on this machine, and Keras' server can't be reached."""
+
+
+def find_imagenet(backbone, url="", folder="model_data", check=lambda path: None):
+    """The file of ImageNet weights: one on this machine, or downloaded.
+
+    Args:
+        backbone: "vgg" or "resnet50".
+        url: str, a mirror: the address of a file, or of the folder that holds Keras' file;
+            "": what the environment variable UNET_KERAS_IMAGENET_URL holds, if it is set.
+        folder: where to look first, and where the mirror's file goes.
+        check: callable from the mirror's file to None; raises UserError if it is no weights
+            file, which then is not kept.
+
+    Returns:
+        Path.
+
+    Raises:
+        ImageNetMissingError: if there is none and Keras' server can't be reached.
+        UserError: if the mirror does not give the weights.
+    """
+    paths, unreadable = find_local(backbone, folder)
+    if paths:
+        return paths[0]
+    url = url or os.environ.get(URL_VARIABLE, "")
+    if url:
+        return _download_from_mirror(backbone, url, Path(folder), check)
+    name = KERAS_FILES[backbone]
+    try:
+        return _download(
+            name, _keras_url(backbone), cache_subdir="models", file_hash=_MD5[backbone]
+        )
+    except Exception as error:  # get_file raises plain Exceptions too
+        raise ImageNetMissingError(_explain(backbone, folder, unreadable, error)) from error
+
+
+def find_local(backbone, folder="model_data"):
+    """Files of ImageNet weights on this machine.
+
+    Returns:
+        (list of Path, the best first; list of Path of torchvision's files, which can't be
+        read since PyTorch is not installed).
+    """
+    keras_file, pattern = KERAS_FILES[backbone], _TORCH_PATTERNS[backbone]
+    readable, torch_files = [], []
+    for place in (Path(folder), _keras_cache(), _torch_cache()):
+        readable += [path for path in [place / keras_file] if path.is_file()]
+        # The first of torchvision's ResNet50 before the newer, whose recipe transfers worse.
+        found = sorted(place.glob(pattern), key=lambda path: path.name != _TORCH_FILES[backbone])
+        torch_files += found
+        readable += found if _has_torch() else []
+    return readable, [] if _has_torch() else torch_files
+
+
+def _has_torch():
+    return importlib.util.find_spec("torch") is not None
+
+
+def _keras_cache():
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
+
+
+def _torch_cache():
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("TORCH_HOME") or cache / "torch") / "hub" / "checkpoints"
+
+
+def _keras_url(backbone):
+    return f"{_KERAS_URL}/{_KERAS_FOLDERS[backbone]}/{KERAS_FILES[backbone]}"
+
+
+def _explain(backbone, folder, unreadable, error):
+    """Every way to ImageNet weights, for who has none."""
+    keras_file, torch_file = KERAS_FILES[backbone], _TORCH_FILES[backbone]
+    lines = [
+        f"There are no ImageNet weights for {backbone} in {folder}, {_keras_cache()} and "
+        f"{_torch_cache()}, and they can't be downloaded ({error}).",
+        "Ways to get them:",
+        f"  - put {keras_file} ({_MEGABYTES[keras_file]} MB) into {folder}/, from "
+        f"{_keras_url(backbone)}",
+        f"  - or {torch_file} ({_MEGABYTES[torch_file]} MB), from {_TORCH_URL}/{torch_file} "
+        "(needs: pip install -r requirements-torch.txt)",
+        f"  - or set imagenet_url, or the environment variable {URL_VARIABLE}, to a mirror: the "
+        "address of one of these files, or of the folder that holds it",
+        '  - or train from scratch: python train.py --model_path ""',
+    ]
+    lines += [
+        f"  - {path} is there: pip install -r requirements-torch.txt makes it readable"
+        for path in unreadable
+    ]
+    return "\n".join(lines)
+
+
+def _download(name, url, **options):
+    import keras  # takes seconds; who has the file does without
+
+    with _timeout(_PATIENCE):
+        return Path(keras.utils.get_file(name, url, **options))
+
+
+def _download_from_mirror(backbone, url, folder, check):
+    """Fetches the mirror's file into `folder`, if it is one of ImageNet weights."""
+    address = url if url.endswith((".h5", ".pth")) else f"{url.rstrip('/')}/{KERAS_FILES[backbone]}"
+    files = _TORCH_FILES if address.endswith(".pth") else KERAS_FILES
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
+        name = files[backbone]
+        try:
+            path = _download(name, address, cache_dir=scratch, cache_subdir="")
+        except Exception as error:  # get_file raises plain Exceptions too
+            raise UserError(
+                f"The mirror {address} does not give the ImageNet weights ({error}). Correct "
+                f"imagenet_url or {URL_VARIABLE}, or leave it empty."
+            ) from error
+        with open(path, "rb") as file:
+            start = file.read(1024).lstrip()
+        if start.startswith(b"<"):
+            raise UserError(
+                f"The mirror {address} answered with a web page (HTML) instead of {name}. Give the "
+                "address under which the file itself is downloaded, or put the file into "
+                f"{folder}/."
+            )
+        check(path)
+        return path.replace(folder / name)
+
+
+@contextmanager
+def _timeout(seconds):
+    former = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(former)
