@@ -165,6 +165,15 @@ def test_float16_trains_with_a_scaled_loss_and_leaves_the_network_uncompiled():
     assert keras.config.dtype_policy().name == "float32"
 
 
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="counts TensorFlow's traces")
+@pytest.mark.parametrize("changes", [{}, {"precision": "mixed_float16", "ema_momentum": 0.9}])
+def test_a_train_step_is_traced_once(config, monkeypatch, changes):
+    traces, step = [], keras.Model.train_step
+    monkeypatch.setattr(keras.Model, "train_step", lambda *given: traces.append(0) or step(*given))
+    train.main(config(unfreeze_epoch=1, eval_flag=False, **changes))
+    assert len(traces) == 1
+
+
 def test_a_training_from_scratch_leaves_what_it_promises(config, capsys):
     settings = config(name_classes=("ground", "cell", "core"), val_input_shape=(48, 64))
     train.main(settings)
