@@ -611,7 +611,8 @@ def write_bands(voc_dir, count):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 5])
-def test_bands_from_pictures_to_scores(config, voc_dir, tmp_path, count):
+def test_bands_from_pictures_to_scores(config, voc_dir, tmp_path, count, monkeypatch):
+    monkeypatch.setattr("utils.callbacks.plot_curves", lambda *_: None)  # half of an epoch's time
     write_bands(voc_dir, count)
     made = config(
         in_channels=count, unfreeze_epoch=28, eval_period=28, save_period=0, init_lr=4e-3,
