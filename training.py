@@ -204,6 +204,8 @@ def compile_twin(model, optimizer, loss, recompute=False):
         num_classes, name="batch_miou", ignore_class=VOID, sparse_y_pred=False
     )
     twin.compile(optimizer=optimizer, loss=loss, metrics=[metric])
+    # Made within the first step, its variables would have that step traced twice.
+    twin.optimizer.build(twin.trainable_variables)
     return twin
 
 
@@ -245,9 +247,7 @@ def collect_arrays(trainer):
 
 def restore_optimizer(trainer, arrays):
     """Gives a compiled trainer's optimizer the values that `collect_arrays` took."""
-    optimizer = trainer.optimizer
-    optimizer.build(trainer.trainable_variables)
-    for variable, value in zip(optimizer.variables, arrays["optimizer"], strict=True):
+    for variable, value in zip(trainer.optimizer.variables, arrays["optimizer"], strict=True):
         variable.assign(value)
 
 

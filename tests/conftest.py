@@ -1,5 +1,6 @@
 """Fixtures that any test module may use."""
 
+import contextlib
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -38,7 +39,7 @@ def rng():
     return np.random.default_rng(0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_mask():
     """write_mask(path, ids): writes uint8 (H, W) as a palette PNG; returns the path."""
 
@@ -50,7 +51,7 @@ def write_mask():
     return write
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_picture():
     """write_picture(path, array): writes uint8 (H, W, 3) in the extension's format."""
 
@@ -62,7 +63,7 @@ def write_picture():
     return write
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_list():
     """write_list(VOCdevkit_path, split, names): writes a list of ImageSets/Segmentation."""
 
@@ -75,47 +76,91 @@ def write_list():
     return write
 
 
-@pytest.fixture
-def voc_dir(tmp_path, rng, write_mask, write_picture, write_list):
-    """A VOCdevkit_path with six samples of three classes: four for training, two for val.
+@pytest.fixture(scope="session")
+def make_voc(write_mask, write_picture, write_list):
+    """make_voc(base): a VOCdevkit_path with six samples of three classes: four for training,
+    two for val.
 
     A class has a colour, with noise, so that a network can learn it; each mask has a void
     border two pixels wide.
     """
-    base = tmp_path / "VOCdevkit"
-    for name, (height, width) in SIZES.items():
-        mask = np.zeros((height, width), np.uint8)
-        mask[height // 5 : height // 2, width // 5 : -width // 4] = 1
-        mask[height // 2 : -height // 5, width // 4 : -width // 5] = 2
-        noise = rng.integers(-20, 21, (height, width, 3))
-        picture = np.clip(COLORS[mask] + noise, 0, 255).astype(np.uint8)
-        mask[:2] = mask[-2:] = mask[:, :2] = mask[:, -2:] = 255
-        write_picture(base / "VOC2007" / "JPEGImages" / f"{name}.jpg", picture)
-        write_mask(base / "VOC2007" / "SegmentationClass" / f"{name}.png", mask)
-    for split in ("train", "val"):
-        write_list(base, split, [name for name in SIZES if name.startswith(split)])
-    return base
+
+    def make(base):
+        rng = np.random.default_rng(0)
+        for name, (height, width) in SIZES.items():
+            mask = np.zeros((height, width), np.uint8)
+            mask[height // 5 : height // 2, width // 5 : -width // 4] = 1
+            mask[height // 2 : -height // 5, width // 4 : -width // 5] = 2
+            noise = rng.integers(-20, 21, (height, width, 3))
+            picture = np.clip(COLORS[mask] + noise, 0, 255).astype(np.uint8)
+            mask[:2] = mask[-2:] = mask[:, :2] = mask[:, -2:] = 255
+            write_picture(base / "VOC2007" / "JPEGImages" / f"{name}.jpg", picture)
+            write_mask(base / "VOC2007" / "SegmentationClass" / f"{name}.png", mask)
+        for split in ("train", "val"):
+            write_list(base, split, [name for name in SIZES if name.startswith(split)])
+        return base
+
+    return make
+
+
+@pytest.fixture
+def voc_dir(tmp_path, make_voc):
+    """What `make_voc` makes."""
+    return make_voc(tmp_path / "VOCdevkit")
+
+
+def tiny_training(VOCdevkit_path, save_dir, **changes):
+    """Settings of a tiny training from scratch on what `make_voc` makes."""
+    values = {
+        "VOCdevkit_path": str(VOCdevkit_path),
+        "num_classes": 3,
+        "model_path": "",
+        "input_shape": (32, 32),
+        "width": 8,
+        "precision": "float32",
+        "unfreeze_epoch": 2,
+        "freeze_epoch": 1,
+        "save_dir": str(save_dir),
+        "save_period": 2,
+        "eval_period": 1,
+        "init_lr": 1e-3,
+    }
+    return TrainConfig(**(values | changes))
 
 
 @pytest.fixture
 def train_config(voc_dir, tmp_path):
     """train_config(**changes): settings of a tiny training from scratch on `voc_dir`."""
+    return lambda **changes: tiny_training(voc_dir, **({"save_dir": tmp_path / "logs"} | changes))
 
-    def make(**changes):
-        values = {
-            "VOCdevkit_path": str(voc_dir),
-            "num_classes": 3,
-            "model_path": "",
-            "input_shape": (32, 32),
-            "width": 8,
-            "precision": "float32",
-            "unfreeze_epoch": 2,
-            "freeze_epoch": 1,
-            "save_dir": str(tmp_path / "logs"),
-            "save_period": 2,
-            "eval_period": 1,
-            "init_lr": 1e-3,
-        }
-        return TrainConfig(**(values | changes))
+
+@pytest.fixture
+def start_weights(tmp_path):
+    """start_weights(**changes): the path of untrained weights for `train_config`."""
+    from nets.stored import Description
+    from nets.unet import build
+    from nets.weights import save_weights
+
+    def make(num_classes=3, width=8, name_classes=("a", "b", "c")):
+        description = Description(num_classes, "vgg", (32, 32), name_classes, width)
+        path = tmp_path / "start.weights.h5"
+        save_weights(build(description, encoder_initializer="he_normal"), path, description)
+        return str(path)
 
     return make
+
+
+@contextlib.contextmanager
+def quick_training():
+    """For tests of neither graphs nor curves: a tiny step takes less time than its trace."""
+    with pytest.MonkeyPatch.context() as patch:
+        always = property(lambda self: True, lambda self, value: None)
+        patch.setattr("keras.Model.run_eagerly", always)
+        patch.setattr("utils.callbacks.plot_curves", lambda *_: None)
+        yield
+
+
+@pytest.fixture
+def quick():
+    with quick_training():
+        yield

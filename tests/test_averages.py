@@ -57,6 +57,7 @@ def test_validation_has_the_average_and_training_goes_on_without_it():
     assert float(np.squeeze(model.get_weights()[0])) == pytest.approx(0.4)
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 def test_files_hold_the_average_and_the_state_the_weights(train_config, tmp_path, policy):
     plain = train_config(precision=policy, unfreeze_epoch=2, save_dir=str(tmp_path / "plain"))

@@ -264,7 +264,7 @@ def assert_equal_scores(folder, one, other):
         np.testing.assert_allclose(other[name], one[name], rtol=0, atol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_two_devices_of_tensorflow_train_as_one(settings, tmp_path):
     out = run_script(MIRRORED, settings, tmp_path, os.environ)
     assert out.count("after epoch 1.") == 1
@@ -274,7 +274,7 @@ def test_two_devices_of_tensorflow_train_as_one(settings, tmp_path):
     assert_equal_arrays(tmp_path, "resnet", "resnet_two")
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_two_devices_of_jax_train_as_one(settings, tmp_path, jax_environment):
     two = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     out = run_script(SHARDED, settings, tmp_path, jax_environment | two)
@@ -334,7 +334,7 @@ def epochs_done(save_dir):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.skipif(sys.platform == "win32", reason="JAX trains on several machines on Linux")
 def test_two_processes_train_as_one_whichever_is_killed(start, settings, tmp_path, jax_environment):
     epochs = 16  # some are done before a kill comes
@@ -364,7 +364,7 @@ def test_two_processes_train_as_one_whichever_is_killed(start, settings, tmp_pat
     assert_equal_scores(tmp_path, "one", "save0")
 
 
-@pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.skipif(sys.platform == "win32", reason="JAX trains on several machines on Linux")
 def test_two_processes_with_different_settings_are_refused(start, tmp_path):
     processes = start({"init_lr": 0.5})

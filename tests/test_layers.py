@@ -4,8 +4,6 @@ import ast
 import graphlib
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parent.parent
 
 # A module may import modules of its own level and below. Scripts are at the top; every
@@ -177,7 +175,8 @@ MODULES = find_modules(ROOT)
 def imports_of(module):
     path = MODULES[module]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    return imported_names(path.read_text(encoding="utf-8"), package)
+    names = imported_names(path.read_text(encoding="utf-8"), package)
+    return names | tops(names)
 
 
 def tops(names):
@@ -226,55 +225,52 @@ def test_modules_are_found():
     assert {"errors", "nets", "nets.vgg16", "utils", "utils.metrics"} <= set(MODULES)
 
 
-@pytest.mark.parametrize("module", PACKAGED)
-def test_every_module_of_a_package_has_a_level(module):
-    assert module in LEVELS or module in {"nets", "utils"}
+def offenders(modules, forbidden):
+    """{module: what it imports of `forbidden(module)`}, of those that do."""
+    found = {module: imports_of(module) & forbidden(module) for module in modules}
+    return {module: names for module, names in found.items() if names}
 
 
-@pytest.mark.parametrize("module", PACKAGED)
-def test_nets_and_utils_do_not_import_each_other(module):
-    other = {"nets": "utils", "utils": "nets"}[module.split(".")[0]]
-    assert other not in tops(imports_of(module))
+def test_every_module_of_a_package_has_a_level():
+    assert set(PACKAGED) - set(LEVELS) <= {"nets", "utils"}
 
 
-@pytest.mark.parametrize("module", PACKAGED)
-def test_packages_import_no_scripts(module):
+def test_packages_import_neither_each_other_nor_scripts():
     scripts = {name for name in MODULES if "." not in name} - {"errors", "nets", "utils"}
-    assert not tops(imports_of(module)) & scripts
+    others = {"nets": scripts | {"utils"}, "utils": scripts | {"nets"}}
+    assert offenders(PACKAGED, lambda module: others[module.split(".")[0]]) == {}
 
 
-@pytest.mark.parametrize("module", sorted(set(PACKAGED) - OF_BACKENDS))
-def test_packages_import_no_backend(module):
+def test_packages_import_no_backend():
     # The reader of PyTorch's files needs PyTorch, whatever the backend is.
-    allowed = {"torch"} if module == "nets.torch_files" else set()
-    assert not tops(imports_of(module)) & BACKENDS - allowed
+    found = offenders(set(PACKAGED) - OF_BACKENDS, lambda module: BACKENDS)
+    assert found == {"nets.torch_files": {"torch"}}
 
 
-@pytest.mark.parametrize("module", sorted(OF_BACKENDS))
-def test_backends_are_imported_inside_functions(module):
-    body = ast.parse(MODULES[module].read_text(encoding="utf-8")).body
-    head = [node for node in body if not isinstance(node, (ast.FunctionDef, ast.ClassDef))]
-    source = ast.unparse(ast.Module(head, type_ignores=[]))
-    assert not tops(imported_names(source)) & (BACKENDS | {"keras"})
+def test_backends_are_imported_inside_functions():
+    for module in OF_BACKENDS:
+        body = ast.parse(MODULES[module].read_text(encoding="utf-8")).body
+        head = [node for node in body if not isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+        source = ast.unparse(ast.Module(head, type_ignores=[]))
+        assert not tops(imported_names(source)) & (BACKENDS | {"keras"}), module
 
 
-@pytest.mark.parametrize("module", sorted(WITHOUT_KERAS & set(MODULES)))
-def test_light_modules_import_no_keras(module):
-    assert "keras" not in tops(imports_of(module))
+def test_light_modules_import_no_keras():
     # Nor through another module.
-    assert imports_of(module) & set(MODULES) <= WITHOUT_KERAS | {"nets", "utils"}
+    heavy = {"keras"} | set(MODULES) - WITHOUT_KERAS - {"nets", "utils"}
+    assert offenders(WITHOUT_KERAS & set(MODULES), lambda module: heavy) == {}
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_imports_only_go_down(module):
-    above = {name for name in imports_of(module) & set(MODULES) if level(name) > level(module)}
-    assert not above
+def test_imports_only_go_down():
+    assert (
+        offenders(MODULES, lambda module: {name for name in MODULES if level(name) > level(module)})
+        == {}
+    )
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_only_the_demo_calls_other_scripts(module):
-    scripts = {name for name in imports_of(module) & set(MODULES) if level(name) == SCRIPT}
-    assert not scripts or module == "demo"
+def test_only_the_demo_calls_other_scripts():
+    scripts = {name for name in MODULES if level(name) == SCRIPT}
+    assert set(offenders(MODULES, lambda module: scripts)) == {"demo"}
 
 
 def test_imports_have_no_cycle():

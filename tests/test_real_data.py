@@ -35,7 +35,7 @@ def test_the_sets_are_whole_and_their_classes_occur():
     assert check_samples(*isbi, 2, (255,)).pixels.sum() == 24 * 512 * 512
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_camvid_trains_and_is_scored(tmp_path):
     """A narrow network at 64x64, two epochs: the whole way, and more than a constant gets."""
     train.main(

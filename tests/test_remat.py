@@ -119,7 +119,7 @@ def test_the_policy_is_kept():
     assert [str(layer.output[0].dtype) for layer in twin.layers[1:-1]] == ["float16"] * 9
 
 
-@pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_peak_memory_is_smaller():
     # TensorFlow's own allocator keeps what is free, which blurs the difference.

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import quick_training, tiny_training
 
 import train
 from errors import UserError
@@ -24,10 +25,13 @@ from utils.state import find_states, read_state
 ROOT = Path(train.__file__).parent
 
 
+TINY = {"width": 4, "unfreeze_epoch": 5, "freeze_epoch": 50, "eval_period": 2}
+
+
 @pytest.fixture
-def config(train_config):
+def config(train_config, quick):
     """config(**changes): settings of a tiny training in float32."""
-    return partial(train_config, width=4, unfreeze_epoch=5, freeze_epoch=50, eval_period=2)
+    return partial(train_config, **TINY)
 
 
 @pytest.fixture
@@ -67,11 +71,13 @@ def assert_equal_weights(found, expected):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
 
 
-@pytest.fixture
-def uninterrupted(config, tmp_path):
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, make_voc):
     """The weights of a run of five epochs that nothing disturbs."""
-    settings = config(save_dir=str(tmp_path / "whole"))
-    train.main(settings)
+    folder = tmp_path_factory.mktemp("whole")
+    settings = tiny_training(make_voc(folder / "VOCdevkit"), folder / "logs", **TINY)
+    with quick_training():
+        train.main(settings)
     return final_weights(settings)
 
 
@@ -87,11 +93,10 @@ def test_a_run_goes_on_and_ends_as_if_undisturbed(config, train_until, uninterru
     assert epochs == ["epoch", "1", "2", "3", "4", "5"]
 
 
-def test_averaged_weights_go_on_too(config, train_until, tmp_path):
+def test_averaged_weights_go_on_too(config, train_until, tmp_path, start_weights):
     """In both phases; in each the average starts anew from the weights, however it began."""
-    train.main(config(unfreeze_epoch=1, save_dir=str(tmp_path / "start")))
     options = {
-        "model_path": str(tmp_path / "start" / "last_epoch_weights.weights.h5"),
+        "model_path": start_weights(width=4),
         "freeze_epoch": 2,
         "unfreeze_epoch": 4,
         "ema_momentum": 0.7,
@@ -186,13 +191,20 @@ def test_a_broken_state_is_passed_over(config, train_until, uninterrupted, capsy
 
 
 def test_the_number_format_is_that_of_the_beginning(config, train_until, monkeypatch):
-    train_until(1, config(precision="auto", unfreeze_epoch=2))
-    (folder,) = run_folders(config())
-    policy = read_state(folder).facts["policy"]
-    other = "float32" if policy != "float32" else "mixed_bfloat16"
-    monkeypatch.setattr("training.choose_precision", lambda wanted: (wanted, f"got {wanted}"))
-    train.main(config(precision="auto", unfreeze_epoch=2))
-    assert read_state(folder).facts["policy"] == policy != other
+    wanted, policies = [], {"auto": "mixed_bfloat16"}
+
+    def choose(precision):
+        wanted.append(precision)
+        return policies.get(precision, precision), ""
+
+    monkeypatch.setattr("training.choose_precision", choose)
+    settings = config(precision="auto", unfreeze_epoch=2, eval_flag=False)
+    train_until(1, settings)
+    policies["auto"] = "float32"  # another choice today
+    train.main(settings)
+    (folder,) = run_folders(settings)
+    assert read_state(folder).facts["policy"] == "mixed_bfloat16"
+    assert wanted == ["auto", "mixed_bfloat16"]
 
 
 SCRIPT = """
@@ -223,15 +235,9 @@ def start(settings, save_to_die_in=0):
     )
 
 
-@pytest.mark.slow
-def test_kills_at_any_moment_change_nothing(config, tmp_path):
-    first = config(save_dir=str(tmp_path / "first"), unfreeze_epoch=1)
-    train.main(first)
-    changes = {
-        "model_path": str(tmp_path / "first" / "last_epoch_weights.weights.h5"),
-        "freeze_epoch": 3,
-        "unfreeze_epoch": 8,
-    }
+@pytest.mark.system
+def test_kills_at_any_moment_change_nothing(config, tmp_path, start_weights):
+    changes = {"model_path": start_weights(width=4), "freeze_epoch": 3, "unfreeze_epoch": 8}
     train.main(config(save_dir=str(tmp_path / "whole"), **changes))
     settings = config(**changes)
     values = train.to_json(settings)

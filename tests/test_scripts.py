@@ -271,7 +271,7 @@ def test_a_save_dir_that_cannot_be_made(voc_dir, deep):
 # Another backend
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_the_scripts_run_on_jax(voc_dir, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     folder = voc_dir.parent

@@ -160,6 +160,15 @@ def test_float16_trains_with_a_scaled_loss_and_leaves_the_network_uncompiled():
     assert keras.config.dtype_policy().name == "float32"
 
 
+@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="counts TensorFlow's traces")
+@pytest.mark.parametrize("changes", [{}, {"precision": "mixed_float16", "ema_momentum": 0.9}])
+def test_a_train_step_is_traced_once(config, monkeypatch, changes):
+    traces, step = [], keras.Model.train_step
+    monkeypatch.setattr(keras.Model, "train_step", lambda *given: traces.append(0) or step(*given))
+    train.main(config(unfreeze_epoch=1, eval_flag=False, **changes))
+    assert len(traces) == 1
+
+
 def test_a_training_from_scratch_leaves_what_it_promises(config, capsys):
     settings = config(name_classes=("ground", "cell", "core"), val_input_shape=(48, 64))
     train.main(settings)
@@ -194,6 +203,7 @@ def test_a_training_from_scratch_leaves_what_it_promises(config, capsys):
     assert "python predict.py --model_path" in out
 
 
+@pytest.mark.usefixtures("quick")
 def test_the_history_holds_the_schedule_and_the_scores(config):
     settings = config(unfreeze_epoch=4, eval_period=3)
     train.main(settings)
@@ -206,6 +216,7 @@ def test_the_history_holds_the_schedule_and_the_scores(config):
     assert all(0 <= float(row["batch_miou"]) <= 1 and float(row["loss"]) > 0 for row in rows)
 
 
+@pytest.mark.usefixtures("quick")
 def test_scores_can_be_switched_off(config):
     settings = config(eval_flag=False)
     train.main(settings)
@@ -213,6 +224,7 @@ def test_scores_can_be_switched_off(config):
     assert not list(Path(settings.save_dir).rglob("best_miou_weights.weights.h5"))
 
 
+@pytest.mark.usefixtures("quick")
 def test_the_result_does_not_depend_on_the_number_of_workers(config, tmp_path):
     results = []
     for workers in (1, 3):
@@ -223,30 +235,26 @@ def test_the_result_does_not_depend_on_the_number_of_workers(config, tmp_path):
         np.testing.assert_allclose(values, results[1][path], atol=1e-6, err_msg=path)
 
 
-def test_the_frozen_phase_trains_the_decoder_only(config, tmp_path):
-    first = config(save_dir=str(tmp_path / "first"))
-    train.main(first)
-    start = tmp_path / "first" / "last_epoch_weights.weights.h5"
-    second = config(model_path=str(start), freeze_epoch=2, save_dir=str(tmp_path / "second"))
+@pytest.mark.usefixtures("quick")
+def test_the_frozen_phase_trains_the_decoder_only(config, tmp_path, start_weights):
+    start = start_weights()
+    options = {"model_path": start, "eval_flag": False}
+    second = config(**options, freeze_epoch=2, save_dir=str(tmp_path / "second"))
     train.main(second)
     before = read_weights(start)
     after = read_weights(tmp_path / "second" / "last_epoch_weights.weights.h5")
     moved = {path.split("/")[0] for path in before if (before[path] != after[path]).any()}
     assert moved
     assert not any(name.startswith("block") for name in moved)
-    third = config(model_path=str(start), freeze_epoch=1, save_dir=str(tmp_path / "third"))
+    third = config(**options, freeze_epoch=1, save_dir=str(tmp_path / "third"))
     train.main(third)
     after = read_weights(tmp_path / "third" / "last_epoch_weights.weights.h5")
     assert (before["block1_conv1/kernel"] != after["block1_conv1/kernel"]).any()
 
 
-def test_fine_tuning_to_other_classes_says_what_was_loaded(config, tmp_path, capsys):
-    first = config(save_dir=str(tmp_path / "first"))
-    train.main(first)
-    start = str(tmp_path / "first" / "last_epoch_weights.weights.h5")
-    capsys.readouterr()
-    second = config(num_classes=4, model_path=start, save_dir=str(tmp_path / "second"))
-    train.main(second)
+@pytest.mark.usefixtures("quick")
+def test_fine_tuning_to_other_classes_says_what_was_loaded(config, start_weights, capsys):
+    train.main(config(num_classes=4, model_path=start_weights(), unfreeze_epoch=1))
     out = capsys.readouterr().out
     assert "  block1_conv1 to decoder4_conv2 (21)  loaded\n" in out
     differs = "shape differs: [(1, 1, 8, 4), (4,)] here, [(1, 1, 8, 3), (3,)] in the file"
@@ -254,19 +262,22 @@ def test_fine_tuning_to_other_classes_says_what_was_loaded(config, tmp_path, cap
     assert "Warning" not in out
 
 
-@pytest.mark.parametrize(("name", "value"), [("width", 16)])
-def test_a_setting_that_contradicts_the_weights_is_refused(config, tmp_path, name, value):
-    train.main(config(save_dir=str(tmp_path / "first"), unfreeze_epoch=1))
-    start = str(tmp_path / "first" / "last_epoch_weights.weights.h5")
-    with pytest.raises(UserError, match=f"{name} is {value}, but .* holds {name} 8"):
-        train.main(config(model_path=start, **{name: value}))
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"width": 16}, "width is 16, but .* holds width 8"),
+        ({"backbone": "resnet50"}, "backbone is 'resnet50', but .* holds backbone 'vgg'"),
+    ],
+)
+def test_a_setting_that_contradicts_the_weights_is_refused(config, start_weights, changes, message):
+    with pytest.raises(UserError, match=message):
+        train.main(config(model_path=start_weights(), **changes))
 
 
-def test_names_of_the_weights_file_are_kept_in_fine_tuning(config, tmp_path):
+@pytest.mark.usefixtures("quick")
+def test_names_of_the_weights_file_are_kept_in_fine_tuning(config, tmp_path, start_weights):
     names = ("ground", "cell", "core")
-    train.main(config(save_dir=str(tmp_path / "first"), unfreeze_epoch=1, name_classes=names))
-    start = str(tmp_path / "first" / "last_epoch_weights.weights.h5")
-    train.main(config(model_path=start, unfreeze_epoch=1))
+    train.main(config(model_path=start_weights(name_classes=names), unfreeze_epoch=1))
     description = open_weights(tmp_path / "logs" / "last_epoch_weights.weights.h5").description
     assert description.name_classes == names
 
@@ -283,7 +294,7 @@ def test_a_broken_picture_is_named_and_nothing_is_overwritten(config, voc_dir):
     assert kept.read_bytes() == b"from an earlier run"
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("quick")
 def test_a_training_beside_another_leaves_its_files_alone(config, capsys):
     settings = config(unfreeze_epoch=1)
     first = open_run(settings.save_dir, "never", lambda state: [], 9)
@@ -303,7 +314,7 @@ def test_a_training_beside_another_leaves_its_files_alone(config, capsys):
     assert f"--model_path {second / 'best_miou_weights.weights.h5'}" in out
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("quick")
 def test_an_early_stop_is_the_end_of_a_run(config, capsys):
     # Steps of 1e-30 change no float32 weight, so that the validation loss never falls.
     settings = config(
@@ -324,7 +335,7 @@ def test_an_early_stop_is_the_end_of_a_run(config, capsys):
     assert open_run(settings.save_dir, "auto", lambda state: [], 10).folder == folder
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("quick")
 def test_settings_of_the_rate_and_the_class_weights_reach_the_training(config, capsys):
     settings = config(
         scale_lr_by_batch=True,
@@ -357,7 +368,7 @@ def test_balanced_class_weights_are_counted_in_the_training_masks(
     assert weights == pytest.approx(expected)
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("quick")
 def test_two_accumulated_steps_equal_one_of_twice_the_pictures(
     config, voc_dir, tmp_path, rng, write_picture, write_mask
 ):
@@ -420,7 +431,7 @@ def run(settings, capsys):
     return stopped.value.code, capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("quick")
 def test_a_loss_that_is_no_number_keeps_the_epochs_before(
     config, before_epoch, monkeypatch, capsys
 ):
@@ -480,7 +491,7 @@ run_script(lambda: train.main(train.TrainConfig(**values)))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.skipif(sys.platform == "win32", reason="it has no such limits")
 @pytest.mark.parametrize(
     ("share", "epochs"),
@@ -519,7 +530,7 @@ def test_a_full_disk_keeps_the_epochs_before(config, share, epochs):
     assert [row["epoch"] for row in rows_of(folder)] == ["1", "2", "3"]
 
 
-@pytest.mark.slow
+@pytest.mark.system
 def test_a_kill_at_any_moment_leaves_every_finished_file_loadable(config, tmp_path):
     settings = config(unfreeze_epoch=1000)
     folder = Path(settings.save_dir)
@@ -541,7 +552,7 @@ def test_a_kill_at_any_moment_leaves_every_finished_file_loadable(config, tmp_pa
         assert process.poll() is None, process.stderr.read().decode()
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    time.sleep(np.random.default_rng().uniform(0, 1.5))
+    time.sleep(np.random.default_rng(0).uniform(0, 1.5))
     process.send_signal(signal.SIGKILL)
     process.wait()
     files = [path for path in folder.rglob("*.weights.h5") if not path.name.startswith(".")]
@@ -595,7 +606,8 @@ def write_bands(voc_dir, count):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 5])
-def test_bands_from_pictures_to_scores(config, voc_dir, tmp_path, count):
+def test_bands_from_pictures_to_scores(config, voc_dir, tmp_path, count, monkeypatch):
+    monkeypatch.setattr("utils.callbacks.plot_curves", lambda *_: None)  # half of an epoch's time
     write_bands(voc_dir, count)
     made = config(
         in_channels=count, unfreeze_epoch=28, eval_period=28, save_period=0, init_lr=4e-3,
