@@ -10,6 +10,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from conftest import quick_training, tiny_training
@@ -19,7 +20,7 @@ from errors import UserError
 from nets.weights import open_weights
 from utils import callbacks
 from utils.lists import Sample
-from utils.resume import check_same, describe_run, find_changes
+from utils.resume import check_same, describe_run, find_changes, update_facts
 from utils.state import find_states, read_state
 
 ROOT = Path(train.__file__).parent
@@ -315,3 +316,55 @@ def test_machines_that_train_on_other_pictures_are_refused():
     other = describe_run(describe()["settings"], [], [])
     with pytest.raises(UserError, match="but process 1 has other pictures than process 0"):
         check_same([describe(), other])
+
+
+# Runs of earlier versions
+
+
+def earlier(**settings):
+    """The facts of a run whose version knew neither decoder_norm nor "start"."""
+    return {"run": describe(**({"model_path": "imagenet"} | settings))}
+
+
+def test_a_run_of_an_earlier_version_gets_what_it_did_not_know():
+    now = describe(model_path="auto", decoder_norm="none")
+    facts, note = update_facts(earlier(), now)
+    assert facts["start"] == "imagenet"
+    assert find_changes(facts["run"], now, 4, [0]) == []
+    assert "earlier version" in note and "sizes of up to 500" in note and "--resume never" in note
+
+
+def test_a_run_from_scratch_of_an_earlier_version_is_told_of_the_loss_alone():
+    facts, note = update_facts(earlier(model_path=""), describe(model_path=""))
+    assert facts["start"] == ""
+    assert "instead of logits" in note and "500" not in note
+
+
+def test_what_an_earlier_version_said_still_counts():
+    facts, _ = update_facts(earlier(num_classes=4), describe(model_path="auto"))
+    assert find_changes(facts["run"], describe(model_path="auto"), 4, [0]) == [
+        "num_classes was 4, is 3"
+    ]
+    facts, _ = update_facts(earlier(), describe(model_path=""))
+    assert facts["start"] == "imagenet"
+
+
+def test_a_run_of_now_stays_as_it_is():
+    facts = {"run": describe(), "start": ""}
+    assert update_facts(facts, describe(num_classes=5)) == (facts, "")
+
+
+def test_an_earlier_run_goes_on_with_a_word(config, train_until, capsys):
+    settings = config(unfreeze_epoch=2)
+    train_until(1, settings)
+    (folder,) = run_folders(settings)
+    for _, path in find_states(folder):
+        with h5py.File(path, "a") as file:
+            facts = json.loads(file.attrs["facts"])
+            del facts["start"], facts["run"]["settings"]["decoder_norm"]
+            del facts["description"]["decoder_norm"], facts["description"]["stride_in_3x3"]
+            file.attrs["facts"] = json.dumps(facts)
+    train.main(settings)
+    assert run_folders(settings) == [folder]
+    assert "This run began with an earlier version" in capsys.readouterr().out
+    assert read_state(folder).epoch == 2

@@ -83,6 +83,8 @@ def read_weights(path, num_classes=3, width=8):
         ({"resume": "yes"}, "resume must be one of auto, never; got 'yes'"),
         ({"cls_weights": "even"}, "cls_weights must be one of balanced; got 'even'"),
         ({"input_shape": 512}, "input_shape must be int,int; got 512"),
+        ({"decoder_norm": "layer"}, "decoder_norm must be one of none, batch, group; got 'layer'"),
+        ({"decoder_norm": "batch", "recompute": True}, "recompute saves nothing with decoder_norm"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(config, changes, message):
@@ -114,6 +116,15 @@ def test_the_rate_that_is_set_is_the_rate_that_is_used():
     sgd = make_optimizer("sgd", 0.3, 0.7, 0.0)
     assert float(sgd.learning_rate) == pytest.approx(0.3)
     assert (sgd.momentum, sgd.nesterov, sgd.weight_decay) == (0.7, True, None)
+
+
+def test_weight_decay_spares_normalization():
+    layer = keras.layers.BatchNormalization()
+    layer.build((None, 3))
+    optimizer = make_optimizer("sgd", 0.1, 0.0, 0.5)
+    weights = layer.trainable_weights
+    optimizer.apply([keras.ops.zeros_like(weight) for weight in weights], weights)
+    assert [weight.numpy().tolist() for weight in weights] == [[1] * 3, [0] * 3]
 
 
 def test_weight_decay_spares_biases():
@@ -267,6 +278,7 @@ def test_fine_tuning_to_other_classes_says_what_was_loaded(config, start_weights
     [
         ({"width": 16}, "width is 16, but .* holds width 8"),
         ({"backbone": "resnet50"}, "backbone is 'resnet50', but .* holds backbone 'vgg'"),
+        ({"decoder_norm": "group"}, "decoder_norm is 'group', but .* holds decoder_norm 'none'"),
     ],
 )
 def test_a_setting_that_contradicts_the_weights_is_refused(config, start_weights, changes, message):
