@@ -35,7 +35,16 @@ _PATIENCE = 20  # seconds without a byte until a download is given up
 
 
 class ImageNetMissingError(UserError):
-    """No ImageNet weights are on this machine, and Keras' server can't be reached."""
+    """No ImageNet weights are on this machine, and Keras' server can't be reached.
+
+    Attributes:
+        ways: str, where they were looked for, and every way to get them.
+    """
+
+    def __init__(self, ways):
+        scratch = 'To train from scratch: python train.py --model_path ""'
+        super().__init__(f"{ways}\n{scratch}")
+        self.ways = ways
 
 
 def find_imagenet(backbone, url="", folder="model_data", check=lambda path: None):
@@ -119,7 +128,6 @@ def _explain(backbone, folder, unreadable, error):
         "(needs: pip install -r requirements-torch.txt)",
         f"  - or set imagenet_url, or the environment variable {URL_VARIABLE}, to a mirror: the "
         "address of one of these files, or of the folder that holds it",
-        '  - or train from scratch: python train.py --model_path ""',
     ]
     lines += [
         f"  - {path} is there: pip install -r requirements-torch.txt makes it readable"

@@ -30,7 +30,7 @@ def choose_start(model_path, backbone, width, url=""):
     try:
         locate_imagenet(backbone, url)
     except ImageNetMissingError as error:
-        return "", _announce_scratch(str(error))
+        return "", _announce_scratch(error.ways)
     return IMAGENET, ""
 
 

@@ -11,7 +11,11 @@ ROOT = Path(__file__).resolve().parent.parent
 LEVELS = {
     "errors": 0,
     "nets.checks": 0,
+    "nets.feature_sizes": 0,
     "nets.imagenet": 0,
+    "nets.imagenet_files": 0,
+    "nets.start": 0,
+    "nets.torchvision_files": 0,
     "nets.keras_files": 0,
     "nets.cost": 0,
     "nets.losses": 0,
