@@ -7,7 +7,7 @@ from nets import losses
 from nets.precision import choose_precision, dtype_policy
 from nets.remat import rematerialized
 from nets.stored import HEAD, INHERITED, Description
-from nets.unet import build
+from nets.unet import build, small_head
 from nets.weights import load_weights, open_weights
 from utils.callbacks import EpochOfDataset
 from utils.guards import FiniteLoss
@@ -79,12 +79,12 @@ def build_network(
     policy, reason = choose_precision(state.facts["policy"] if state else precision)
     print(reason)
     keras.utils.set_random_seed(seed)
-    with dtype_policy(policy):
-        model = build(  # for any size: training and validation may use different ones
-            description,
-            # The article's own initializer fades through thirteen layers without weights.
-            encoder_initializer="glorot_uniform" if model_path else "he_normal",
-        )
+    # The article's own initializer fades through thirteen layers without weights.
+    options = (
+        {"head_initializer": small_head()} if model_path else {"encoder_initializer": "he_normal"}
+    )
+    with dtype_policy(policy):  # for any size: training and validation may use different ones
+        model = build(description, **options)
     if state:
         model.set_weights(state.arrays["weights"])
     elif stored:

@@ -141,7 +141,7 @@ def write_start(config, start, seed, path):
     import keras
 
     from nets.stored import HEAD, Description
-    from nets.unet import build
+    from nets.unet import build, small_head
     from nets.weights import load_weights, save_weights
     from utils.voc import class_names
 
@@ -151,7 +151,8 @@ def write_start(config, start, seed, path):
         class_names(config.num_classes), config.width, config.ignore_labels,
         decoder_norm=config.decoder_norm,
     )  # fmt: skip
-    model = build(description, encoder_initializer="he_normal")
+    options = {"head_initializer": small_head()} if start.startswith("imagenet") else {}
+    model = build(description, encoder_initializer="he_normal", **options)
     if start in _INITIALIZERS:
         for layer in model.layers:
             if hasattr(layer, "kernel"):

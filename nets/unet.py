@@ -44,6 +44,7 @@ def Unet(
     backbone="vgg",
     *,
     encoder_initializer="glorot_uniform",
+    head_initializer="glorot_uniform",
     width=64,
     decoder_norm="none",
     upsampling="nearest",
@@ -59,6 +60,7 @@ def Unet(
         backbone: "vgg" or "resnet50".
         encoder_initializer: str, kernel initializer of the encoder. Keras' default is the
             article's; "he_normal" learns far faster when training from scratch.
+        head_initializer: str or initializer, of the head's kernel; see `small_head`.
         width: int. Filters of the first block; 64 is the article's network.
         decoder_norm: "none", as in the article; "batch" or "group": what normalizes between each
             convolution of the decoder and its ReLU.
@@ -91,14 +93,21 @@ def Unet(
         filters, name = width * widening, f"decoder{stage}"
         x = _decoder_stage(x, skip, filters, name, upsampling, decoder_norm)
     # float32 logits: bfloat16 keeps 8 bits, too few to tell close classes apart.
-    # A tenth of Keras' default: a new head says about the same of each class, whatever the size of
-    # the features, so that training starts from the loss of knowing nothing.
-    tenth = keras.initializers.VarianceScaling(0.01, "fan_avg", "uniform")
-    x = layers.Conv2D(num_classes, 1, dtype="float32", kernel_initializer=tenth, name="head_conv")(
-        x
-    )
+    x = layers.Conv2D(
+        num_classes, 1, dtype="float32", kernel_initializer=head_initializer, name="head_conv"
+    )(x)
     outputs = layers.Softmax(dtype="float32", name="head_softmax")(x)
     return keras.Model(inputs, outputs, name=f"unet_{backbone}")
+
+
+def small_head():
+    """An initializer for a new head on trained features: a tenth of Keras' default.
+
+    It then says about the same of each class, whatever the size of the features, and training
+    starts from the loss of knowing nothing. A network from scratch does so anyway, and learns
+    faster with the default.
+    """
+    return keras.initializers.VarianceScaling(0.01, "fan_avg", "uniform")
 
 
 def build(description, size=(None, None), **options):

@@ -16,7 +16,7 @@ from nets.feature_sizes import scale_vgg16
 from nets.imagenet import adapt_keras
 from nets.imagenet_files import KERAS_FILES, find_local
 from nets.stored import Stored
-from nets.unet import Unet
+from nets.unet import Unet, small_head
 from nets.weights import load_weights, open_weights
 
 # Layers in Keras' network: the layer here, and how many pixels at the border of its output see
@@ -246,7 +246,7 @@ def test_the_real_features_are_of_unit_size():
     street = Path(__file__).parents[2] / "shared" / "data" / "img" / "street.jpg"
     if not readable or not street.is_file():
         pytest.skip("no ImageNet weights or no photograph here")
-    model = Unet((None, None, 3), 21)
+    model = Unet((None, None, 3), 21, head_initializer=small_head())
     load_weights(model, open_weights(readable[0]), allow_mismatch=True)
     photograph = np.array(Image.open(street).convert("RGB").resize((448, 448)), np.float32)
     names = [layer.name for layer in model.layers if layer.name.startswith("block")]
