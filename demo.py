@@ -17,9 +17,9 @@ import predict
 import train
 import voc_annotation
 from utils.config import load_config, run_script, settings
-from utils.image_files import read_image
-from utils.lists import read_samples
-from utils.voc import mask_to_image, read_label_ids
+from utils.data.masks import mask_to_image, read_label_ids
+from utils.data.voc import read_samples
+from utils.images.reading import read_image
 
 NAMES = ("background", "cell", "nucleus")
 _BACKGROUND, _CELL, _NUCLEUS = range(3)

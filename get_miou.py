@@ -11,13 +11,14 @@ from pathlib import Path
 
 from errors import UserError
 from nets.checks import check_num_classes
-from utils.bands import MAX_PIXELS
 from utils.config import load_config, run_script, settings
+from utils.data.masks import mask_to_image, read_label_ids
+from utils.data.voc import read_samples
 from utils.files import whole_file
-from utils.inference import check_tta
-from utils.lists import read_samples
+from utils.images.channels import MAX_PIXELS
+from utils.labels import check_ignore_labels, class_names
+from utils.prediction.inference import check_tta
 from utils.quiet import quiet
-from utils.voc import check_ignore_labels, class_names, mask_to_image, read_label_ids
 
 
 @settings
@@ -74,14 +75,15 @@ def main(config=None):
     """Evaluates; `config` is a MiouConfig, or None to read the command line.
 
     Returns:
-        utils.metrics.Scores, or None with miou_mode 1.
+        utils.evaluation.metrics.Scores, or None with miou_mode 1.
     """
     config = config or load_config(MiouConfig)
-    from utils.check import check_samples
-    from utils.evaluate import evaluate
-    from utils.metrics import VOID, score
-    from utils.report import Evaluation
-    from utils.scores import format_scores, score_picture
+    from utils.checking.report import check_samples
+    from utils.evaluation.evaluate import evaluate
+    from utils.evaluation.html_report import Evaluation
+    from utils.evaluation.metrics import score
+    from utils.evaluation.score_tables import format_scores, score_picture
+    from utils.labels import VOID
 
     samples = read_samples(config.VOCdevkit_path, config.val_list)
     if config.miou_mode == 2:
@@ -176,10 +178,15 @@ def _facts(config, count):
 
 
 def write_results(config, evaluation):
-    """Writes the files of an `utils.report.Evaluation` into the output folder."""
+    """Writes the files of an `utils.evaluation.html_report.Evaluation` into the output folder."""
+    from utils.evaluation.html_report import find_curves, write_report
+    from utils.evaluation.score_tables import (
+        scores_to_dict,
+        write_confusion_matrix,
+        write_json,
+        write_pictures,
+    )
     from utils.plots import plot_scores
-    from utils.report import find_curves, write_report
-    from utils.scores import scores_to_dict, write_confusion_matrix, write_json, write_pictures
 
     out, names, scores = Path(config.miou_out_path), evaluation.names, evaluation.scores
     write_confusion_matrix(scores.counts.matrix, names, out / "confusion_matrix.csv")

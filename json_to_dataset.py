@@ -13,15 +13,15 @@ import numpy as np
 from tqdm import tqdm
 
 from errors import UserError
-from utils.annotations import class_id, make_classes, read_class_list, read_json
-from utils.coco import CROWDS, is_coco, scan_coco
 from utils.config import load_config, run_script, settings
-from utils.labelme import is_labelme, scan_labelme
-from utils.metrics import VOID
-from utils.new_dataset import DATA_FOLDERS, building, check_class_file, check_target
+from utils.convert.annotated_images import PictureFinder, save_picture
+from utils.convert.annotations import class_id, make_classes, read_class_list, read_json
+from utils.convert.coco import CROWDS, is_coco, scan_coco
+from utils.convert.labelme import is_labelme, scan_labelme
+from utils.convert.new_dataset import DATA_FOLDERS, building, check_class_file, check_target
+from utils.data.masks import mask_to_image
+from utils.labels import VOID
 from utils.parallel import ordered_map
-from utils.pictures import PictureFinder, save_picture
-from utils.voc import mask_to_image
 
 
 @settings

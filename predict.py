@@ -14,13 +14,13 @@ import numpy as np
 from PIL import Image
 
 from errors import UserError
-from utils.bands import CONVERTED, MAX_PIXELS, check_pixels, to_array
 from utils.config import load_config, run_script, settings
-from utils.draw import check_mix_type, format_count
-from utils.image_files import image_size, read_image
+from utils.images.channels import CONVERTED, MAX_PIXELS, check_pixels, to_array
+from utils.images.reading import image_size, read_image
+from utils.prediction.draw import check_mix_type, format_count
+from utils.prediction.output_paths import ResultNames, expand_patterns, plan_results
 from utils.quiet import quiet
-from utils.results import ResultNames, expand_patterns, plan_results
-from utils.video import has_display, process_video
+from utils.video.process import has_display, process_video
 
 MODES = ("predict", "dir_predict", "video", "fps", "export")
 
@@ -73,7 +73,7 @@ class PredictConfig:
 
     def check(self):
         """Raises UserError for values that make no sense."""
-        from utils.regions import check_pixel_size
+        from utils.prediction.regions import check_pixel_size
 
         if self.mode not in MODES:
             raise UserError(f"mode must be one of {', '.join(MODES)}; got {self.mode!r}.")
@@ -179,9 +179,10 @@ def save_result(config, unet, result, pixels, mask, with_mask=False):
     Returns:
         uint8 (H, W, 3), the coloured picture.
     """
-    from utils.files import save_png, whole_file
-    from utils.regions import find_regions, write_regions
-    from utils.voc import mask_to_image
+    from utils.data.masks import mask_to_image
+    from utils.files import whole_file
+    from utils.images.writing import save_png
+    from utils.prediction.regions import find_regions, write_regions
 
     if config.count:
         names = unet.description.name_classes
@@ -283,7 +284,7 @@ def measure_speed(config):
 
 def export(config):
     """Writes the network for other programs, each file checked against the network."""
-    from utils.export import check_formats, export_model
+    from utils.prediction.export import check_formats, export_model
 
     check_formats(config.export_formats)
     unet = load_unet(config, precision="float32")

@@ -15,8 +15,8 @@ import numpy as np
 from errors import RunError, UserError
 from nets import checks
 from utils.config import load_config, run_script, settings
-from utils.memory import estimate_training_memory, explain_out_of_memory, peak_memory
 from utils.quiet import quiet
+from utils.runs.memory import estimate_training_memory, explain_out_of_memory, peak_memory
 
 _USUAL = {"num_classes": 21, "backbone": "vgg", "width": 64, "in_channels": 3}
 _USUAL_SHAPE = 512, 512
@@ -80,7 +80,7 @@ def summarize(config):
     with quiet():
         from nets.precision import choose_precision, dtype_policy
         from nets.unet import build
-        from nets.weights import load_weights
+        from nets.weights.storage import load_weights
     described, stored = describe(config)
     policy, reason = choose_precision(config.precision)
     with dtype_policy(policy):
@@ -101,13 +101,13 @@ def describe(config):
     """The network to build.
 
     Returns:
-        (`nets.stored.Description`, `nets.stored.Stored` of the weights or None).
+        (`Description`, `Stored` of the weights or None), of `nets.weights.description`.
 
     Raises:
         UserError: if the file holds another network than the settings say.
     """
-    from nets.stored import Description
-    from nets.weights import open_weights
+    from nets.weights.description import Description
+    from nets.weights.storage import open_weights
     from unet import resolve_description
 
     wanted = given(config)

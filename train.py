@@ -16,26 +16,26 @@ from nets.checks import (
     check_num_classes,
     check_precision,
 )
-from utils.augment import Augment
-from utils.check import check_samples
-from utils.class_weights import balanced_weights
+from utils.checking.problems import format_faults
+from utils.checking.report import check_samples
 from utils.config import format_settings, load_config, run_script, settings
-from utils.distribution import open_devices
-from utils.faults import format_faults
+from utils.data.augment import Augment
+from utils.data.class_weights import balanced_weights
+from utils.data.voc import read_samples
+from utils.distributed.distribution import open_devices
 from utils.files import whole_file
-from utils.lists import read_samples
-from utils.lr_schedule import SCHEDULES, learning_rate, scaled_rate
-from utils.memory import (
+from utils.labels import check_ignore_labels, class_names
+from utils.quiet import quiet
+from utils.runs.folder import discard, open_run
+from utils.runs.lr_schedule import SCHEDULES, learning_rate, scaled_rate
+from utils.runs.memory import (
     available_memory,
     describe_memory,
     explain_out_of_memory,
     return_free_memory,
 )
-from utils.quiet import quiet
-from utils.resume import check_same, describe_run, find_changes, update_facts
-from utils.run_summary import format_summary
-from utils.runs import discard, open_run
-from utils.voc import check_ignore_labels, class_names
+from utils.runs.resume import check_same, describe_run, find_changes, update_facts
+from utils.runs.summary import format_summary
 
 _SHOWN = 4  # validation pictures that TensorBoard shows
 _OF_CHIEF = {"checkpoints", "log", "board", "state"}  # hooks that write files
@@ -203,7 +203,7 @@ def main(config=None):
 
 
 def train_on(devices, config):
-    """Trains on `utils.devices.Devices`."""
+    """Trains on `utils.distributed.devices.Devices`."""
     print(format_settings(config))
     train_samples = read_samples(config.VOCdevkit_path, config.train_list)
     val_samples = read_samples(config.VOCdevkit_path, config.val_list)
@@ -296,7 +296,7 @@ def choose_class_weights(config, train_samples):
 
 
 def find_changes_since(state, described, config):
-    """What keeps a run from going on from `state`, for `utils.runs.open_run`."""
+    """What keeps a run from going on from `state`, for `utils.runs.folder.open_run`."""
     facts, _ = update_facts(state.facts, described)
     phases = plan_phases(config, facts["start"])
     starts = [phase.first_epoch for phase in phases]
@@ -310,7 +310,7 @@ def get_start(state, described, config):
         start = facts["start"]
     else:
         with quiet():
-            from nets.start import choose_start
+            from nets.weights.start import choose_start
 
         start, note = choose_start(
             config.model_path, config.backbone, config.width, config.imagenet_url
@@ -345,7 +345,7 @@ def build(config, start, state, devices):
     """The network: new, with the weights of `start`, or as a run left it.
 
     Returns:
-        (keras.Model, nets.stored.Description).
+        (keras.Model, nets.weights.description.Description).
     """
     if config.recompute:  # who asks for that needs memory more than time
         return_free_memory()
@@ -385,17 +385,17 @@ def write_settings(config, folder):
 
 
 def make_hooks(config, model, description, val_samples, run, facts, devices):
-    """The callbacks of the whole run by name, in their order; see utils/callbacks.py."""
-    from nets.weights import save_weights
+    """The callbacks of the whole run by name, in their order; see utils/runs/callbacks.py."""
+    from nets.weights.storage import save_weights
     from training import collect_arrays, make_predictor
-    from utils.board import Board
-    from utils.callbacks import AveragedWeights, Checkpoints, MeanIoU, RunLog, SaveState
-    from utils.evaluate import evaluate
-    from utils.guards import Patience
-    from utils.inference import predict_mask
-    from utils.metrics import sum_counts
-    from utils.progress import Progress
-    from utils.stream import predict_masks
+    from utils.evaluation.evaluate import evaluate
+    from utils.evaluation.metrics import sum_counts
+    from utils.prediction.inference import predict_mask
+    from utils.prediction.stream import predict_masks
+    from utils.runs.callbacks import AveragedWeights, Checkpoints, MeanIoU, RunLog, SaveState
+    from utils.runs.guards import Patience
+    from utils.runs.progress import Progress
+    from utils.runs.tensorboard import Board
 
     predict, update = make_predictor(model, devices)
 
@@ -461,7 +461,7 @@ def run_phase(config, phase, model, train_samples, val_samples, cls_weights, hoo
         restore_optimizer,
         uniform_loss,
     )
-    from utils.guards import StartLoss
+    from utils.runs.guards import StartLoss
 
     names = set_encoder_trainable(model, phase.train_encoder, config.backbone)
     first_epoch = max(phase.first_epoch, run.state.epoch if run.state else 0)
@@ -535,7 +535,7 @@ def run_phase(config, phase, model, train_samples, val_samples, cls_weights, hoo
 
 def make_datasets(config, phase, train_samples, val_samples, devices):
     """What a phase trains on and validates with."""
-    from utils.dataset import UnetDataset
+    from utils.data.dataset import UnetDataset
 
     options = {
         "batch_size": phase.batch_size,

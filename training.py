@@ -6,13 +6,12 @@ from errors import RunError, UserError
 from nets import losses
 from nets.precision import choose_precision, dtype_policy
 from nets.remat import rematerialized
-from nets.stored import HEAD, INHERITED, Description
 from nets.unet import build, small_head
-from nets.weights import load_weights, open_weights
-from utils.callbacks import EpochOfDataset
-from utils.guards import FiniteLoss
-from utils.metrics import VOID
-from utils.voc import class_names
+from nets.weights.description import HEAD, INHERITED, Description
+from nets.weights.storage import load_weights, open_weights
+from utils.labels import VOID, class_names
+from utils.runs.callbacks import EpochOfDataset
+from utils.runs.guards import FiniteLoss
 
 
 def build_network(
@@ -34,16 +33,15 @@ def build_network(
     """Builds the network to train and describes it; prints what it chose and loaded.
 
     Args:
-        model_path: weights to start from, as for `nets.weights.open_weights`; "": from
+        model_path: weights to start from, as for `nets.weights.storage.open_weights`; "": from
             scratch. Of a file with another class count, or of an encoder alone, what fits is
             kept.
         num_classes, name_classes, backbone, width, input_shape, ignore_labels, in_channels,
-            decoder_norm: as in `nets.stored.Description`. Without names, those of the file are
-            taken where the class counts are equal.
+            decoder_norm: as in `Description`. Without names, those of the file are taken where the class counts are equal.
         precision: one of `nets.checks.PRECISIONS`.
         seed: int, of the start weights.
-        imagenet_url: as for `nets.weights.open_weights`.
-        state: `utils.state.State` of a run that goes on: its weights, its description and its
+        imagenet_url: as for `nets.weights.storage.open_weights`.
+        state: `utils.runs.state.State` of a run that goes on: its weights, its description and its
             number format are taken.
 
     Returns:
@@ -166,7 +164,7 @@ def make_loss(dice, focal, cls_weights=(), dice_present_only=False, total=None):
         dice, focal: bool.
         cls_weights: a weight a class; empty: all 1.
         dice_present_only: bool, whether Dice averages only the classes that a batch holds.
-        total: what sums over a batch, `utils.devices.Devices.total`; None: `ops.sum`.
+        total: what sums over a batch, `utils.distributed.devices.Devices.total`; None: `ops.sum`.
     """
     factory = {
         (True, True): losses.dice_loss_with_Focal_Loss,
@@ -217,7 +215,7 @@ def make_predictor(model, devices):
 
     Args:
         model: keras.Model.
-        devices: `utils.devices.Devices`.
+        devices: `utils.distributed.devices.Devices`.
 
     Returns:
         (predict, update): a callable as `model.predict_on_batch`, and one without arguments
@@ -240,7 +238,7 @@ def make_predictor(model, devices):
 
 
 def collect_arrays(trainer):
-    """What a run needs to go on: the arrays of `utils.state.State`."""
+    """What a run needs to go on: the arrays of `utils.runs.state.State`."""
     slots = [keras.ops.convert_to_numpy(variable) for variable in trainer.optimizer.variables]
     return {"weights": trainer.get_weights(), "optimizer": slots}
 
@@ -256,7 +254,7 @@ def uniform_loss(loss, dataset, num_classes):
 
     Args:
         loss: as `make_loss` gives it.
-        dataset: `utils.dataset.UnetDataset`.
+        dataset: `utils.data.dataset.UnetDataset`.
         num_classes: int.
     """
     _, y_true = dataset[0]
@@ -269,7 +267,7 @@ def fit(trainer, train_set, val_set, first_epoch, last_epoch, rate_of_epoch, cal
 
     Args:
         trainer: what `compile_twin` gives.
-        train_set, val_set: `utils.dataset.UnetDataset`.
+        train_set, val_set: `utils.data.dataset.UnetDataset`.
         first_epoch, last_epoch: int.
         rate_of_epoch: callable from an epoch to its learning rate.
         callbacks: list of Keras callbacks.
@@ -295,7 +293,7 @@ def fit(trainer, train_set, val_set, first_epoch, last_epoch, rate_of_epoch, cal
                 keras.callbacks.LearningRateScheduler(rate_of_epoch),
                 *callbacks,
             ],
-            verbose=0,  # utils.progress shows more
+            verbose=0,  # utils.runs.progress shows more
         )
     except RunError:
         raise

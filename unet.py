@@ -17,23 +17,18 @@ from errors import UserError
 from nets import unet as networks
 from nets.checks import check_input_shape, check_num_classes
 from nets.precision import choose_precision, dtype_policy
-from nets.stored import Description
-from nets.weights import load_weights, open_weights
-from utils.bands import CONVERTED, MAX_PIXELS, band_count, to_array, to_rgb
-from utils.draw import check_mix_type, draw_mask, format_count
-from utils.image import letterbox_image, normalize
-from utils.image_files import read_image
-from utils.inference import (
-    check_tta,
-    is_tiled,
-    most_probable,
-    predict_mask,
-    with_flips,
-)
-from utils.legend import add_legend
-from utils.stream import predict_all
-from utils.tiles import predict_tiles
-from utils.voc import class_names, mask_to_image, voc_palette
+from nets.weights.description import Description
+from nets.weights.storage import load_weights, open_weights
+from utils.data.masks import mask_to_image
+from utils.images.channels import CONVERTED, MAX_PIXELS, band_count, to_array, to_rgb
+from utils.images.reading import read_image
+from utils.images.transforms import letterbox_image, normalize
+from utils.labels import class_names, voc_palette
+from utils.prediction.draw import check_mix_type, draw_mask, format_count
+from utils.prediction.inference import check_tta, is_tiled, most_probable, predict_mask, with_flips
+from utils.prediction.legend import add_legend
+from utils.prediction.stream import predict_all
+from utils.prediction.tiles import predict_tiles
 
 INPUT_SHAPE = (512, 512)  # upstream's, of files that don't say theirs
 
@@ -65,8 +60,8 @@ class Unet:
 
     Attributes:
         model: keras.Model from (B, height, width, in_channels) in [-1, 1] to probabilities.
-    description: `nets.stored.Description` of what is loaded.
-    report: `nets.weights.LoadReport`, what became of each layer.
+    description: `nets.weights.description.Description` of what is loaded.
+    report: `nets.weights.storage.LoadReport`, what became of each layer.
         colors: uint8 (256, 3), RGB of each class id.
 
     Raises:
@@ -140,7 +135,7 @@ class Unet:
             title, progress: of the progress bar.
 
         Yields:
-            `utils.stream.Outcome` (item, value, error) of each path, in order. `error`
+            `utils.prediction.stream.Outcome` (item, value, error) of each path, in order. `error`
             is the UserError of a file that can't be read.
         """
         return predict_all(
@@ -163,7 +158,7 @@ class Unet:
         """Draws class ids over a picture, as `mix_type` says.
 
         Args:
-            pixels: uint8 (H, W, bands), shown as `utils.bands.to_rgb` does.
+            pixels: uint8 (H, W, bands), shown as `utils.images.channels.to_rgb` does.
             mask: uint8 (H, W).
             legend: bool, whether to add class names and shares below.
             out: uint8 (H, W, 3) to draw into; or `pixels` itself, which is then written over
@@ -271,7 +266,7 @@ def resolve_description(stored, num_classes, backbone, input_shape, name_classes
     """Joins what a weights file says of itself with what the caller says.
 
     Args:
-        stored: `nets.stored.Stored`.
+        stored: `nets.weights.description.Stored`.
         num_classes, backbone, input_shape, name_classes: as for `Unet`.
 
     Returns:

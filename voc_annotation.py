@@ -10,14 +10,14 @@ import sys
 
 from errors import UserError
 from nets.checks import check_num_classes
-from utils.check import Report, scan_into
+from utils.checking.fix import fix_dataset
+from utils.checking.pairs import find_pairs
+from utils.checking.problems import format_report, report_to_dict
+from utils.checking.report import Report, scan_into
 from utils.config import load_config, run_script, settings
-from utils.faults import format_report, report_to_dict
-from utils.fix import fix_dataset
-from utils.lists import list_path, read_list, voc_folder, write_lists
-from utils.pairs import find_pairs
-from utils.split import make_folds, split_names
-from utils.voc import check_ignore_labels
+from utils.data.split import make_folds, split_names
+from utils.data.voc import list_path, read_list, voc_folder, write_lists
+from utils.labels import check_ignore_labels
 
 
 @settings

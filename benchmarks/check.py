@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from utils.config import load_config, run_script, settings
-from utils.voc import mask_to_image
+from utils.data.masks import mask_to_image
 
 
 @settings

@@ -31,9 +31,9 @@ import numpy as np
 
 import train
 from utils.config import load_config, run_script, settings
-from utils.image import normalize
-from utils.image_files import read_image
-from utils.lists import read_samples
+from utils.data.voc import read_samples
+from utils.images.reading import read_image
+from utils.images.transforms import normalize
 
 STARTS = (
     "repo", "article", "scratch",
@@ -140,10 +140,10 @@ def write_start(config, start, seed, path):
     """Writes the weights that a training starts from."""
     import keras
 
-    from nets.stored import HEAD, Description
     from nets.unet import build, small_head
-    from nets.weights import load_weights, save_weights
-    from utils.voc import class_names
+    from nets.weights.description import HEAD, Description
+    from nets.weights.storage import load_weights, save_weights
+    from utils.labels import class_names
 
     keras.utils.set_random_seed(seed)
     description = Description(
@@ -173,9 +173,9 @@ def write_start(config, start, seed, path):
 
 def read_imagenet(config, start, model):
     """ImageNet's weights of VGG16, adapted as `start` says."""
-    from nets.imagenet_files import find_imagenet
-    from nets.keras_files import read_keras
-    from nets.weights import open_weights
+    from nets.weights.imagenet_files import find_imagenet
+    from nets.weights.keras_files import read_keras
+    from nets.weights.storage import open_weights
 
     stored, raw = open_weights("imagenet", "vgg"), read_keras(find_imagenet("vgg"))
     if start == "imagenet":
@@ -199,7 +199,7 @@ def measure(config, stored, model):
     """{layer: root mean square of its features} over some of the training images."""
     import keras
 
-    from nets.weights import load_weights
+    from nets.weights.storage import load_weights
 
     load_weights(model, stored, allow_mismatch=True)
     outputs = [model.get_layer(name).output for name in stored.layers]

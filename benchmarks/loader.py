@@ -18,10 +18,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import cv2
 import numpy as np
 
-from utils.augment import Augment
 from utils.config import load_config, run_script, settings
-from utils.dataset import UnetDataset
-from utils.lists import read_samples
+from utils.data.augment import Augment
+from utils.data.dataset import UnetDataset
+from utils.data.voc import read_samples
 
 
 @settings

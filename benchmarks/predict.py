@@ -26,7 +26,7 @@ from in_turn import Upstream, time_in_turn
 from PIL import Image
 
 from utils.config import load_config, run_script, settings
-from utils.lists import read_samples
+from utils.data.voc import read_samples
 
 
 @settings
@@ -65,10 +65,10 @@ def main(config=None):
 
 def make_weights(config, path):
     """Writes the article's network with random weights."""
-    from nets.stored import Description
     from nets.unet import Unet
-    from nets.weights import save_weights
-    from utils.voc import class_names
+    from nets.weights.description import Description
+    from nets.weights.storage import save_weights
+    from utils.labels import class_names
 
     model = Unet((*config.input_shape, 3), config.num_classes)
     names = class_names(config.num_classes)
@@ -147,7 +147,7 @@ def time_evaluation(config, weights, samples, folder, upstream):
 def compare_precisions(config, samples):
     """Compares the class maps of trained weights in mixed_bfloat16 and float32."""
     from unet import Unet
-    from utils.image_files import read_image
+    from utils.images.reading import read_image
 
     unets = [Unet(config.model_path, precision=name) for name in ("float32", "mixed_bfloat16")]
     equal = pixels = 0

@@ -196,7 +196,7 @@ def time_epochs(config, bare, count=40):
 _TRAINING = """
 import json, sys, time
 import train, training
-from utils import progress
+from utils.runs import progress
 
 class Clock(progress.RunClock):
     first, ends = [], []

@@ -4,8 +4,8 @@ import math
 
 from keras import layers
 
+from nets.layers import AlignedUpSampling2D, UpsampledConv2D
 from nets.unet import set_encoder_trainable
-from nets.upsampling import AlignedUpSampling2D, UpsampledConv2D
 
 
 def multiply_adds(layer, output_shape):
@@ -24,7 +24,7 @@ def multiply_adds(layer, output_shape):
     """
     _, height, width, channels = output_shape
     if isinstance(layer, (layers.Conv2D, UpsampledConv2D)):
-        # Upsampled convolutions count as the article has them; see `nets.upsampling`.
+        # Upsampled convolutions count as the article has them; see `nets.layers`.
         return math.prod(layer.kernel.shape) * height * width
     if isinstance(layer, AlignedUpSampling2D):
         # (H, H/2) by (H/2, W/2) for each channel, then (W, W/2) by (W/2, H) likewise.

@@ -27,9 +27,9 @@ from nets.checks import (
     check_num_classes,
     check_upsampling,
 )
-from nets.resnet50 import ResNet50
-from nets.upsampling import AlignedUpSampling2D, UpsampledConv2D
-from nets.vgg16 import VGG16
+from nets.encoders.resnet50 import ResNet50
+from nets.encoders.vgg16 import VGG16
+from nets.layers import AlignedUpSampling2D, UpsampledConv2D
 
 _ENCODERS = {"vgg": VGG16, "resnet50": ResNet50}
 # Filters of the decoder's stages, in units of `width`: one stage for each halving of the
@@ -111,7 +111,7 @@ def small_head():
 
 
 def build(description, size=(None, None), **options):
-    """Builds the network that a `nets.stored.Description` describes.
+    """Builds the network that a `nets.weights.description.Description` describes.
 
     Args:
         description: Description.

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from train import TrainConfig
-from utils.voc import mask_to_image
+from utils.data.masks import mask_to_image
 
 hypothesis.settings.register_profile(
     "project",
@@ -137,9 +137,9 @@ def train_config(voc_dir, tmp_path):
 @pytest.fixture
 def start_weights(tmp_path):
     """start_weights(**changes): the path of untrained weights for `train_config`."""
-    from nets.stored import Description
     from nets.unet import build
-    from nets.weights import save_weights
+    from nets.weights.description import Description
+    from nets.weights.storage import save_weights
 
     def make(num_classes=3, width=8, name_classes=("a", "b", "c")):
         description = Description(num_classes, "vgg", (32, 32), name_classes, width)
@@ -156,7 +156,7 @@ def quick_training():
     with pytest.MonkeyPatch.context() as patch:
         always = property(lambda self: True, lambda self, value: None)
         patch.setattr("keras.Model.run_eagerly", always)
-        patch.setattr("utils.callbacks.plot_curves", lambda *_: None)
+        patch.setattr("utils.runs.callbacks.plot_curves", lambda *_: None)
         yield
 
 

@@ -2,6 +2,17 @@
 
 import numpy as np
 
+# {EXIF orientation: what makes the stored pixels upright}
+UPRIGHT = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: np.rot90(a.transpose(1, 0, 2), 2),
+    8: np.rot90,
+}
 COLORS = np.eye(3, dtype=np.uint8) * 255  # class 0 is red, 1 green, 2 blue
 
 

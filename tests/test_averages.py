@@ -7,10 +7,10 @@ import pytest
 import train
 from errors import UserError
 from nets.unet import Unet
-from nets.weights import load_weights
+from nets.weights.storage import load_weights
 from training import make_optimizer
-from utils.callbacks import AveragedWeights
-from utils.state import read_state
+from utils.runs.callbacks import AveragedWeights
+from utils.runs.state import read_state
 
 
 def one_weight():

@@ -13,9 +13,9 @@ import torch
 from other_networks import keras_2_unet, torch_unet
 
 from errors import UserError
-from nets.stored import Description
 from nets.unet import Unet
-from nets.weights import load_weights, open_weights, save_weights
+from nets.weights.description import Description
+from nets.weights.storage import load_weights, open_weights, save_weights
 
 DESCRIPTION = Description(3, "vgg", (32, 32), ("a", "b", "c"), width=4)
 

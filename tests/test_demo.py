@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 import demo
-from utils.lists import read_samples
-from utils.metrics import confusion_matrix, score
-from utils.voc import read_label_ids
+from utils.data.masks import read_label_ids
+from utils.data.voc import read_samples
+from utils.evaluation.metrics import confusion_matrix, score
 
 
 def draw(count, size=(112, 144)):

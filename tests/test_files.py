@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from utils import files
-from utils.files import save_png, whole_file, whole_folder
+from utils.files import whole_file, whole_folder
+from utils.images.writing import save_png
 
 ROOT = Path(files.__file__).parents[1]
 

@@ -10,9 +10,9 @@ from other_networks import keras_2_unet, torch_unet
 
 from errors import UserError
 from nets.precision import dtype_policy
-from nets.stored import Description
 from nets.unet import build
-from nets.weights import adapt_bands, load_weights, open_weights
+from nets.weights.description import Description
+from nets.weights.storage import adapt_bands, load_weights, open_weights
 from unet import Unet
 
 
@@ -108,7 +108,7 @@ def test_unet_pytorch(prefix, zipped, rng, tmp_path):
 
 def test_unet_pytorch_s_decoder_in_bfloat16(rng):
     """Positions are computed in float32: bfloat16 can't tell rows beyond 256 apart."""
-    from nets.upsampling import AlignedUpSampling2D
+    from nets.layers import AlignedUpSampling2D
 
     x = np.linspace(0, 1, 600, dtype="float32")[None, :, None, None] * np.ones((1, 1, 2, 1))
     with dtype_policy("mixed_bfloat16"):

@@ -20,17 +20,17 @@ from PIL import Image, ImageFile
 import predict
 from errors import UserError
 from nets import unet as networks
-from nets.stored import Description
-from nets.weights import save_weights
+from nets.weights.description import Description
+from nets.weights.storage import save_weights
 from predict import PredictConfig
-from utils import image_files
-from utils.image_files import image_size, read_image
-from utils.lists import image_extensions
+from utils.data.voc import image_extensions
+from utils.images import reading as image_files
+from utils.images.reading import image_size, read_image
 
 ROOT = Path(predict.__file__).parent
 LIMIT = 2**20  # pixels; a flipped bit may make a picture any size
 
-# Pytest shows what `utils.image_files` has silenced.
+# Pytest shows what `utils.images.reading` has silenced.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning:PIL"),
     pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning"),
@@ -449,10 +449,10 @@ import sys, time, types
 import numpy as np
 import predict
 from utils.config import run_script
-from utils.draw import draw_mask
-from utils.image_files import read_image
-from utils.stream import predict_all
-from utils.voc import voc_palette
+from utils.prediction.draw import draw_mask
+from utils.images.reading import read_image
+from utils.prediction.stream import predict_all
+from utils.labels import voc_palette
 
 class Unet:
     precision_reason = report = "none"
@@ -589,7 +589,7 @@ def test_no_write_permission(mode):
             options += ["--image", str(folder / "in" / "a.png")]
         # The superuser may write anywhere, unless this right is given up.
         line = (
-            "import os, utils.files, utils.regions, utils.voc\n"
+            "import os, utils.files, utils.prediction.regions, utils.data.masks\n"
             "from PIL import Image; Image.init()\n"
             "if os.getuid() == 0: os.setuid(65534)"
         )

@@ -17,8 +17,8 @@ import get_miou
 from errors import UserError
 from get_miou import MiouConfig
 from nets import unet as networks
-from nets.stored import Description
-from nets.weights import save_weights
+from nets.weights.description import Description
+from nets.weights.storage import save_weights
 
 # Matplotlib's own font has no Chinese; the charts then show boxes.
 pytestmark = pytest.mark.filterwarnings("ignore:Glyph:UserWarning")

@@ -17,9 +17,10 @@ import json_to_dataset
 import voc_annotation
 from errors import UserError
 from json_to_dataset import ConvertConfig
-from utils.annotations import make_classes
 from utils.config import load_config
-from utils.voc import read_label_ids, voc_palette
+from utils.convert.annotations import make_classes
+from utils.data.masks import read_label_ids
+from utils.labels import voc_palette
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "labelme"
 SIZE = (20, 30)

@@ -9,9 +9,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from utils.metrics import score
+from utils.evaluation.metrics import score
+from utils.labels import voc_palette
 from utils.plots import contact_sheet, plot_bars, plot_confusion, plot_curves, plot_scores
-from utils.voc import voc_palette
 
 BLUE = (65, 105, 225)  # royalblue, of the bars
 FIRST, SECOND = (31, 119, 180), (255, 127, 14)  # Matplotlib's first colours of curves

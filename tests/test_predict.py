@@ -19,14 +19,14 @@ from PIL import Image
 import predict
 from errors import UserError
 from nets import unet as networks
-from nets.stored import Description
-from nets.weights import save_weights
+from nets.weights.description import Description
+from nets.weights.storage import save_weights
 from predict import PredictConfig
-from utils.bands import to_rgb
 from utils.config import load_config, run_script
-from utils.image_files import read_image
-from utils.stream import Outcome
-from utils.voc import voc_palette
+from utils.images.channels import to_rgb
+from utils.images.reading import read_image
+from utils.labels import voc_palette
+from utils.prediction.stream import Outcome
 
 PROMPT = "Input image filename: "
 
@@ -503,7 +503,7 @@ def test_the_coloured_picture_is_written_last(folder, out, monkeypatch):
     def fail(path, pixels):
         raise OSError("the disk is full")
 
-    monkeypatch.setattr("utils.files.save_png", fail)
+    monkeypatch.setattr("utils.images.writing.save_png", fail)
     with pytest.raises(OSError, match="the disk is full"):
         folder(count=True)
     # So that resume, which looks for all of them, misses nothing.
@@ -585,8 +585,8 @@ def test_a_video_without_a_display_needs_a_file(display):
 @pytest.mark.usefixtures("fake")
 def test_export_takes_the_network_in_float32(monkeypatch):
     calls = []
-    monkeypatch.setattr("utils.export.check_formats", calls.append)
-    monkeypatch.setattr("utils.export.export_model", lambda *args: calls.append(args))
+    monkeypatch.setattr("utils.prediction.export.check_formats", calls.append)
+    monkeypatch.setattr("utils.prediction.export.export_model", lambda *args: calls.append(args))
     formats = ("savedmodel", "onnx")
     config = PredictConfig(
         mode="export", export_path="there", export_formats=formats, precision="mixed_bfloat16"

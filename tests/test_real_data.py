@@ -12,8 +12,8 @@ from PIL import Image
 import get_miou
 import train
 from unet import Unet
-from utils.check import check_samples
-from utils.lists import read_samples
+from utils.checking.report import check_samples
+from utils.data.voc import read_samples
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 pytestmark = [

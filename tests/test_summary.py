@@ -7,9 +7,9 @@ import pytest
 
 import summary
 from errors import RunError, UserError
-from nets.stored import Description
 from nets.unet import build
-from nets.weights import save_weights
+from nets.weights.description import Description
+from nets.weights.storage import save_weights
 from summary import SummaryConfig, describe, format_layers, main, time_calls
 
 TINY = {"width": 4, "num_classes": 3, "input_shape": (32, 64), "precision": "float32"}

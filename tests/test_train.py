@@ -24,14 +24,14 @@ import train
 from errors import RunError, UserError
 from nets.precision import dtype_policy
 from nets.unet import Unet
-from nets.weights import load_weights, open_weights
+from nets.weights.storage import load_weights, open_weights
 from train import plan_phases
 from training import compile_twin, make_loss, make_optimizer
 from utils.config import run_script
-from utils.lists import read_samples
-from utils.lr_schedule import learning_rate
-from utils.runs import open_run
-from utils.state import find_states, read_state
+from utils.data.voc import read_samples
+from utils.runs.folder import open_run
+from utils.runs.lr_schedule import learning_rate
+from utils.runs.state import find_states, read_state
 
 PROJECT = Path(train.__file__).parent
 
@@ -619,7 +619,9 @@ def write_bands(voc_dir, count):
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 5])
 def test_bands_from_pictures_to_scores(config, voc_dir, tmp_path, count, monkeypatch):
-    monkeypatch.setattr("utils.callbacks.plot_curves", lambda *_: None)  # half of an epoch's time
+    monkeypatch.setattr(
+        "utils.runs.callbacks.plot_curves", lambda *_: None
+    )  # half of an epoch's time
     write_bands(voc_dir, count)
     made = config(
         in_channels=count, unfreeze_epoch=28, eval_period=28, save_period=0, init_lr=4e-3,

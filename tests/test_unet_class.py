@@ -14,15 +14,15 @@ from PIL import Image
 import unet as unet_module
 from errors import UserError
 from nets import unet as networks
-from nets.stored import Description
-from nets.weights import save_weights
+from nets.weights.description import Description
+from nets.weights.storage import save_weights
 from unet import Unet
-from utils.draw import draw_mask, format_count
-from utils.image import normalize
-from utils.image_files import read_image
-from utils.inference import predict_mask
-from utils.tiles import predict_tiles
-from utils.voc import voc_palette
+from utils.images.reading import read_image
+from utils.images.transforms import normalize
+from utils.labels import voc_palette
+from utils.prediction.draw import draw_mask, format_count
+from utils.prediction.inference import predict_mask
+from utils.prediction.tiles import predict_tiles
 
 NAMES = ("background", "cell", "猫")
 DESCRIPTION = Description(3, "vgg", (32, 48), NAMES, 8, (1, 255))

@@ -10,8 +10,8 @@ from PIL import Image
 import voc_annotation
 from errors import UserError
 from utils.config import load_config
-from utils.lists import read_list, read_samples
-from utils.split import make_folds, split_names
+from utils.data.split import make_folds, split_names
+from utils.data.voc import read_list, read_samples
 from voc_annotation import AnnotationConfig
 
 SPLITS = ("train", "val", "trainval", "test")

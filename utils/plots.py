@@ -8,7 +8,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
 from utils.files import whole_file
-from utils.voc import voc_palette
+from utils.labels import voc_palette
 
 # Class names may be Chinese, Japanese or Korean: fonts to fall back on, where installed.
 _FALLBACK_FONTS = ("Noto Sans CJK SC", "Source Han Sans SC", "WenQuanYi Zen Hei")
@@ -107,7 +107,7 @@ def plot_scores(scores, names, folder):
     """Draws the charts of an evaluation: IoU, recall, precision, and the confusion matrix.
 
     Args:
-        scores: `utils.metrics.Scores`.
+        scores: `utils.evaluation.metrics.Scores`.
         names: class names.
         folder: Path, where the PNG files go.
     """

@@ -1,0 +1,1 @@
+"""The encoders: each gives the features that the decoder takes."""

@@ -1,0 +1,1 @@
+"""Weights files: read, adapted to a network, found, and written."""

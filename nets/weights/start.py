@@ -1,0 +1,44 @@
+"""What a training starts from."""
+
+from nets.weights.imagenet_files import ImageNetMissingError
+from nets.weights.storage import IMAGENET, locate_imagenet
+
+AUTO = "auto"  # as `model_path`
+_WIDTH = 64  # of the networks that were trained on ImageNet
+
+
+def choose_start(model_path, backbone, width, url=""):
+    """Resolves "auto": ImageNet weights where there are any, else from scratch.
+
+    Args:
+        model_path: str; any but "auto" is returned as it is.
+        backbone: "vgg" or "resnet50".
+        width: int, filters of the network's first block.
+        url: as for `find_imagenet`.
+
+    Returns:
+        (model_path, note): "imagenet" or "" for "auto", and what the user must know, or "".
+
+    Raises:
+        UserError: if a mirror is set and does not give the weights.
+    """
+    if model_path != AUTO:
+        return model_path, ""
+    if width != _WIDTH:
+        reason = f"ImageNet weights are for width {_WIDTH}, and width is {width}."
+        return "", _announce_scratch(f"{reason}\nTo begin with them: --width {_WIDTH}")
+    try:
+        locate_imagenet(backbone, url)
+    except ImageNetMissingError as error:
+        return "", _announce_scratch(error.ways)
+    return IMAGENET, ""
+
+
+def _announce_scratch(reason):
+    rule = "=" * 78
+    return (
+        f"{rule}\nWARNING: THE NETWORK STARTS FROM SCRATCH, without pretrained weights. It "
+        "needs many more\nepochs and images to become as good.\n\n"
+        f"{reason}\n\nTo do better: press Ctrl-C, do one of these, and start again with "
+        f"--resume never.\n{rule}"
+    )

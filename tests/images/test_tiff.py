@@ -1,0 +1,251 @@
+"""TIFF files of many bands, in every layout, sound and broken."""
+
+import importlib.util
+import struct
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from stand_ins import UPRIGHT
+
+from errors import UserError
+from utils.images.reading import image_size, read_header, read_image, read_to_show
+from utils.images.tiff import CompressionError, is_tiff, read_tiff, read_tiff_header
+
+LAYOUTS = {
+    "in each pixel": {"planarconfig": "contig"},
+    "deflate": {"planarconfig": "contig", "compression": "zlib", "predictor": True},
+    "tiles": {"planarconfig": "contig", "tile": (16, 16)},
+    "planar": {"planarconfig": "separate"},
+    "planar tiles": {"planarconfig": "separate", "tile": (16, 16), "compression": "zlib"},
+    "pages": {},
+    "large file": {"planarconfig": "contig", "bigtiff": True},
+    "big endian": {"planarconfig": "contig", "byteorder": ">"},
+}
+
+
+def write(path, bands, layout="in each pixel", **options):
+    """Writes (H, W, bands) as TIFF."""
+    options = LAYOUTS[layout] | options
+    if layout == "pages":
+        with tifffile.TiffWriter(path) as file:
+            for page in np.moveaxis(bands, -1, 0):
+                file.write(page, contiguous=False, **options)
+        return path
+    if options.get("planarconfig") != "contig":
+        bands = np.ascontiguousarray(np.moveaxis(bands, -1, 0))
+    tifffile.imwrite(path, bands, photometric="minisblack", **options)
+    return path
+
+
+@pytest.fixture
+def bands(rng):
+    """uint16 (21, 37, 5), multiples of 257: scaled to 8 bits they are not rounded."""
+    return rng.integers(0, 256, (21, 37, 5)).astype(np.uint16) * 257
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("count", [2, 4, 5])
+def test_every_layout(tmp_path, bands, layout, count):
+    path = write(tmp_path / "a.tif", bands[..., :count], layout)
+    image = read_image(path, in_channels=count)
+    assert (image.dtype, image.flags["C_CONTIGUOUS"]) == (np.uint8, True)
+    np.testing.assert_array_equal(image, bands[..., :count] // 257)
+    assert count in read_header(path).channels
+    assert image_size(path) == (21, 37)
+    assert read_tiff_header(path) == ((21, 37), count, "uint16")
+
+
+@pytest.mark.parametrize(("shape", "count"), [((1, 7), 5), ((7, 1), 5), ((1, 1), 4)])
+@pytest.mark.parametrize("layout", ["in each pixel", "planar", "pages"])
+def test_a_side_of_one_pixel(tmp_path, bands, shape, count, layout):
+    part = bands[: shape[0], : shape[1], :count]
+    image = read_image(write(tmp_path / "a.tif", part, layout), in_channels=count)
+    np.testing.assert_array_equal(image, part // 257)
+
+
+def test_bytes_stay_and_floats_are_scaled(tmp_path, bands):
+    small = (bands // 257).astype(np.uint8)
+    path = write(tmp_path / "a.tif", small)
+    np.testing.assert_array_equal(read_image(path, in_channels=5), small)
+    write(path, (small / 255).astype(np.float32))
+    np.testing.assert_array_equal(read_image(path, in_channels=5), small)
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("layout", ["in each pixel", "planar"])
+def test_orientation(tmp_path, bands, orientation, layout):
+    path = write(tmp_path / "a.tif", bands, layout, extratags=[(274, "H", 1, orientation)])
+    upright = UPRIGHT[orientation](bands // 257)
+    np.testing.assert_array_equal(read_image(path, in_channels=5), upright)
+    assert image_size(path) == upright.shape[:2]
+
+
+def test_three_bands_that_pillow_does_not_know(tmp_path, bands):
+    colors = bands[..., :3]
+    path = write(tmp_path / "a.tif", (colors // 257 / 255).astype(np.float32), "planar")
+    np.testing.assert_array_equal(read_image(path), colors // 257)
+    assert read_header(path).channels == (3,)
+
+
+@pytest.mark.parametrize("layout", ["in each pixel", "deflate", "planar", "planar tiles"])
+@pytest.mark.parametrize("asked", [1, 3, 4])
+def test_other_bands_are_refused(tmp_path, bands, layout, asked):
+    path = write(tmp_path / "a.tif", bands, layout)
+    assert read_header(path).channels == (5,)
+    with pytest.raises(UserError) as caught:
+        read_image(path, in_channels=asked)
+    assert str(caught.value).startswith(
+        f"The picture {path} has 5 bands, but in_channels is {asked}. Give files with {asked} band"
+    )
+
+
+def test_pages_can_be_bands_and_the_first_a_picture(tmp_path, bands):
+    path = write(tmp_path / "a.tif", bands, "pages")
+    assert read_header(path).channels == (1, 3, 5)
+    np.testing.assert_array_equal(read_image(path, in_channels=1), bands[..., :1] // 257)
+    with pytest.raises(UserError, match="has 5 bands, but in_channels is 4"):
+        read_image(path, in_channels=4)
+
+
+def test_four_bands_are_those_that_are_stored(tmp_path, rng):
+    stored = rng.integers(0, 256, (9, 8, 4)).astype(np.uint8)
+    for name, options in {
+        "a.png": {},
+        "a.tif": {},
+        "lzw.tif": {"compression": "tiff_lzw"},
+        "deflate.tif": {"compression": "tiff_adobe_deflate"},
+    }.items():
+        Image.fromarray(stored).save(tmp_path / name, **options)
+        np.testing.assert_array_equal(read_image(tmp_path / name, in_channels=4), stored, name)
+        np.testing.assert_array_equal(read_image(tmp_path / name), stored[..., :3], name)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.jpg"])
+def test_grey_of_colour_files(tmp_path, rng, name):
+    Image.fromarray(rng.integers(0, 256, (9, 8, 3)).astype(np.uint8)).save(tmp_path / name)
+    with Image.open(tmp_path / name) as image:
+        expected = np.array(image.convert("L"))[..., None]
+    np.testing.assert_array_equal(read_image(tmp_path / name, in_channels=1), expected)
+
+
+def test_any_bands_are_read_to_be_shown(tmp_path, bands):
+    path = write(tmp_path / "a.tif", bands)
+    np.testing.assert_array_equal(read_to_show(path), bands[..., :3] // 257)
+    with pytest.raises(UserError, match="37x21 = 777 pixels; max_pixels is 776"):
+        read_to_show(path, 776)
+    Image.fromarray(bands[..., 0]).save(path)
+    np.testing.assert_array_equal(read_to_show(path), (bands[..., :1] // 257).repeat(3, axis=2))
+
+
+def test_which_files_are_tiff(tmp_path):
+    assert is_tiff(write(tmp_path / "a.tif", np.zeros((4, 4, 5), np.uint8), "large file"))
+    Image.new("L", (4, 4)).save(tmp_path / "a.png")
+    assert not is_tiff(tmp_path / "a.png")
+    assert not is_tiff(tmp_path / "none.tif")
+    assert not is_tiff("a\0b.tif")
+
+
+# What can't be read
+
+# Pytest shows what `utils.images.reading` has silenced.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+
+
+@pytest.mark.parametrize("name", ["none.tif", "none.png"])
+def test_a_missing_file(tmp_path, name):
+    with pytest.raises(UserError, match=r"There is no file .*none\.(tif|png)\."):
+        read_image(tmp_path / name, in_channels=5)
+
+
+def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, bands, monkeypatch):
+    path = write(tmp_path / "a.tif", bands)
+    assert read_image(path, 777, 5).shape == (21, 37, 5)
+    monkeypatch.setattr(tifffile.TiffPage, "asarray", lambda *_, **__: pytest.fail("decoded"))
+    with pytest.raises(UserError, match="37x21 = 777 pixels; max_pixels is 776"):
+        read_image(path, 776, 5)
+
+
+def patch_tag(path, tag, value):
+    """Writes another value over a number in a (little-endian) TIFF's first directory."""
+    with tifffile.TiffFile(path) as file:
+        found = file.pages.first.tags[tag]
+        place, kind = found.valueoffset, "<H" if found.dtype == 3 else "<I"
+    data = bytearray(path.read_bytes())
+    struct.pack_into(kind, data, place, value)
+    path.write_bytes(data)
+
+
+def test_a_file_that_promises_more_than_it_can_hold(tmp_path, bands):
+    path = write(tmp_path / "a.tif", bands, "deflate")
+    patch_tag(path, 256, 20_000)
+    patch_tag(path, 257, 20_000)
+    with pytest.raises(UserError) as caught:
+        read_image(path, in_channels=5)
+    assert str(caught.value) == f"The picture {path} can't be read: the file is not whole."
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_truncated_file(tmp_path, bands, layout):
+    path = write(tmp_path / "a.tif", bands, layout)
+    data = path.read_bytes()
+    for part in (0.01, 0.2, 0.5, 0.9, 1 - 1 / len(data)):
+        path.write_bytes(data[: int(part * len(data))])
+        with pytest.raises(UserError, match=f"The picture {path} ") as caught:
+            read_image(path, in_channels=5)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("layout", ["in each pixel", "planar tiles", "pages"])
+def test_random_bytes_are_one_line(tmp_path, rng, bands, layout):
+    path = write(tmp_path / "a.tif", bands, layout)
+    sound = path.read_bytes()
+    for _ in range(60):
+        data = bytearray(sound)
+        for place in rng.integers(0, 500, 3):  # where sizes and kinds stand
+            data[place] = rng.integers(0, 256)
+        path.write_bytes(data)
+        for asked in (1, 3, 5):
+            try:
+                assert read_image(path, 10**6, asked).shape[2] == asked
+            except UserError as error:
+                assert "\n" not in str(error)
+                assert len(str(error)) < 300 + len(str(path))
+
+
+def test_kinds_of_numbers_that_are_no_pictures(tmp_path):
+    path = write(tmp_path / "a.tif", np.zeros((4, 4, 5), np.complex64))
+    with pytest.raises(UserError, match="its numbers are complex64, not integers or floats"):
+        read_image(path, in_channels=5)
+
+
+def test_a_volume(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((2, 16, 16, 5), np.uint8), photometric="minisblack",
+                     planarconfig="contig", volumetric=True, tile=(2, 16, 16))  # fmt: skip
+    with pytest.raises(UserError, match="can't be read: it is a volume"):
+        read_image(path, in_channels=5)
+
+
+@pytest.mark.parametrize("other", [np.zeros((4, 5), np.uint8), np.zeros((4, 4), np.uint16)])
+def test_pages_that_are_not_alike(tmp_path, other):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as file:
+        for page in (np.zeros((4, 4), np.uint8), other):
+            file.write(page, contiguous=False)
+    with pytest.raises(UserError, match="its pages differ in size or kind"):
+        read_image(path, in_channels=2)
+    assert read_image(path).shape == (4, 4, 3)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("imagecodecs") is not None, reason="imagecodecs reads it"
+)
+def test_compressions_that_need_another_package(tmp_path, bands):
+    path = write(tmp_path / "a.tif", bands)
+    patch_tag(path, 259, 5)  # LZW
+    with pytest.raises(CompressionError, match="needs another package: pip install imagecodecs"):
+        read_tiff(path, 5, 10**6)
+    with pytest.raises(UserError, match="pip install imagecodecs, or save it without"):
+        read_image(path, in_channels=5)

@@ -1,0 +1,226 @@
+"""Where ImageNet weights are looked for, in which order, and what is said where there are none."""
+
+import http.server
+import threading
+import time
+from functools import partial
+
+import keras
+import pytest
+import torch
+
+from errors import UserError
+from nets.weights import imagenet_files
+from nets.weights.imagenet_files import (
+    KERAS_FILES,
+    URL_VARIABLE,
+    ImageNetMissingError,
+    find_imagenet,
+    find_local,
+)
+from nets.weights.start import choose_start
+from nets.weights.storage import open_weights
+
+TORCH_FILES = {"vgg": "vgg16-397923af.pth", "resnet50": "resnet50-0676ba61.pth"}
+every_backbone = pytest.mark.parametrize("backbone", KERAS_FILES)
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """The three folders that are looked into, in their order, all empty; works beside the first."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.delenv(URL_VARIABLE, raising=False)
+    parts = ("model_data", "keras/models", "torch/hub/checkpoints")
+    folders = [tmp_path / part for part in parts]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    return folders
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    def get_file(*_, **__):
+        raise Exception("URL fetch failure on https://...: no route to host")
+
+    monkeypatch.setattr(keras.utils, "get_file", get_file)
+
+
+@pytest.fixture
+def mirror(tmp_path):
+    """(folder, address) of a web server on this machine."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = partial(Handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield folder, f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@every_backbone
+def test_places_in_their_order(backbone, places, offline):
+    names = [KERAS_FILES[backbone], TORCH_FILES[backbone]]
+    expected = [
+        folder / name for folder in places for name in names if (folder, name) != (places[1], "")
+    ]
+    for path in reversed(expected):
+        path.touch()
+        assert find_imagenet(backbone).resolve() == path
+    found = [path.resolve() for path in find_local(backbone)[0]]
+    assert found == expected
+
+
+def test_the_first_resnet50_of_torchvision_comes_before_the_newer(places):
+    for name in ("resnet50-11ad3fa6.pth", "resnet50-0676ba61.pth", "resnet50-19c8e357.pth"):
+        (places[2] / name).touch()
+    assert find_local("resnet50")[0][0].name == "resnet50-0676ba61.pth"
+    (places[2] / "vgg16_bn-6c64b313.pth").touch()
+    assert find_local("vgg") == ([], [])
+
+
+@every_backbone
+def test_else_it_is_downloaded_and_checked(backbone, places, monkeypatch, tmp_path):
+    asked = []
+
+    def get_file(name, url, **options):
+        asked.append((name, url, options))
+        return str(tmp_path / name)
+
+    monkeypatch.setattr(keras.utils, "get_file", get_file)
+    assert find_imagenet(backbone) == tmp_path / KERAS_FILES[backbone]
+    ((name, url, options),) = asked
+    assert name == KERAS_FILES[backbone]
+    assert url.startswith("https://") and url.endswith(name)
+    assert len(options["file_hash"]) == 32  # compared with Keras' own below
+
+
+def test_addresses_and_sums_are_those_of_keras():
+    from keras.src.applications import resnet, vgg16
+
+    assert resnet.WEIGHTS_HASHES["resnet50"][1] == imagenet_files._MD5["resnet50"]
+    assert imagenet_files._keras_url("resnet50").startswith(resnet.BASE_WEIGHTS_PATH)
+    assert imagenet_files._keras_url("vgg") == vgg16.WEIGHTS_PATH_NO_TOP
+    with open(vgg16.__file__, encoding="utf-8") as file:
+        assert imagenet_files._MD5["vgg"] in file.read()
+
+
+@every_backbone
+def test_one_message_names_every_way(backbone, places, offline):
+    with pytest.raises(ImageNetMissingError) as caught:
+        find_imagenet(backbone)
+    message = str(caught.value)
+    for text in (
+        "no route to host",
+        *map(str, places[1:]),
+        f"put {KERAS_FILES[backbone]} (",
+        f"{TORCH_FILES[backbone]} (",
+        " MB)",
+        "https://storage.googleapis.com/",
+        "https://download.pytorch.org/",
+        URL_VARIABLE,
+        "imagenet_url",
+        '--model_path ""',
+    ):
+        assert text in message, text
+
+
+def test_a_file_of_torchvision_without_pytorch_is_named(places, offline, monkeypatch):
+    path = places[2] / TORCH_FILES["vgg"]
+    path.touch()
+    monkeypatch.setattr(imagenet_files.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImageNetMissingError, match=r"requirements-torch\.txt makes it readable"):
+        find_imagenet("vgg")
+
+
+@pytest.mark.parametrize("by_variable", [False, True])
+@pytest.mark.parametrize("name", [KERAS_FILES["vgg"], "my_vgg16.h5", TORCH_FILES["vgg"]])
+def test_a_mirror_is_asked_before_keras(name, by_variable, places, offline, mirror, monkeypatch):
+    monkeypatch.undo()  # get_file works again
+    monkeypatch.chdir(places[0].parent)
+    monkeypatch.setenv("KERAS_HOME", str(places[1].parent))
+    monkeypatch.setenv("TORCH_HOME", str(places[2].parents[1]))
+    folder, address = mirror
+    (folder / name).write_bytes(b"weights")
+    url = address if name == KERAS_FILES["vgg"] else f"{address}/{name}"
+    if by_variable:
+        monkeypatch.setenv(URL_VARIABLE, url)
+    checked = []
+    path = find_imagenet("vgg", "" if by_variable else url, check=checked.append)
+    expected = TORCH_FILES["vgg"] if name.endswith(".pth") else KERAS_FILES["vgg"]
+    assert path.resolve() == places[0] / expected
+    assert path.read_bytes() == b"weights" and len(checked) == 1
+    assert [path.name for path in places[0].iterdir()] == [expected]
+    assert find_imagenet("vgg", "http://127.0.0.1:9/not/asked/again.h5") == path
+
+
+def test_a_mirror_that_answers_with_a_web_page(places, mirror):
+    folder, address = mirror
+    (folder / KERAS_FILES["vgg"]).write_text("\n<!DOCTYPE html><html>Please log in</html>")
+    with pytest.raises(UserError, match=r"answered with a web page \(HTML\)") as caught:
+        find_imagenet("vgg", address)
+    assert "\n" not in str(caught.value)
+    assert list(places[0].iterdir()) == []
+
+
+def test_a_mirror_without_the_file(places, mirror):
+    with pytest.raises(UserError, match=r"does not give the ImageNet weights.*404") as caught:
+        find_imagenet("vgg", mirror[1])
+    assert not isinstance(caught.value, ImageNetMissingError)  # it was asked for by name
+    assert list(places[0].iterdir()) == []
+
+
+def test_a_mirror_with_something_else_keeps_nothing(places, mirror):
+    folder, address = mirror
+    (folder / "a.pth").write_bytes(b"\x80something")
+    (folder / KERAS_FILES["vgg"]).write_bytes(b"\x89HDF\r\n\x1a\nbroken")
+    torch.save({"layer": torch.zeros(1)}, folder / "b.pth")
+    for url in (address, f"{address}/a.pth", f"{address}/b.pth"):
+        with pytest.raises(UserError) as caught:
+            open_weights("imagenet", "vgg", url)
+        assert "\n" not in str(caught.value)
+        assert [path.name for path in places[0].iterdir()] == [], url
+
+
+def test_the_time_to_wait_for_a_server_is_bounded(places, monkeypatch):
+    """A server that takes the connection and never answers."""
+    import socket
+
+    monkeypatch.setattr(imagenet_files, "_PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        begin = time.monotonic()
+        with pytest.raises(UserError, match="does not give"):
+            find_imagenet("vgg", f"http://127.0.0.1:{server.getsockname()[1]}/")
+        assert time.monotonic() - begin < 5
+    assert socket.getdefaulttimeout() is None
+
+
+@pytest.mark.parametrize("model_path", ["", "imagenet", "logs/x.weights.h5"])
+def test_what_is_asked_for_by_name_stays(model_path, places, offline):
+    assert choose_start(model_path, "vgg", 32) == (model_path, "")
+
+
+def test_auto_takes_what_is_there(places, offline):
+    (places[1] / KERAS_FILES["vgg"]).touch()
+    assert choose_start("auto", "vgg", 64) == ("imagenet", "")
+    start, note = choose_start("auto", "vgg", 32)
+    assert start == "" and "ImageNet weights are for width 64, and width is 32" in note
+
+
+def test_auto_without_any_starts_from_scratch_and_says_so(places, offline):
+    start, note = choose_start("auto", "vgg", 64)
+    assert start == ""
+    assert "WARNING: THE NETWORK STARTS FROM SCRATCH" in note
+    assert f"put {KERAS_FILES['vgg']}" in note
+    assert "Ctrl-C" in note and "--resume never" in note
+
+
+def test_auto_with_a_mirror_that_fails_is_an_error(places, mirror):
+    with pytest.raises(UserError, match="does not give the ImageNet weights"):
+        choose_start("auto", "vgg", 64, mirror[1])

@@ -1,0 +1,199 @@
+"""Where the results of pictures go."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from errors import UserError
+from utils.prediction.output_paths import Result, ResultNames, expand_patterns, plan_results
+
+
+@pytest.fixture
+def touch(tmp_path):
+    """touch(*names): makes empty files in the temporary folder; returns their paths."""
+
+    def make(*names):
+        paths = [tmp_path / name for name in names]
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        return paths
+
+    return make
+
+
+def relative(paths, folder):
+    return [Path(path).relative_to(folder).as_posix() for path in paths]
+
+
+# Patterns
+
+
+def test_patterns_are_replaced_by_what_they_match_sorted(touch, tmp_path):
+    touch("b.tif", "a.tif", "c.png", "sub/d.tif", "sub/deep/e.tif")
+    plain = str(tmp_path / "c.png")
+    found = expand_patterns([plain, str(tmp_path / "*.tif"), str(tmp_path / "s*" / "**" / "*.tif")])
+    names = ["c.png", "a.tif", "b.tif", "sub/d.tif", "sub/deep/e.tif"]
+    assert relative(found, tmp_path) == names
+
+
+def test_a_pattern_without_a_match_stays(tmp_path):
+    given = [str(tmp_path / "*.tif"), str(tmp_path / "none.png")]
+    assert expand_patterns(given) == given
+    assert expand_patterns([]) == []
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(touch, tmp_path):
+    odd, _ = touch("scan[1].png", "scan1.png")
+    assert expand_patterns([str(odd)]) == [str(odd)]
+
+
+# Names in one folder
+
+
+def test_the_three_files_of_a_picture(tmp_path):
+    result = ResultNames(tmp_path / "out").of("img/street.view.jpg")
+    assert result == Result(
+        Path("img/street.view.jpg"),
+        tmp_path / "out" / "street.view.png",
+        tmp_path / "out" / "street.view_mask.png",
+        tmp_path / "out" / "street.view_regions.csv",
+    )
+
+
+def test_pictures_of_one_stem_are_numbered_and_keep_their_numbers():
+    names = ResultNames("out")
+    pictures = ["one/a.png", "two/a.png", "one/a.jpg"]
+    drawn = [names.of(picture).drawn.name for picture in pictures]
+    assert drawn == ["a.png", "a_2.png", "a_3.png"]
+    assert [names.of(picture).drawn.name for picture in pictures] == drawn
+    assert names.of("one/../two/a.png").drawn.name == "a_2.png"
+
+
+def test_no_result_takes_the_name_of_another_s_mask():
+    names = ResultNames("out")
+    first, second = names.of("a.jpg"), names.of("a_mask.jpg")
+    assert first.mask.name == "a_mask.png"
+    assert second.drawn.name == "a_mask_2.png"
+    assert not set(first[1:]) & set(second[1:])
+
+
+def test_results_are_never_written_over_pictures(tmp_path):
+    pictures = [tmp_path / "a.png", tmp_path / "b.jpg", tmp_path / "b_mask.png"]
+    names = ResultNames(tmp_path, pictures)
+    assert names.of(pictures[0]).drawn.name == "a_2.png"
+    assert names.of(pictures[1]).mask.name == "b_2_mask.png"
+
+
+def test_a_picture_that_is_typed_is_kept_too(tmp_path):
+    assert ResultNames(tmp_path).of(tmp_path / "a.png").drawn == tmp_path / "a_2.png"
+
+
+# Folders
+
+
+def test_results_lie_as_the_pictures_lie(touch, tmp_path):
+    touch("in/b.png", "in/a.JPG", "in/sub/c.tif", "in/sub/deep/d.webp", "in/notes.txt")
+    results = plan_results(tmp_path / "in", str(tmp_path / "out"))
+    assert relative([one.picture for one in results], tmp_path / "in") == [
+        "a.JPG",
+        "b.png",
+        "sub/c.tif",
+        "sub/deep/d.webp",
+    ]
+    assert relative([one.drawn for one in results], tmp_path / "out") == [
+        "a.png",
+        "b.png",
+        "sub/c.png",
+        "sub/deep/d.png",
+    ]
+    assert results[2].mask == tmp_path / "out" / "sub" / "c_mask.png"
+    assert results[2].regions == tmp_path / "out" / "sub" / "c_regions.csv"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("pictures", "drawn"),
+    [
+        (["a.jpg", "a.png", "b.png"], ["a.jpg.png", "a.png.png", "b.png"]),
+        (["A.jpg", "a.tif"], ["A.jpg.png", "a.tif.png"]),  # one file on some systems
+        (["a.jpg", "a_mask.jpg"], ["a.jpg.png", "a_mask.jpg.png"]),
+        (["a.jpg", "sub/a.png"], ["a.png", "sub/a.png"]),
+    ],
+)
+def test_pictures_that_would_share_a_result_keep_their_extension(touch, tmp_path, pictures, drawn):
+    touch(*(f"in/{name}" for name in pictures))
+    results = plan_results(tmp_path / "in", tmp_path / "out")
+    assert relative([one.drawn for one in results], tmp_path / "out") == drawn
+    written = [str(path).lower() for one in results for path in one[1:]]
+    assert len(set(written)) == 3 * len(pictures)
+
+
+def test_a_result_s_name_depends_on_its_folder_alone(touch, tmp_path):
+    touch("in/a.jpg", "in/a.png", "in/c.png")
+    before = plan_results(tmp_path / "in", tmp_path / "out")
+    touch("in/b.png", "in/z/a.jpg")
+    assert set(before) < set(plan_results(tmp_path / "in", tmp_path / "out"))
+
+
+def test_hidden_files_and_results_inside_are_left_out(touch, tmp_path):
+    touch("in/a.png", "in/.b.png", "in/.trash/c.png", "in/out/a.png", "in/out/sub/d.png")
+    results = plan_results(tmp_path / "in", tmp_path / "in" / "out")
+    assert relative([one.picture for one in results], tmp_path / "in") == ["a.png"]
+
+
+def test_a_hidden_folder_that_is_asked_for_is_taken(touch, tmp_path):
+    touch(".in/a.png")
+    assert len(plan_results(tmp_path / ".in", tmp_path / "out")) == 1
+
+
+def test_no_folder_is_named(tmp_path, touch):
+    touch("file.png")
+    for origin in (tmp_path / "none", tmp_path / "file.png"):
+        with pytest.raises(UserError) as caught:
+            plan_results(origin, tmp_path / "out")
+        assert str(caught.value) == (
+            f"There is no folder {origin}. Set dir_origin_path to that of your pictures."
+        )
+
+
+def test_a_folder_without_pictures_is_named(tmp_path, touch):
+    touch("in/notes.txt", "in/.hidden.png")
+    with pytest.raises(UserError) as caught:
+        plan_results(tmp_path / "in", tmp_path / "out")
+    assert str(caught.value) == (
+        f"There is no picture in {tmp_path / 'in'}, nor in the folders in it."
+    )
+
+
+@pytest.mark.parametrize("save", ["in", "in/.", "", "in/../in"])
+def test_results_among_the_pictures_are_refused(tmp_path, touch, save):
+    touch("in/a.png")
+    with pytest.raises(UserError) as caught:
+        plan_results(tmp_path / "in", tmp_path / save)
+    assert str(caught.value) == (
+        f"dir_save_path {str(tmp_path / save)!r} holds the pictures themselves "
+        f"({tmp_path / 'in'}); results could overwrite them. Choose another dir_save_path."
+    )
+
+
+def test_results_in_the_pictures_folder_by_another_name_are_refused(tmp_path, touch):
+    touch("in/a.png")
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    with pytest.raises(UserError, match="holds the pictures themselves"):
+        plan_results(tmp_path / "in", tmp_path / "link")
+
+
+def test_a_folder_that_can_t_be_listed_is_an_error(tmp_path, touch, monkeypatch):
+    touch("in/a.png", "in/sub/b.png")
+    listing = os.scandir
+
+    def refuse(path):
+        if os.fspath(path).endswith("sub"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError, match="sub"):
+        plan_results(tmp_path / "in", tmp_path / "out")

@@ -1,0 +1,1 @@
+"""The check of a VOC folder: pairs, pixels, problems, and a corrected copy."""

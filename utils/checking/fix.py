@@ -1,0 +1,249 @@
+"""Writes a corrected copy of a dataset; the original is never touched.
+
+Everything goes into a hidden folder first, which gets its final name at the very end, so an
+interruption leaves nothing half-written under that name.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from errors import UserError
+from utils.checking.relabel import find_meaning, read_content, to_ids
+from utils.data.masks import mask_to_image
+from utils.data.split import split_names
+from utils.data.voc import write_lists
+from utils.images.channels import to_array
+from utils.images.reading import open_image, read_header, read_image, read_to_show
+from utils.labels import VOID
+from utils.parallel import ordered_map
+from utils.plots import before_after_sheet
+
+_SHOWN = 8  # masks on the contact sheet
+_LISTED = 20  # colours and files that are listed
+_ALONE = {
+    "picture_without_mask": "it has no mask",
+    "mask_without_picture": "it has no picture",
+    "duplicate_names": "one name stands for two files",
+}
+
+
+@dataclass
+class Outcome:
+    """What became of a sample.
+
+    Attributes:
+        name: str.
+        left_out: str, why it is not in the copy; "" if it is.
+        mask_changed, picture_changed: bool.
+        unknown: Counter of colours or values that stand for no class.
+    """
+
+    name: str
+    left_out: str = ""
+    mask_changed: bool = False
+    picture_changed: bool = False
+    unknown: Counter = field(default_factory=Counter)
+
+
+def fix_dataset(folder, pairs, color_map="", num_classes=None, ignore_labels=(VOID,), workers=0):
+    """Writes `<folder>_fixed` beside a VOC folder, with lists, a contact sheet and a report.
+
+    Args:
+        folder: Path of the VOC folder (the one that holds JPEGImages).
+        pairs: (samples, almost, faults), as `utils.checking.pairs.find_pairs` gives them.
+        color_map: path of a text file with lines `r g b name`; "": VOC's colours.
+        num_classes: int; ids below it stay as they are. None: not known.
+        ignore_labels: values that become void.
+        workers: int, threads; 0: automatic.
+
+    Returns:
+        int: 0 if anything could be kept, else 2.
+
+    Raises:
+        UserError: if the target exists, or the colour map can't be used.
+    """
+    folder = Path(os.path.abspath(folder))  # "." has no name
+    target = folder.with_name(f"{folder.name}_fixed")
+    if target.exists():
+        raise UserError(f"{target} exists already. Remove or rename it, then run this again.")
+    samples, almost, faults = pairs
+    samples = sorted(_without_duplicates([*samples, *almost], faults))
+    paths = [sample.mask_path for sample in samples]
+    contents = ordered_map(read_content, paths, workers, "Reading the masks")
+    meaning = find_meaning(contents, color_map, num_classes, ignore_labels)
+    temporary = folder.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        work = partial(_fix_sample, folder=temporary, meaning=meaning)
+        for name in ("JPEGImages", "SegmentationClass"):
+            (temporary / name).mkdir(parents=True)
+        outcomes = list(ordered_map(work, samples, workers, "Writing the copy"))
+        outcomes += [
+            Outcome(text, left_out=_ALONE[kind]) for kind, text in faults if kind in _ALONE
+        ]
+        changed = [
+            one for one in outcomes if one.mask_changed or one.picture_changed or one.left_out
+        ]
+        if not changed and not almost:
+            print(f"Nothing to fix: all {len(samples)} pairs are as they should be.")
+            return 0
+        kept = [one.name for one in outcomes if not one.left_out]
+        if kept:
+            _finish(temporary, samples, outcomes, meaning)
+            os.replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    print(_summary(outcomes, meaning, target if kept else None))
+    return 0 if kept else 2
+
+
+def _without_duplicates(samples, faults):
+    """Drops pairs of which a file's name stands twice: which one is meant can't be known."""
+    texts = [text for kind, text in faults if kind == "duplicate_names"]
+    # A text is "NAME and OTHER", and names may hold " and " too.
+    first = {text[: match.start()] for text in texts for match in re.finditer(" and ", text)}
+    return [one for one in samples if not {one.image_path.name, one.mask_path.name} & first]
+
+
+def _fix_sample(sample, folder, meaning):
+    """Writes the corrected picture and mask of a sample, or says why not."""
+    outcome = Outcome(sample.name)
+    ids, outcome.left_out, outcome.unknown = to_ids(read_content(sample.mask_path), meaning)
+    if ids is None:
+        return outcome
+    try:
+        changed = _fit_picture(sample.image_path, ids.shape)
+    except UserError as error:
+        outcome.left_out = str(error)
+        return outcome
+    outcome.picture_changed = changed is not None
+    _write_picture(sample, changed, folder / "JPEGImages")
+    outcome.mask_changed = _write_mask(sample, ids, folder / "SegmentationClass")
+    return outcome
+
+
+def _fit_picture(path, size):
+    """The picture turned to fit its mask, or None if it needs no change.
+
+    One with more than three bands is never changed: what is written anew has three.
+
+    Raises:
+        UserError: if it is broken, or fits no way.
+    """
+    header = read_header(path)
+    if 3 not in header.channels:
+        found = read_image(path, in_channels=header.channels[0]).shape[:2]
+        fits, turned = found == size, None
+    else:
+        image = open_image(path)
+        turned, found = _turn_to_fit(image, size), image.size[::-1]
+        fits, turned = turned is not None, turned if turned is not image else None
+        if header.channels[-1] > 3 and turned is not None:
+            fits, turned = header.size == size, None
+    if not fits:
+        raise UserError(f"picture {found} and mask {size} differ in size")
+    return turned
+
+
+def _turn_to_fit(image, size):
+    """The picture as its mask was drawn on it: itself, upright, or as stored without EXIF.
+
+    Returns:
+        PIL.Image, the very same one if it needs no change; None if no way fits.
+    """
+    upright = ImageOps.exif_transpose(image)
+    if image.getexif().get(0x0112, 1) == 1:
+        return image if image.size[::-1] == size else None
+    if upright.size[::-1] == size:
+        return upright
+    if image.size[::-1] != size:
+        return None
+    stored = image.copy()
+    stored.getexif().clear()
+    stored.info.pop("exif", None)
+    return stored
+
+
+def _write_picture(sample, changed, folder):
+    if changed is None:
+        shutil.copyfile(sample.image_path, folder / f"{sample.name}{sample.image_path.suffix}")
+        return
+    # Without loss, and without the EXIF that would turn it again.
+    bare = Image.fromarray(to_array(changed))
+    bare.save(folder / f"{sample.name}.png")
+
+
+def _write_mask(sample, ids, folder):
+    """Writes a mask; returns whether it differs from the original."""
+    path = folder / f"{sample.name}.png"
+    content = read_content(sample.mask_path)
+    with Image.open(sample.mask_path) as image:
+        plain = image.format == "PNG" and image.mode in ("P", "L", "1")
+    if plain and content.values is not None and np.array_equal(content.values, ids):
+        shutil.copyfile(sample.mask_path, path)
+        return False
+    mask_to_image(ids).save(path)
+    return True
+
+
+def _finish(folder, samples, outcomes, meaning):
+    """Adds lists, class names, the report and the contact sheet."""
+    kept = [one.name for one in outcomes if not one.left_out]
+    write_lists(folder, split_names(kept))
+    if meaning.names:
+        (folder / "classes.txt").write_text("\n".join(meaning.names) + "\n", encoding="utf-8")
+    report = {
+        "kept": len(kept),
+        "masks_changed": [one.name for one in outcomes if one.mask_changed],
+        "pictures_changed": [one.name for one in outcomes if one.picture_changed],
+        "left_out": {one.name: one.left_out for one in outcomes if one.left_out},
+        "values_to_ids": {str(value): index for value, index in meaning.ids.items()},
+    }
+    text = json.dumps(report, indent=2, ensure_ascii=False)
+    (folder / "fix_report.json").write_text(text + "\n", encoding="utf-8")
+    by_name = {sample.name: sample for sample in samples}
+    shown = [one.name for one in outcomes if one.mask_changed][:_SHOWN]
+    if shown:
+        rows = [_row(by_name[name], folder / "SegmentationClass" / f"{name}.png") for name in shown]
+        before_after_sheet(rows, folder / "before_after.png")
+
+
+def _row(sample, fixed):
+    with Image.open(sample.mask_path) as before:
+        before = to_array(before) if before.mode != "1" else np.array(before.convert("RGB"))
+    with Image.open(fixed) as after:
+        ids = np.array(after)
+    return sample.name, read_to_show(sample.image_path), before, ids
+
+
+def _summary(outcomes, meaning, target):
+    left_out = [one for one in outcomes if one.left_out]
+    masks = sum(one.mask_changed for one in outcomes)
+    pictures = sum(one.picture_changed for one in outcomes)
+    lines = [
+        f"{len(outcomes) - len(left_out):,} pairs kept: {masks:,} masks and {pictures:,} pictures "
+        f"changed; {len(left_out):,} left out."
+    ]
+    moved = {value: index for value, index in meaning.ids.items() if value != index}
+    if masks and moved:
+        lines.append("values to ids: " + ", ".join(f"{v} -> {i}" for v, i in meaning.ids.items()))
+    lines += [f"  left out: {one.name}: {one.left_out}" for one in left_out[:_LISTED]]
+    if len(left_out) > _LISTED:
+        lines.append(f"  and {len(left_out) - _LISTED:,} more, all in fix_report.json")
+    unknown = sum((one.unknown for one in outcomes), Counter())
+    if unknown:
+        lines.append("without a class (name colours in a file for --color_map):")
+        lines += [f"  {key}: {count:,} pixels" for key, count in unknown.most_common(_LISTED)]
+    if target:
+        lines.append(f"The corrected copy is {target}; train with --VOCdevkit_path {target}.")
+    else:
+        lines.append("Nothing could be kept, so nothing was written.")
+    return "\n".join(lines)

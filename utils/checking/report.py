@@ -1,0 +1,270 @@
+"""Judges the data before a training starts, instead of hours into it.
+
+Facts of each pair (`utils.checking.scan`) go into a `Report` one by one; what concerns the set as a
+whole, such as ids with gaps, is judged at the end. Memory: some hundred bytes a picture.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from errors import UserError
+from utils.checking.problems import FAULTS, format_faults
+from utils.checking.scan import FactsCache, scan_pair
+from utils.labels import VOID
+from utils.parallel import ordered_map
+
+_FIRST = 5  # files named with each fault
+
+
+@dataclass
+class Found:
+    """A fault that was found: how often, and the first files (or other details)."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, detail, count=1):
+        """Counts it once more."""
+        self.count += count
+        if len(self.first) < _FIRST:
+            self.first.append(detail)
+
+
+class Report:
+    """What a dataset holds and what is wrong with it.
+
+    Args:
+        num_classes: int; None: not known, so only what is wrong for any number is judged.
+        ignore_labels: mask values that are void.
+        in_channels: int, bands that a picture must have; None: not known.
+
+    Attributes:
+        faults: dict from a key of `utils.checking.problems.FAULTS` to Found.
+        pairs: int, pairs scanned.
+        sizes, modes: Counters of the pictures' (height, width) and Pillow modes.
+        pixels: int64 (256,), pixels of each value.
+        pictures: int64 (256,), pictures in which each value occurs.
+        frequency_base: int64 (256,), pixels of those pictures.
+        presence: dict from name to the set of values in its mask.
+    """
+
+    def __init__(self, num_classes=None, ignore_labels=(VOID,), in_channels=None):
+        self.num_classes = num_classes
+        self.in_channels = in_channels
+        self.ignored = frozenset(ignore_labels)
+        self.faults = {}
+        self.pairs = 0
+        self.sizes, self.modes = Counter(), Counter()
+        self.pixels = np.zeros(256, np.int64)
+        self.pictures = np.zeros(256, np.int64)
+        self.frequency_base = np.zeros(256, np.int64)
+        self.presence = {}
+        self._with_value = {}  # value: the first files that hold it
+        self._sets = {}
+        self._hashes = {}  # name: hashes of its picture
+
+    def fault(self, kind, detail, count=1):
+        """Notes a fault."""
+        self.faults.setdefault(kind, Found()).add(detail, count)
+
+    def add(self, sample, facts):
+        """Takes in the facts of a pair."""
+        self.pairs += 1
+        mask = sample.mask_path.name
+        if facts.picture_error:
+            self.fault("picture_broken", facts.picture_error)
+        else:
+            self.sizes[facts.picture_size] += 1
+            self.modes[facts.picture_mode] += 1
+            self._judge_bands(sample, facts.picture_channels)
+            if facts.picture_bytes:
+                self._hashes[sample.name] = (facts.picture_bytes, facts.picture_pixels)
+        if facts.mask_error:
+            self.fault(
+                f"mask_{facts.mask_error}", f"{sample.mask_path} {facts.mask_detail}".strip()
+            )
+            return
+        if not facts.picture_error and facts.picture_size != facts.mask_size:
+            self.fault(
+                "sizes_differ",
+                f"{sample.image_path} is {_size(facts.picture_size)}, "
+                f"{sample.mask_path} is {_size(facts.mask_size)} (width x height)",
+            )
+        if facts.smooth:
+            self.fault("mask_smooth", f"{mask} ({len(facts.smooth)} values along edges)")
+        counts = {value: n for value, n in facts.counts.items() if value not in facts.smooth}
+        self._add_values(sample, counts)
+
+    def _judge_bands(self, sample, channels):
+        if self.in_channels is not None and self.in_channels not in channels:
+            possible = " or ".join(map(str, channels))
+            self.fault(
+                "picture_bands",
+                f"{sample.image_path} can be read with in_channels {possible}, but in_channels is "
+                f"{self.in_channels}",
+            )
+
+    def _add_values(self, sample, counts):
+        values = list(counts)
+        self.pixels[values] += list(counts.values())
+        self.pictures[values] += 1
+        self.frequency_base[values] += sum(
+            n for value, n in counts.items() if value not in self.ignored
+        )
+        present = frozenset(values)
+        # Most masks hold one of a few sets of values: each set is kept once.
+        self.presence[sample.name] = self._sets.setdefault(present, present)
+        for value in values:
+            files = self._with_value.setdefault(value, [])
+            if len(files) < _FIRST:
+                files.append(str(sample.mask_path))
+
+    @property
+    def classes(self):
+        """The values that occur and are not void, sorted."""
+        return [int(v) for v in np.flatnonzero(self.pixels) if int(v) not in self.ignored]
+
+    @property
+    def fatal(self):
+        """Whether a fault was found that makes a training wrong."""
+        return any(FAULTS[kind].fatal for kind in self.faults)
+
+    def finish(self, lists=None):
+        """Judges the set as a whole.
+
+        Args:
+            lists: dict from a list's name to its names of pictures; pairs such as train and
+                val, or train_0 and val_0, are compared. None: no lists.
+        """
+        self._judge_values()
+        for train in lists or ():
+            val = train.replace("train", "val", 1)
+            if train.startswith("train") and train != "trainval" and lists.get(val):
+                self._judge_split(lists[train], lists[val])
+
+    def _judge_values(self):
+        classes = self.classes
+        if not self.presence:
+            return
+        if VOID in self.ignored and classes in ([0], []) and self.pixels[VOID]:
+            self._fault_of_value("ids_0_255", VOID)
+        elif len(classes) < 2:
+            self.fault("only_one_class", f"the only value in {self.pairs} masks is {classes}")
+        elif _have_gaps(classes, self.num_classes):
+            example = self._with_value[classes[-1]][0]
+            text = f"the values are {_shorten(classes)}, for instance in {example}"
+            self.fault("ids_with_gaps", text, len(classes))
+        elif self.num_classes and classes[-1] >= self.num_classes:
+            self._judge_out_of_range(classes)
+        else:
+            self._judge_missing(classes)
+
+    def _judge_out_of_range(self, classes):
+        if classes[0] > 0 and classes[-1] == self.num_classes:
+            self._fault_of_value("ids_off_by_one", classes[-1])
+            return
+        for value in (value for value in classes if value >= self.num_classes):
+            self._fault_of_value("ids_out_of_range", value)
+
+    def _judge_missing(self, classes):
+        if classes[0] > 0:
+            self.fault("no_background", f"the ids are {_shorten(classes)}")
+        expected = range(self.num_classes or classes[-1] + 1)
+        for value in sorted(set(expected) - set(classes) - self.ignored - {0}):
+            self.fault("class_absent", f"class {value}")
+
+    def _fault_of_value(self, kind, value):
+        files = ", ".join(self._with_value[value][:2])
+        self.fault(
+            kind,
+            f"value {value}: {self.pixels[value]:,} pixels, for instance in {files}",
+            int(self.pictures[value]),
+        )
+
+    def _judge_split(self, train, val):
+        in_train = frozenset().union(*(self.presence.get(name, ()) for name in train))
+        in_val = frozenset().union(*(self.presence.get(name, ()) for name in val))
+        for value in sorted(in_val - in_train - self.ignored):
+            self.fault("class_only_in_val", f"class {value}")
+        known = {}
+        for name in train:
+            known.setdefault(name, name)
+            for number in self._hashes.get(name, ()):
+                known.setdefault(number, name)
+        for name in val:
+            twin = next((known[k] for k in (name, *self._hashes.get(name, ())) if k in known), None)
+            if twin is not None:
+                self.fault("in_both_lists", f"{name} (val) is {twin} (train)")
+
+
+def _have_gaps(classes, num_classes):
+    """Whether values like 0, 50, 100 stand for ids 0, 1, 2."""
+    if num_classes and classes[-1] < num_classes:
+        return False
+    return classes[-1] + 1 > 2 * len(classes)
+
+
+def _size(size):
+    return f"{size[1]}x{size[0]}"
+
+
+def _shorten(values, most=12):
+    shown = ", ".join(map(str, values[:most]))
+    return shown if len(values) <= most else f"{shown}, ... {values[-1]}"
+
+
+def scan_into(report, samples, workers, progress=True):
+    """Scans samples whole, pictures decoded, into a report."""
+    facts = ordered_map(partial(scan_pair, decode=True), samples, workers, "Checking", progress)
+    for sample, one in zip(samples, facts, strict=True):
+        report.add(sample, one)
+    return report
+
+
+def check_samples(
+    train,
+    val,
+    num_classes,
+    ignore_labels,
+    *,
+    in_channels=None,
+    workers=2,
+    cache=None,
+    progress=True,
+):
+    """The quick check before a training: names, sizes, and the values of all masks.
+
+    Pictures are not decoded, and what is known from an earlier run is not read again.
+
+    Args:
+        train, val: lists of `utils.data.voc.Sample` with masks; train may be empty, for scoring.
+        num_classes, ignore_labels: as in `utils.data.masks.read_mask`.
+        in_channels: int, bands that a picture must have; None: any.
+        workers: int, threads.
+        cache: path of a JSON file for the facts; None: no cache.
+        progress: bool, whether to show a progress bar.
+
+    Returns:
+        Report.
+
+    Raises:
+        UserError: with every fault that would make the training wrong.
+    """
+    known = FactsCache(cache)
+    lists = {"train": [sample.name for sample in train], "val": [sample.name for sample in val]}
+    samples = list(dict.fromkeys([*train, *val]))
+    report = Report(num_classes, ignore_labels, in_channels)
+    facts = ordered_map(known.scan, samples, workers, "Checking the data", progress)
+    for sample, one in zip(samples, facts, strict=True):
+        report.add(sample, one)
+    known.save()
+    report.finish(lists)
+    if not train:  # what is only scored need not hold two classes
+        for kind in ("only_one_class", "ids_0_255"):
+            report.faults.pop(kind, None)
+    if report.fatal:
+        raise UserError("The data can't be used as it is.\n" + format_faults(report, True))
+    return report

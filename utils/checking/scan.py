@@ -1,0 +1,209 @@
+"""Facts about one picture and its mask, gathered without judging them.
+
+`utils.checking.report` turns them into faults. They depend on the two files alone, so they can be
+kept from one run to the next.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from errors import UserError
+from utils.data.masks import read_label_ids, refused_mask
+from utils.images.channels import to_array
+from utils.images.reading import open_image, read_header, read_image
+
+
+@dataclass
+class Facts:
+    """What a picture and its mask are.
+
+    Attributes:
+        picture_error: str, why the picture can't be read; "" if it can.
+        picture_size: (height, width), upright; None if unknown.
+        picture_mode: str, as in `utils.images.reading.Header`; "" where it was not decoded.
+        picture_channels: the values of in_channels that the picture can be read with.
+        picture_bytes, picture_pixels: hashes of the file and of the upright pixels, or 0
+            where the picture was not decoded.
+        mask_error: "", "broken", or a key of `utils.data.masks.REFUSED_MASKS`.
+        mask_detail: str, the error's own words.
+        mask_size: (height, width) or None.
+        counts: dict from each value of the mask to its pixels.
+        smooth: values that only stand between others along edges, as anti-aliasing leaves
+            them.
+    """
+
+    picture_error: str = ""
+    picture_size: tuple[int, int] | None = None
+    picture_mode: str = ""
+    picture_channels: tuple[int, ...] = ()
+    picture_bytes: int = 0
+    picture_pixels: int = 0
+    mask_error: str = ""
+    mask_detail: str = ""
+    mask_size: tuple[int, int] | None = None
+    counts: dict[int, int] = field(default_factory=dict)
+    smooth: tuple[int, ...] = ()
+
+
+def scan_pair(sample, decode=True):
+    """Gathers the facts of a sample.
+
+    Args:
+        sample: `utils.data.voc.Sample`.
+        decode: bool. True decodes the picture too; False reads its header only.
+
+    Returns:
+        Facts.
+    """
+    facts = Facts()
+    _scan_picture(sample.image_path, facts, decode)
+    _scan_mask(sample.mask_path, facts)
+    return facts
+
+
+def _scan_picture(path, facts, decode):
+    try:
+        header = read_header(path)
+        facts.picture_size, facts.picture_channels = header.size, header.channels
+        if decode:
+            if 3 in header.channels:
+                pixels = to_array(open_image(path))
+            else:
+                pixels = read_image(path, in_channels=header.channels[0])
+            facts.picture_mode = header.mode
+            facts.picture_bytes = _hash(Path(path).read_bytes())
+            facts.picture_pixels = _hash(repr(pixels.shape).encode() + pixels.tobytes())
+    except UserError as error:
+        facts.picture_error = str(error)
+
+
+def _scan_mask(path, facts):
+    try:
+        with Image.open(path) as image:
+            facts.mask_error = refused_mask(image) or ""
+            facts.mask_size = image.size[::-1]
+            grey = image.mode == "L"
+        if not facts.mask_error:
+            ids = read_label_ids(path)
+            counts = np.bincount(ids.ravel(), minlength=256)
+            facts.counts = {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+            facts.smooth = smooth_values(ids) if grey else ()
+    except Exception as error:  # Pillow's decoders raise whatever a broken file leads to
+        facts.mask_error, facts.mask_detail = "broken", str(error)
+
+
+def _hash(data):
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
+
+
+def smooth_values(ids, least=4):
+    """Values that anti-aliasing left along edges.
+
+    Where at least `least` values are never an area of their own and mostly stand between two
+    others, as blends do, the mask was smoothed; then every thin value counts.
+
+    Args:
+        ids: uint8 (H, W).
+        least: int; fewer such values are taken for thin objects.
+
+    Returns:
+        tuple of int, sorted; () if the mask was not smoothed.
+    """
+    present = np.bincount(ids.ravel(), minlength=256)
+    if np.count_nonzero(present) < least + 2:
+        return ()
+    low, high, inside = _neighbourhood(ids)
+    between = np.bincount(ids[(low < ids) & (ids < high)], minlength=256)
+    blends = (present > 0) & (inside == 0) & (2 * between > present)
+    if np.count_nonzero(blends) < least:
+        return ()
+    ends = np.flatnonzero(present)[[0, -1]]  # a blend lies between others
+    return tuple(value for value in _thin(present, inside) if value not in ends)
+
+
+def thin_values(ids):
+    """Values of uint8 (H, W) that hardly ever fill a window of 3x3 pixels, as a sorted tuple."""
+    return _thin(np.bincount(ids.ravel(), minlength=256), _neighbourhood(ids)[2])
+
+
+def _neighbourhood(ids):
+    """Least and largest value around each pixel, and how often each value fills its window."""
+    window = np.ones((3, 3), np.uint8)
+    low, high = cv2.erode(ids, window), cv2.dilate(ids, window)
+    return low, high, np.bincount(ids[low == high], minlength=256)
+
+
+def _thin(present, inside):
+    """Chance makes a blend fill a window now and then: at most one pixel in fifty."""
+    return tuple(int(value) for value in np.flatnonzero((present > 0) & (50 * inside < present)))
+
+
+class FactsCache:
+    """Facts kept in a JSON file, valid while both files keep their size and time.
+
+    Args:
+        path: of the JSON file; None keeps nothing. A file that can't be read or written is
+            no error: the facts are then gathered anew.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path) if path else None
+        self.fresh = {}
+        try:
+            self.known = json.loads(self.path.read_text("utf-8")) if path else {}
+            if not isinstance(self.known, dict):
+                self.known = {}
+        except (OSError, ValueError):
+            self.known = {}
+
+    def scan(self, sample):
+        """The facts of a sample, without decoding the picture; from the cache if valid."""
+        key, stamp = str(sample.mask_path.resolve()), self._stamp(sample)
+        entry = self.known.get(key)
+        try:
+            facts = _facts_from(entry["facts"]) if stamp and entry["stamp"] == stamp else None
+        except (AttributeError, KeyError, TypeError, ValueError):  # damaged, or an older version's
+            facts = None
+        facts = facts or scan_pair(sample, decode=False)
+        self.fresh[key] = {"stamp": stamp, "facts": dataclasses.asdict(facts)}
+        return facts
+
+    def save(self):
+        """Writes what was scanned; entries of other files are kept."""
+        if not self.path or not self.path.parent.is_dir():
+            return
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        try:
+            temporary.write_text(json.dumps(self.known | self.fresh), encoding="utf-8")
+            os.replace(temporary, self.path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+    @staticmethod
+    def _stamp(sample):
+        try:
+            stats = [os.stat(path) for path in (sample.image_path, sample.mask_path)]
+        except OSError:
+            return None
+        return [number for stat in stats for number in (stat.st_size, stat.st_mtime_ns)]
+
+
+def _facts_from(values):
+    """Facts from JSON, which knows no tuples and no int keys."""
+    facts = Facts(**values)
+    facts.counts = {int(value): count for value, count in facts.counts.items()}
+    facts.smooth = tuple(facts.smooth)
+    facts.picture_channels = tuple(values["picture_channels"])
+    facts.picture_size = facts.picture_size and tuple(facts.picture_size)
+    facts.mask_size = facts.mask_size and tuple(facts.mask_size)
+    return facts

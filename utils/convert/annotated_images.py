@@ -1,0 +1,155 @@
+"""The pictures of annotation files: found, turned as their annotators saw them, saved."""
+
+import io
+import os
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from PIL import Image, ImageOps
+
+from errors import UserError
+from utils.images.channels import check_pixels, to_array
+
+_COPIED = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}  # an MPO is a JPEG of two pictures
+_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+
+
+class Picture(NamedTuple):
+    """A picture as the annotations were drawn on it.
+
+    Attributes:
+        image: PIL.Image, any mode; its EXIF counts no more.
+        data: bytes of a file that shows just this and can be copied, or None.
+        extension: str, of that file.
+    """
+
+    image: Image.Image
+    data: bytes | None
+    extension: str
+
+
+class PictureFinder:
+    """Finds pictures under the names that annotation files give them.
+
+    Args:
+        image_dir: str, the only folder to look in; empty: where each file suggests.
+
+    Raises:
+        UserError: if that folder is missing.
+    """
+
+    def __init__(self, image_dir=""):
+        if image_dir and not os.path.isdir(image_dir):
+            raise UserError(f"There is no folder image_dir {image_dir!r}.")
+        self.image_dir = image_dir
+        self._listings = {}
+
+    def find(self, file_name, folders):
+        """Finds a picture, whatever the case of its letters.
+
+        The name may have backslashes, folders of another machine, or be a URL: the longest
+        end of it that leads to a file counts.
+
+        Args:
+            file_name: str.
+            folders: Paths to look in, unless there is image_dir.
+
+        Returns:
+            Path, or None.
+        """
+        folders = [Path(self.image_dir)] if self.image_dir else folders
+        for end in _ends(file_name):
+            for folder in folders:
+                path = self._match(folder / end)
+                if path:
+                    return path
+        return None
+
+    def _match(self, path):
+        if os.path.isfile(path):
+            return path
+        parent = path.parent
+        if parent not in self._listings:
+            names = {}
+            for name in os.listdir(parent) if os.path.isdir(parent) else ():
+                names.setdefault(name.lower(), []).append(name)
+            self._listings[parent] = names
+        same = self._listings[parent].get(path.name.lower(), [])
+        return parent / same[0] if len(same) == 1 and os.path.isfile(parent / same[0]) else None
+
+
+def _ends(file_name):
+    """The relative paths that a name may mean, the longest first."""
+    text = file_name.replace("\\", "/")
+    if "://" in text:
+        text = text.partition("://")[2].partition("?")[0]
+    text = text.rpartition("?d=")[2]  # Label Studio: /data/local-files/?d=folder/name.jpg
+    found = [text] if text.startswith("/") else []
+    for variant in dict.fromkeys((text, unquote(text))):
+        parts = [part for part in variant.split("/") if part not in ("", ".")]
+        found += ["/".join(parts[start:]) for start in range(len(parts))]
+    return sorted(found, key=lambda end: -end.count("/"))
+
+
+def read_picture(source, declared, frames, origin):
+    """Decodes a picture and decides which way up its annotations saw it.
+
+    Args:
+        source: Path of a file, or its bytes.
+        declared: (height, width) by the annotations; None where they don't say.
+        frames: "stored", "upright" or both: how the file may have been shown, without and
+            with its EXIF orientation; the first of the declared size counts.
+        origin: str, for messages.
+
+    Returns:
+        Picture.
+
+    Raises:
+        UserError: if it can't be decoded, or has another size.
+    """
+    embedded = isinstance(source, bytes)
+    name = f"the picture in {origin}" if embedded else str(source)
+    try:
+        data = source if embedded else source.read_bytes()
+        image = Image.open(io.BytesIO(data))
+        check_pixels(*image.size, name)
+        image.load()
+        turned = image.getexif().get(0x0112) in range(2, 9)
+        shown = {"stored": image, "upright": ImageOps.exif_transpose(image)}
+    except Exception as error:  # Pillow's decoders raise whatever a broken file leads to
+        raise UserError(f"{origin}: {name} can't be read: {error}") from error
+    for frame in frames:
+        if _has_size(shown[frame], declared):
+            copied = _COPIED.get(image.format) if not turned else None
+            return Picture(shown[frame], data if copied else None, copied or ".png")
+    height, width = declared
+    hint = ""
+    if _has_size(image, declared):
+        hint = " when its EXIF orientation is applied. Turn the file itself and annotate it again"
+    raise UserError(
+        f"{origin} says that the picture is {width}x{height} pixels, but {name} is "
+        f"{shown[frames[0]].width}x{shown[frames[0]].height}{hint}. They must belong together."
+    )
+
+
+def _has_size(image, declared):
+    height, width = declared
+    return height in (None, image.height) and width in (None, image.width)
+
+
+def save_picture(picture, folder, name):
+    """Writes a picture: the file's own bytes, or else PNG without loss and without EXIF.
+
+    Modes that PNG lacks (CMYK, 32-bit, ...) are saved as `read_image` sees them.
+    """
+    path = Path(folder) / f"{name}{picture.extension}"
+    if picture.data is not None:
+        path.write_bytes(picture.data)
+        return
+    image = picture.image.copy()
+    # Pillow would carry an EXIF orientation over, and the reader turn the picture by it.
+    image.info = {key: value for key, value in image.info.items() if key == "transparency"}
+    if image.mode not in _PNG_MODES:
+        image = Image.fromarray(to_array(image))
+    image.save(path, "PNG")

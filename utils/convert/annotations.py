@@ -1,0 +1,144 @@
+"""What labelme and COCO files share: JSON, points, labels and the one class list.
+
+Whatever their format, annotations become `Item`s, and these become files of a VOC folder.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from errors import UserError
+from utils.labels import VOID
+
+BACKGROUND = "background"
+# Pillow takes half a minute for a circle of a million pixels, and paints NaN anyhow.
+_MAX_COORDINATE = 100_000
+_FIXED_IDS = {BACKGROUND: 0, "_background_": 0, "__ignore__": VOID}  # labelme's names
+
+
+class Item(NamedTuple):
+    """A picture with its annotations, decoded only when its turn comes.
+
+    Attributes:
+        name: str, of the files to write, without extension.
+        origin: str, where the annotations stand, for messages.
+        labels: frozenset of str.
+        load: function(classes) -> (Picture, uint8 (H, W) class ids).
+    """
+
+    name: str
+    origin: str
+    labels: frozenset
+    load: Callable
+
+
+def read_json(path):
+    """Reads a JSON file in any of Unicode's encodings.
+
+    Raises:
+        UserError: if the file is missing or no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path} can't be read as JSON: {error}. Save or export it again."
+        ) from error
+
+
+def check_points(points, origin):
+    """Checks what should be a list of [x, y]; returns it as tuples.
+
+    Raises:
+        UserError: for anything else, and for numbers that lie beyond every picture.
+    """
+    for point in points if isinstance(points, list) else [points]:
+        if not (isinstance(point, list) and len(point) == 2 and all(map(_is_coordinate, point))):
+            raise UserError(
+                f"{origin} has the point {str(point)[:60]}. Expected [x, y], two numbers of at "
+                f"most {_MAX_COORDINATE:,} pixels."
+            )
+    return [tuple(point) for point in points]
+
+
+def _is_coordinate(value):
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and abs(value) <= _MAX_COORDINATE  # not so of NaN
+
+
+def clean_label(label, origin):
+    """A label without spaces around it; raises UserError if nothing is left to write."""
+    text = " ".join(label.split()) if isinstance(label, str) else ""
+    # JSON can spell halves of letters, which no text file can hold.
+    if not text or text.encode(errors="replace").decode() != text:
+        raise UserError(f"{origin} has the label {label!r}. Expected a name.")
+    return text
+
+
+def read_class_list(path):
+    """Reads a class list: UTF-8 text, a name a line.
+
+    The background may lead it or be left out; `__ignore__`, labelme's void, is no class.
+
+    Returns:
+        tuple of str, the background first.
+
+    Raises:
+        UserError: if the file can't be read, a name stands twice, or the background late.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise UserError(f"The class list {path} can't be read: {error}") from error
+    names = [clean_label(line, path) for line in lines if line.strip()]
+    names = [BACKGROUND if fixed_id(name) == 0 else name for name in names]
+    double = [name for name, count in Counter(names).items() if count > 1]
+    if double:
+        raise UserError(f"The class list {path} names {double[0]!r} twice. Remove one line.")
+    if BACKGROUND in [name for name in names if fixed_id(name) != VOID][1:]:
+        raise UserError(
+            f"The class list {path} names the background after other classes. Its id is 0: "
+            "put it first, or leave it out."
+        )
+    return make_classes(names)
+
+
+def make_classes(labels):
+    """The class names: the background, then the labels in their order, each once.
+
+    Raises:
+        UserError: if there is no class besides the background, or more than an id can name.
+    """
+    names = [label for label in dict.fromkeys(labels) if fixed_id(label) is None]
+    if not names:
+        raise UserError("There is no class besides the background: nothing to learn.")
+    if len(names) >= VOID:
+        raise UserError(
+            f"There are {len(names)} classes besides the background; a mask holds at most "
+            f"{VOID - 1}, since {VOID} is void. Merge some."
+        )
+    return (BACKGROUND, *names)
+
+
+def fixed_id(label):
+    """The id of a label that is the background (0) or void (255) in labelme; else None."""
+    return _FIXED_IDS.get(label.lower())
+
+
+def class_id(label, classes, origin):
+    """The id of a label.
+
+    Raises:
+        UserError: if the label is not in the list.
+    """
+    fixed = fixed_id(label)
+    if fixed is not None:
+        return fixed
+    if label not in classes:
+        raise UserError(
+            f"{origin} has the label {label!r}, which is not in the class list: "
+            f"{', '.join(classes)}. Correct the label, or add it to the list."
+        )
+    return classes.index(label)

@@ -1,0 +1,1 @@
+"""The VOC folder: its lists, masks, class weights, augmentation, and the dataset of a training."""

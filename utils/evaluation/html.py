@@ -1,0 +1,219 @@
+"""The parts that a report is made of: HTML and SVG, without scripts and without a network."""
+
+from html import escape
+
+import numpy as np
+from PIL import Image
+
+from utils.evaluation.gallery import data_uri
+from utils.evaluation.score_tables import percent, shorten
+
+# The policy lets a browser load nothing but what stands in the page itself.
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="data:,">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<main>
+{body}
+</main>
+</body>
+</html>
+"""
+_STYLE = """
+:root { --back: #fff; --fore: #1c2126; --dim: #5d6770; --line: #d8dde2; --soft: #f4f6f8;
+  --a: 37, 99, 235; --b: 234, 138, 30; --c: 22, 150, 110 }
+@media (prefers-color-scheme: dark) { :root { --back: #14181c; --fore: #e6eaed; --dim: #9aa5ae;
+  --line: #353d44; --soft: #1d2329; --a: 80, 135, 255 } }
+* { box-sizing: border-box }
+body { margin: 0; background: var(--back); color: var(--fore);
+  font: 15px/1.5 system-ui, "Segoe UI", Roboto, "Noto Sans", "Noto Sans CJK SC", sans-serif }
+main { max-width: 1160px; margin: 0 auto; padding: 24px 20px 60px }
+h1 { font-size: 26px; margin: 0 0 12px } h2 { font-size: 20px; margin: 36px 0 10px }
+h3 { font-size: 16px; margin: 24px 0 8px }
+p { margin: 6px 0 10px } .dim, figcaption small { color: var(--dim) }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 16px; margin: 0 0 16px }
+dt { color: var(--dim) } dd { margin: 0; overflow-wrap: anywhere }
+.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(190px, 1fr)); gap: 10px }
+.tiles div { background: var(--soft); border: 1px solid var(--line); border-radius: 8px;
+  padding: 8px 12px; font-size: 13px; color: var(--dim) }
+.tiles b { display: block; font-size: 21px; color: var(--fore); font-weight: 600 }
+.wide { overflow-x: auto }
+table { border-collapse: collapse; font-size: 13.5px; font-variant-numeric: tabular-nums }
+table.scores { width: 100% } .scores td, .scores th { padding: 4px 8px; text-align: right;
+  border-bottom: 1px solid var(--line); white-space: nowrap }
+.scores th { font-weight: 600 } .scores thead th { color: var(--dim); vertical-align: bottom }
+.scores th:first-child { text-align: left; white-space: normal; overflow-wrap: anywhere;
+  min-width: 150px }
+.scores tfoot td, .scores tfoot th { border-top: 2px solid var(--line); font-weight: 600 }
+.bar { min-width: 170px; background: linear-gradient(rgba(var(--a), .28), rgba(var(--a), .28))
+  no-repeat 0 50% / calc(var(--v) * .62%) 70% }
+.swatch { display: inline-block; width: 12px; height: 12px; border: 1px solid var(--dim);
+  border-radius: 3px; margin-right: 6px; vertical-align: -1px }
+svg { display: block; max-width: 100%; height: auto; font: 12px system-ui, sans-serif }
+svg text { fill: var(--fore) } svg .axis { stroke: var(--line) } svg .dim { fill: var(--dim) }
+.a { fill: rgb(var(--a)); background: rgb(var(--a)) } .b { fill: rgb(var(--b));
+  background: rgb(var(--b)) } .c { fill: rgb(var(--c)); background: rgb(var(--c)) }
+.matrix { font-size: 11.5px } .matrix td { width: 34px; min-width: 30px; height: 26px;
+  text-align: center; border: 1px solid var(--line); background: rgba(var(--a), var(--s, 0)) }
+.matrix td.full { color: #fff } .matrix th { font-weight: 500; padding: 2px 6px }
+.matrix tbody th { text-align: right; min-width: 96px; max-width: 200px; overflow-wrap: anywhere }
+.matrix thead th { vertical-align: bottom; max-height: 180px }
+.matrix thead span { writing-mode: vertical-rl; transform: rotate(180deg); max-height: 170px;
+  text-align: left }
+.legend span { margin-right: 16px; white-space: nowrap }
+.gallery figure { margin: 0 0 18px; padding: 10px; background: var(--soft);
+  border: 1px solid var(--line); border-radius: 8px; break-inside: avoid }
+.gallery figcaption { margin-bottom: 8px; overflow-wrap: anywhere }
+.row { display: grid; grid-template-columns: repeat(4, 1fr); gap: 8px; align-items: start }
+.row div { font-size: 12px; color: var(--dim); text-align: center }
+img { max-width: 100%; height: auto } .row img { width: 100%; border: 1px solid var(--line) }
+.row .sharp { image-rendering: pixelated } img.curves { background: #fff; border-radius: 8px }
+@media (max-width: 640px) { .row { grid-template-columns: repeat(2, 1fr) } }
+@media print { :root { --back: #fff; --fore: #000; --dim: #444; --line: #bbb; --soft: #fff }
+  * { print-color-adjust: exact; -webkit-print-color-adjust: exact } main { max-width: none;
+  padding: 0 } .wide { overflow: visible } h2, h3 { break-after: avoid }
+  tr, svg { break-inside: avoid } .scores, .matrix { font-size: 10px } }
+"""
+_MOST_CELLS = 40  # classes up to which a confusion matrix is a table
+
+
+def page(title, body):
+    """A whole page; `title` is a text, `body` HTML."""
+    return _PAGE.format(title=escape(title), style=_STYLE, body=body)
+
+
+def swatch(color, name):
+    """A small square in a colour, and what it stands for."""
+    return f'<span><i class="swatch" style="background:{color}"></i>{escape(name)}</span>'
+
+
+def bar_chart(names, series):
+    """Horizontal bars, a group for each name, as SVG.
+
+    Args:
+        names: N texts.
+        series: dict from a title to N values in 0..1; at most three. NaN has no bar.
+    """
+    left, width, thick = 190, 640, 9
+    step = thick * len(series) + 12
+    bottom = step * len(names) + 8
+    parts = [
+        f'<line class="axis" x1="{x}" x2="{x}" y1="0" y2="{bottom}"/>'
+        f'<text class="dim" x="{x}" y="{bottom + 15}" text-anchor="middle">{tick}%</text>'
+        for tick in range(0, 101, 20)
+        for x in [left + width * tick // 100]
+    ]
+    for row, name in enumerate(names):
+        top = row * step + 8
+        middle = top + thick * len(series) / 2 + 4
+        parts.append(
+            f'<text x="{left - 8}" y="{middle}" text-anchor="end">'
+            f"{escape(shorten(name, 26))}<title>{escape(name)}</title></text>"
+        )
+        for index, (title, values) in enumerate(series.items()):
+            if np.isnan(values[row]):
+                continue
+            y = top + index * thick
+            parts.append(
+                f'<rect class="{"abc"[index]}" x="{left}" y="{y}" height="{thick - 1}" '
+                f'width="{width * values[row]:.1f}"><title>{escape(name)}: {escape(title)} '
+                f"{percent(values[row])}%</title></rect>"
+            )
+        if not np.isnan(first := next(iter(series.values()))[row]):
+            parts.append(
+                f'<text class="dim" x="{left + width + 10}" y="{middle}">{percent(first)}</text>'
+            )
+    legend = "".join(
+        f'<span><i class="swatch {"abc"[index]}"></i>{escape(title)}</span>'
+        for index, title in enumerate(series)
+    )
+    return f'<p class="legend">{legend}</p>' + _svg(
+        left + width + 70, bottom + 22, f"{', '.join(series)} of each class", parts
+    )
+
+
+def histogram(values, title, bins=20):
+    """How many of the values in 0..1 lie where, as SVG; NaN is passed over."""
+    values = np.asarray(values)
+    counts, edges = np.histogram(values[~np.isnan(values)], bins, (0, 1))
+    left, height, step = 40, 150, 40
+    tallest = max(counts.max(), 1)
+    parts = [f'<line class="axis" x1="{left}" x2="{left + bins * step}" y1="{height + 20}" '
+             f'y2="{height + 20}"/>']  # fmt: skip
+    for index, count in enumerate(counts.tolist()):
+        x, tall = left + index * step, height * count / tallest
+        if count:
+            parts.append(
+                f'<rect class="a" x="{x + 2}" y="{height + 20 - tall:.1f}" width="{step - 4}" '
+                f'height="{tall:.1f}"><title>{100 * edges[index]:.0f} to '
+                f"{100 * edges[index + 1]:.0f}%: {count:,}</title></rect>"
+                f'<text x="{x + step / 2}" y="{height + 14 - tall:.1f}" text-anchor="middle">'
+                f"{count:,}</text>"
+            )
+    parts += [
+        f'<text class="dim" x="{left + index * step}" y="{height + 38}" text-anchor="middle">'
+        f"{100 * edges[index]:.0f}%</text>"
+        for index in range(0, bins + 1, 4)
+    ]
+    return _svg(left * 2 + bins * step, height + 46, title, parts)
+
+
+def _svg(width, height, label, parts):
+    return (
+        f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}">{"".join(parts)}</svg>'
+    )
+
+
+def confusion_table(matrix, names):
+    """A confusion matrix [true, predicted], each row in percent of its true pixels."""
+    totals = matrix.sum(axis=1)
+    shares = np.divide(
+        matrix, totals[:, None], out=np.zeros(matrix.shape), where=totals[:, None] > 0
+    )
+    if len(names) > _MOST_CELLS:
+        return _confusion_picture(shares)
+    head = "".join(f"<th><span>{escape(name)}</span></th>" for name in names)
+    lines = [f"<thead><tr><th>true \\ predicted</th>{head}</tr></thead><tbody>"]
+    for row, name in enumerate(names):
+        cells = "".join(
+            _cell(shares[row, column], int(matrix[row, column]), int(totals[row]), name, other)
+            for column, other in enumerate(names)
+        )
+        lines.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
+    table = "\n".join(lines)
+    return f'<div class="wide"><table class="matrix">{table}</tbody></table></div>'
+
+
+def _cell(share, count, total, true, predicted):
+    """One cell: whole percent, and the real numbers where the mouse rests."""
+    meaning = escape(f"{true}, predicted as {predicted}: {count:,} of {total:,} pixels")
+    if not count:
+        return f'<td title="{meaning}"></td>'
+    full = ' class="full"' if share > 0.5 else ""
+    return (
+        f'<td{full} style="--s:{share:.3f}" title="{meaning}, {percent(share)}%">'
+        f"{100 * share:.0f}</td>"
+    )
+
+
+def _confusion_picture(shares):
+    """A table of so many cells could not be read: a picture of it."""
+    blue = np.array((37, 99, 235))
+    pixels = np.rint(255 + shares[..., None] * (blue - 255)).astype(np.uint8)
+    scale = max(1, 900 // len(shares))
+    image = Image.fromarray(pixels.repeat(scale, axis=0).repeat(scale, axis=1))
+    return (
+        f'<img src="{data_uri(image, "PNG")}" alt="Confusion matrix, true classes from top to '
+        'bottom, predicted ones from left to right"><p class="dim">Rows are true classes, '
+        "columns predicted ones, by id; the numbers are in confusion_matrix.csv.</p>"
+    )

@@ -1,0 +1,189 @@
+"""Scores as text: the table for the terminal, results.json, and the CSV files."""
+
+import csv
+import json
+import unicodedata
+from typing import NamedTuple
+
+import numpy as np
+
+from utils.data.voc import Sample
+from utils.evaluation.metrics import score
+from utils.files import whole_file
+
+_NAMED = 12  # of the absent classes
+_LONGEST_NAME = 26  # columns of a terminal; with the numbers, a line has about 90
+
+
+class PictureScore(NamedTuple):
+    """The scores of one picture; its classes are those in its truth or its prediction.
+
+    Attributes:
+        sample: `utils.data.voc.Sample`.
+        size: (height, width).
+        pixels, void_pixels: int, scored and left out.
+        accuracy, miou: float, NaN where all is void.
+        iou: (num_classes,), NaN for classes that the picture does not hold.
+    """
+
+    sample: Sample
+    size: tuple[int, int]
+    pixels: int
+    void_pixels: int
+    accuracy: float
+    miou: float
+    iou: np.ndarray
+
+
+def score_picture(sample, size, counts):
+    """PictureScore of the counts of one picture."""
+    one = score(counts)
+    return PictureScore(sample, size, one.pixels, one.void_pixels, one.accuracy, one.miou, one.iou)
+
+
+def format_scores(scores, names):
+    """A table for the terminal: a line a class, then the means, in percent."""
+    columns = {
+        "class": [*names, "mean"],
+        "IoU": _percents(scores.iou, scores.miou),
+        "Dice": _percents(scores.dice, scores.mean_dice),
+        "recall": _percents(scores.recall, scores.mean_recall),
+        "precision": _percents(scores.precision, scores.mean_precision),
+        "boundary": _percents(scores.boundary_iou, scores.mean_boundary_iou),
+        "share": [*map(percent, scores.frequency), ""],
+        "void px": [*(f"{count:,}" for count in scores.counts.void.tolist()), ""],
+    }
+    lines = _align(columns)
+    lines += [
+        f"mIoU {percent(scores.miou)}%, accuracy {percent(scores.accuracy)}%",
+        f"mIoU without background {percent(scores.miou_without_background)}%, "
+        f"frequency-weighted IoU {percent(scores.frequency_weighted_iou)}%",
+        f"left out as void: {scores.void_pixels:,} pixels, {percent(scores.void_share)}%",
+    ]
+    if scores.absent:
+        absent = ", ".join(names[index] for index in scores.absent[:_NAMED])
+        more = f" and {rest} more" if (rest := len(scores.absent) - _NAMED) > 0 else ""
+        lines.append(f"neither in the truth nor predicted, left out of the means: {absent}{more}")
+    return "\n".join(lines)
+
+
+def _percents(values, mean):
+    return [percent(value) for value in (*values, mean)]
+
+
+def percent(value):
+    """0.5 as "50.00"; "-" where a score is not defined."""
+    return "-" if np.isnan(value) else f"{100 * value:.2f}"
+
+
+def _align(columns):
+    """Lines of a table: the first column to the left, the others to the right."""
+    (title, names), *numbers = columns.items()
+    names = [shorten(name, _LONGEST_NAME) for name in (title, *names)]
+    width = max(map(display_width, names))
+    lines = [name + " " * (width - display_width(name)) for name in names]
+    for title, texts in numbers:
+        texts = [title, *texts]
+        width = max(map(len, texts))
+        lines = [f"{line}  {text:>{width}}" for line, text in zip(lines, texts, strict=True)]
+    return [line.rstrip() for line in lines]
+
+
+def display_width(text):
+    """Columns of a terminal that a text takes: Chinese, Japanese and Korean letters take two."""
+    return sum(
+        0 if unicodedata.combining(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF")
+        for letter in text
+    )
+
+
+def shorten(text, width):
+    """The text, or its start and an ellipsis where it takes more than `width` columns."""
+    if display_width(text) <= width:
+        return text
+    while display_width(text) > width - 1:
+        text = text[:-1]
+    return text + "…"
+
+
+def scores_to_dict(scores, names):
+    """The scores for a JSON file, 0..1; null where a score is not defined; pixels whole."""
+    counts = scores.counts
+    columns = {
+        "iou": map(_number, scores.iou),
+        "recall": map(_number, scores.recall),
+        "precision": map(_number, scores.precision),
+        "dice": map(_number, scores.dice),
+        "boundary_iou": map(_number, scores.boundary_iou),
+        "frequency": map(_number, scores.frequency),
+        "true_pixels": counts.matrix.sum(axis=1).tolist(),
+        "predicted_pixels": counts.matrix.sum(axis=0).tolist(),
+        "right_pixels": counts.matrix.diagonal().tolist(),
+        "predicted_on_void": counts.void.tolist(),
+        "boundary_intersection": counts.boundary[0].tolist(),
+        "boundary_union": counts.boundary[1].tolist(),
+    }
+    rows = zip(names, *columns.values(), strict=True)
+    return {
+        "miou": _number(scores.miou),
+        "miou_without_background": _number(scores.miou_without_background),
+        "frequency_weighted_iou": _number(scores.frequency_weighted_iou),
+        "mean_recall": _number(scores.mean_recall),
+        "mean_precision": _number(scores.mean_precision),
+        "mean_dice": _number(scores.mean_dice),
+        "mean_boundary_iou": _number(scores.mean_boundary_iou),
+        "accuracy": _number(scores.accuracy),
+        "pixels": scores.pixels,
+        "void_pixels": scores.void_pixels,
+        "void_share": _number(scores.void_share),
+        "absent": [names[index] for index in scores.absent],
+        "classes": [
+            {"id": index, "name": name, **dict(zip(columns, values, strict=True))}
+            for index, (name, *values) in enumerate(rows)
+        ],
+    }
+
+
+def _number(value):
+    return None if np.isnan(value) else float(value)
+
+
+def write_json(values, path):
+    """Writes results as JSON for people and programs."""
+    text = json.dumps(values, indent=2, ensure_ascii=False)
+    # A path may hold bytes that are no UTF-8; as \udc80 they still are JSON.
+    with whole_file(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def write_confusion_matrix(matrix, names, path):
+    """Writes the matrix as CSV: a row a true class, a column a predicted one."""
+    rows = ([name, *row] for name, row in zip(names, matrix.tolist(), strict=True))
+    _write_csv(["true \\ predicted", *names], rows, path)
+
+
+def write_pictures(pictures, names, path):
+    """Writes a CSV of PictureScores, a row a picture; what is not defined stays empty."""
+    header = ["picture", "height", "width", "pixels", "void_pixels", "accuracy", "miou"]
+    rows = (
+        [
+            one.sample.name,
+            *one.size,
+            one.pixels,
+            one.void_pixels,
+            *("" if np.isnan(value) else float(value) for value in (one.accuracy, one.miou)),
+            *("" if np.isnan(value) else float(value) for value in one.iou),
+        ]
+        for one in pictures
+    )
+    _write_csv([*header, *(f"IoU {name}" for name in names)], rows, path)
+
+
+def _write_csv(header, rows, path):
+    with (
+        whole_file(path) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8-sig") as file,  # the BOM is for Excel
+    ):
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)

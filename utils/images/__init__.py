@@ -1,0 +1,1 @@
+"""Reading, converting, resizing and writing images."""

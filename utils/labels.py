@@ -1,0 +1,51 @@
+"""What a pixel's label means: class names, void, the VOC colours. Imports no image library."""
+
+import numpy as np
+
+from errors import UserError
+
+VOID = 255  # label of pixels that are neither trained nor scored
+VOC_CLASSES = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat",
+    "chair", "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant",
+    "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+
+
+def check_ignore_labels(ignore_labels):
+    """Raises UserError unless every label is a value that an 8-bit mask can hold."""
+    wrong = [label for label in ignore_labels if not 0 <= label <= 255]
+    if wrong:
+        raise UserError(f"ignore_labels must be 0 to 255; got {wrong[0]}.")
+
+
+def voc_palette(num_classes):
+    """The PASCAL VOC colours: the bits of the class id, spread over red, green and blue.
+
+    Returns:
+        uint8 (num_classes, 3), RGB.
+    """
+    ids = np.arange(num_classes)
+    colors = np.zeros((num_classes, 3), np.int64)
+    for bit in range(8):
+        for channel in range(3):
+            colors[:, channel] |= ((ids >> (3 * bit + channel)) & 1) << (7 - bit)
+    return colors.astype(np.uint8)
+
+
+def class_names(num_classes, name_classes=()):
+    """One name a class: the given ones, VOC's for 21 classes, or numbered ones.
+
+    Raises:
+        UserError: if the given names are not num_classes many.
+    """
+    if name_classes:
+        if len(name_classes) != num_classes:
+            raise UserError(
+                f"name_classes holds {len(name_classes)} names, but num_classes is "
+                f"{num_classes}. Name every class, the background too."
+            )
+        return tuple(name_classes)
+    if num_classes == len(VOC_CLASSES):
+        return VOC_CLASSES
+    return ("background", *(f"class_{index}" for index in range(1, num_classes)))

@@ -1,0 +1,1 @@
+"""From images to masks, and what is drawn and written of them."""

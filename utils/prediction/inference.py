@@ -1,0 +1,112 @@
+"""A picture in, a mask of the picture's own size out: the one path from one to the other."""
+
+import cv2
+import numpy as np
+
+from errors import UserError
+from utils.images.transforms import letterbox_image, normalize, over_bands
+
+TTA = ("none", "h", "hv")
+TILE_ABOVE = 50_000_000  # pixels from which a picture is tiled unless told otherwise
+
+
+def check_tta(tta):
+    """Raises UserError unless `tta` is one of `TTA`."""
+    if tta not in TTA:
+        raise UserError(
+            f"tta must be none, h (also mirrored left to right) or hv (and upside down); "
+            f"got {tta!r}."
+        )
+
+
+def with_flips(model, tta):
+    """A model whose probabilities are averaged over flips of its input.
+
+    Args:
+        model: callable from float32 (B, H, W, bands) to probabilities, NumPy (B, H, W, C).
+        tta: "none"; "h": as it is and mirrored left to right; "hv": these and both upside
+            down, four calls.
+
+    Returns:
+        A callable as `model`.
+    """
+    flips = {"none": ((),), "h": ((), (2,)), "hv": ((), (2,), (1,), (1, 2))}[tta]
+    if len(flips) == 1:
+        return model
+
+    def averaged(batch):
+        # A flip is its own inverse.
+        parts = (np.flip(model(np.ascontiguousarray(np.flip(batch, f))), f) for f in flips)
+        total = np.array(next(parts))
+        for part in parts:
+            total += part
+        return total / len(flips)
+
+    return averaged
+
+
+def predict_mask(model, image, input_shape):
+    """Segments a picture.
+
+    Letterboxes it, runs the network, cuts off the padding, resizes the probabilities to
+    the picture's size (bilinear) and takes the most probable class of each pixel.
+
+    Args:
+        model: callable from float32 (1, height, width, bands) to probabilities as a NumPy
+            array (1, height, width, num_classes), e.g. `keras.Model.predict_on_batch`.
+        image: uint8 (H, W, bands).
+        input_shape: (height, width) of the network.
+
+    Returns:
+        uint8 (H, W), class ids.
+    """
+    canvas, box = letterbox_image(image, input_shape)
+    probabilities = model(normalize(canvas)[None])[0][box.slices]
+    return most_probable(probabilities, image.shape[:2])
+
+
+def is_tiled(size, input_shape, tile):
+    """Whether a picture is segmented in tiles, unscaled, instead of letterboxed.
+
+    Args:
+        size: (height, width) of the picture.
+        input_shape: (height, width) of the network. A picture that fits is never tiled.
+        tile: bool, or None: if it has more than `TILE_ABOVE` pixels.
+    """
+    if size[0] <= input_shape[0] and size[1] <= input_shape[1]:
+        return False
+    return size[0] * size[1] > TILE_ABOVE if tile is None else tile
+
+
+def most_probable(probabilities, size, strip=2**22):
+    """Resizes probabilities (h, w, C) and takes the class of each pixel, in strips of rows.
+
+    Strips keep the memory near `strip` floats, however large the picture and C are.
+
+    Returns:
+        uint8 of the given size, (height, width).
+    """
+    if probabilities.shape[:2] == tuple(size):
+        return probabilities.argmax(axis=-1).astype(np.uint8)
+    height, width = size
+    mask = np.empty(size, np.uint8)
+    rows = max(strip // (width * probabilities.shape[2]), 1)
+    for start in range(0, height, rows):
+        stop = min(start + rows, height)
+        resized = _resize_rows(probabilities, height, width, start, stop)
+        mask[start:stop] = resized.argmax(axis=-1)
+    return mask
+
+
+def _resize_rows(probabilities, height, width, start, stop):
+    """Rows start..stop of the bilinear resize to (height, width).
+
+    Rows are interpolated by hand, between pixel centres as OpenCV does; columns by OpenCV.
+    """
+    source = (np.arange(start, stop) + 0.5) * (probabilities.shape[0] / height) - 0.5
+    source = np.clip(source, 0, probabilities.shape[0] - 1)
+    low = np.floor(source).astype(int)
+    high = np.minimum(low + 1, probabilities.shape[0] - 1)
+    weight = (source - low).astype(np.float32)[:, None, None]
+    rows = probabilities[low] * (1 - weight) + probabilities[high] * weight
+    return over_bands(lambda part: cv2.resize(part, (width, stop - start)), rows)

@@ -1,0 +1,184 @@
+"""Many pictures through the network: read ahead, in batches, finished while it works on."""
+
+import math
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from errors import UserError
+from utils.images.reading import image_size, read_image
+from utils.images.transforms import Box, letterbox_image, normalize
+from utils.parallel import worker_count
+from utils.prediction.inference import is_tiled, most_probable
+from utils.prediction.tiles import predict_tiles
+
+_HELD = 100_000_000  # pixels of pictures in memory at a time, unless a single one has more
+
+
+class Outcome(NamedTuple):
+    """What became of an item: the value that `finish` gave, or the error that kept it out."""
+
+    item: object
+    value: object
+    error: UserError | None
+
+
+def predict_masks(model, paths, input_shape, batch_size, in_channels=3):
+    """Yields the mask of each picture file, in order, as `predict_all` makes them.
+
+    `in_channels` is as for `utils.images.reading.read_image`.
+
+    Raises:
+        UserError: for a file that can't be read.
+    """
+
+    def keep_mask(_path, _pixels, mask):
+        return mask
+
+    read = partial(read_image, in_channels=in_channels)
+    for outcome in predict_all(
+        model, paths, input_shape, finish=keep_mask, read=read, batch_size=batch_size
+    ):
+        if outcome.error:
+            raise outcome.error
+        yield outcome.value
+
+
+def predict_all(
+    model,
+    paths,
+    input_shape,
+    *,
+    finish,
+    read=read_image,
+    batch_size=1,
+    tile=None,
+    title="",
+    progress=False,
+):
+    """Segments many pictures: read ahead and finished in threads, the network in batches.
+
+    Every call of the network has the same shape, the last batch too, so that it is compiled
+    once. Only a few pictures are in memory at a time, and of large ones only one.
+
+    Args:
+        model, input_shape: as for `utils.prediction.inference.predict_mask`.
+        paths: sequence of paths.
+        finish: callable of (path, pixels, mask), e.g. to draw and save. It may write over
+            both arrays.
+        read: callable from a path to uint8 (H, W, bands).
+        batch_size: int, pictures (or tiles) a call.
+        tile: as for `utils.prediction.inference.is_tiled`.
+        title, progress: of the progress bar.
+
+    Yields:
+        Outcome of each path, in order. Errors other than UserError are raised.
+    """
+    batch_size = min(batch_size, len(paths))
+
+    def prepare(path):
+        try:
+            pixels = read(path)
+        except UserError as error:
+            return _Prepared(path, error=error)
+        if is_tiled(pixels.shape[:2], input_shape, tile):
+            return _Prepared(path, pixels)
+        return _Prepared(path, pixels, *letterbox_image(pixels, input_shape))
+
+    def conclude(one, probabilities, mask):
+        if one.error:
+            return Outcome(one.item, None, one.error)
+        if mask is None:
+            mask = most_probable(probabilities[one.box.slices], one.pixels.shape[:2])
+        try:
+            return Outcome(one.item, finish(one.item, one.pixels, mask), None)
+        except UserError as error:
+            return Outcome(one.item, None, error)
+
+    bar = tqdm(desc=title, total=len(paths), disable=None if progress else True, leave=False)
+    with _Threads() as reading, _Threads() as finishing, bar:
+        left = deque(paths)
+        while left or reading:
+            while left and len(reading) < 2 * batch_size:
+                size = _count_pixels(left[0])
+                held = reading.held + finishing.held
+                if held and held + size > _HELD:
+                    break
+                reading.submit(size, prepare, left.popleft())
+            group = [reading.take() for _ in range(min(len(reading), batch_size))]
+            prepared = [one for _, one in group]
+            results = _predict_group(model, prepared, input_shape, batch_size)
+            for (size, _), result in zip(group, results, strict=True):
+                finishing.submit(size, conclude, *result)
+            # With nothing more to read for want of memory, what holds it must end.
+            while len(finishing) > (2 * batch_size if reading else 0):
+                yield finishing.take()[1]
+                bar.update()
+
+
+class _Threads:
+    """A pool whose results are taken in order, with the pixels that are in its hands."""
+
+    def __init__(self):
+        self._pool = ThreadPoolExecutor(worker_count(0))
+        self._waiting = deque()
+        self.held = 0
+
+    def __len__(self):
+        return len(self._waiting)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._pool.shutdown(cancel_futures=True)
+
+    def submit(self, size, function, *args):
+        self._waiting.append((size, self._pool.submit(function, *args)))
+        self.held += size
+
+    def take(self):
+        """(size, result) of what was submitted first."""
+        size, future = self._waiting.popleft()
+        result = future.result()
+        self.held -= size
+        return size, result
+
+
+class _Prepared(NamedTuple):
+    """A picture that was read: letterboxed, or to be tiled (no canvas), or not to be read."""
+
+    item: object
+    pixels: np.ndarray | None = None
+    canvas: np.ndarray | None = None
+    box: Box | None = None
+    error: UserError | None = None
+
+
+def _count_pixels(path):
+    try:
+        return math.prod(image_size(path))
+    except UserError:  # reading it tells
+        return 0
+
+
+def _predict_group(model, group, input_shape, batch_size):
+    """Yields (prepared, its probabilities or None, its mask if in tiles or None)."""
+    boxed = [one for one in group if one.canvas is not None]
+    found = iter(())
+    if boxed:
+        batch = np.zeros((batch_size, *boxed[0].canvas.shape), np.float32)
+        for index, one in enumerate(boxed):
+            batch[index] = normalize(one.canvas)
+        found = iter(model(batch))
+    for one in group:
+        if one.canvas is not None:
+            yield one, next(found), None
+        elif one.error:
+            yield one, None, None
+        else:
+            yield one, None, predict_tiles(model, one.pixels, input_shape, batch_size)

@@ -1,0 +1,1 @@
+"""A training run: its folder, state, callbacks, progress and summary."""

@@ -1,0 +1,155 @@
+"""Folders of training runs: a new one, or one that goes on.
+
+    save_dir/loss_<date>/    a run: settings, history, curves, weights, state
+    save_dir/*.weights.h5    the newest run's best and last weights, under names that stay
+
+Each run holds a lock on its folder, and one run at a time that on save_dir: only it puts its
+weights there. So runs at the same time don't mix.
+"""
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from errors import UserError
+from utils.files import whole_file
+from utils.runs.lock import FolderLock
+from utils.runs.state import State, find_states, read_state
+
+
+class Run(NamedTuple):
+    """A run's folder, in use by this process.
+
+    Attributes:
+        folder: Path.
+        state: State to go on from, with arrays; None for a new run.
+        public: Path of save_dir, if this run puts its weights there too; else None.
+        locks: what keeps other processes away, while it is referred to.
+    """
+
+    folder: Path
+    state: State | None
+    public: Path | None
+    locks: tuple
+
+
+def open_run(save_dir, resume, find_changes, last_epoch):
+    """Chooses the folder: that of an interrupted run to go on with, or a new one.
+
+    Goes on with the newest run that no process is using, if its state is there and it is
+    not finished, or finished with fewer epochs than are wanted now.
+
+    Args:
+        save_dir: str or Path.
+        resume: "auto", or "never" for a new run in any case.
+        find_changes: callable from a State (without arrays) to a list of texts, what has
+            changed since in a way that keeps the run from going on.
+        last_epoch: int, epochs that are wanted in all.
+
+    Returns:
+        Run.
+
+    Raises:
+        UserError: if the newest run is unfinished, but something has changed.
+        OSError: if save_dir can't be written.
+    """
+    save_dir = Path(save_dir)
+    save_dir.mkdir(parents=True, exist_ok=True)
+    public_lock = FolderLock(save_dir)
+    public = save_dir if public_lock.held else None
+    if public:
+        remove_temporaries(save_dir)
+    else:
+        print(f"Another training is using {save_dir}: weights of this one stay in its own folder.")
+    found = _find_interrupted(save_dir, find_changes, last_epoch) if resume == "auto" else None
+    if found:
+        folder, lock = found
+        remove_temporaries(folder)
+        state = read_state(folder)
+        print(f"Going on with {folder} after epoch {state.epoch}.")
+    else:
+        folder, state = make_run_folder(save_dir), None
+        lock = FolderLock(folder)
+    return Run(folder, state, public, (public_lock, lock))
+
+
+def _find_interrupted(save_dir, find_changes, last_epoch):
+    """(folder, its lock) of the run to go on with, or None."""
+    refusal = None
+    for folder in sorted(save_dir.glob("loss_*"), key=_age):
+        if not find_states(folder):
+            continue
+        lock = FolderLock(folder)
+        state = read_state(folder, with_arrays=False) if lock.held else None
+        if state is None:  # in use, or killed before its first epoch was over
+            lock.release()
+            continue
+        changes = find_changes(state)
+        finished = state.facts["finished"]
+        more = last_epoch > state.facts["run"]["settings"]["unfreeze_epoch"]
+        if not changes and (not finished or more):
+            return folder, lock
+        lock.release()
+        if finished:
+            break  # what lies before was given up when that one was started
+        refusal = refusal or (folder, state.epoch, changes)
+    if refusal:
+        folder, epoch, changes = refusal
+        raise UserError(
+            f"{folder} was interrupted after epoch {epoch} and can't go on, because of changes: "
+            f"{'; '.join(changes)}. Change them back to go on, or start anew with resume=never "
+            "(its files stay)."
+        )
+    return None
+
+
+def _age(folder):
+    return -folder.stat().st_mtime_ns
+
+
+def make_run_folder(save_dir):
+    """Makes a folder of its own for a run, named by the time."""
+    stamp = time.strftime("loss_%Y_%m_%d_%H_%M_%S")
+    for attempt in range(1, 1000):
+        folder = Path(save_dir) / (stamp if attempt == 1 else f"{stamp}_{attempt}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            continue
+    raise OSError(f"{save_dir} holds a thousand runs of this second.")
+
+
+def discard(run):
+    """Removes the folder of a new run that came to nothing, if it holds nothing."""
+    if run.state is None and {path.name for path in run.folder.iterdir()} == {".lock"}:
+        run.locks[1].release()
+        (run.folder / ".lock").unlink()
+        run.folder.rmdir()
+
+
+def remove_temporaries(folder):
+    """Removes what a killed process left half-written; the folder must be locked."""
+    for path in Path(folder).glob(".*.h5"):
+        path.unlink(missing_ok=True)
+
+
+def publish(path, target):
+    """Gives a file a second name, atomically: a link where the file system has them."""
+    with whole_file(target) as temporary:
+        try:
+            os.link(path, temporary)
+        except OSError:
+            shutil.copy2(path, temporary)
+
+
+def withdraw(target):
+    """Removes a published name of an earlier run, if that run's folder still has the file."""
+    target = Path(target)
+    for path in target.parent.glob(f"loss_*/{target.name}"):
+        old, new = path.stat(), target.stat() if target.exists() else None
+        if new and (old.st_size, old.st_mtime_ns) == (new.st_size, new.st_mtime_ns):
+            target.unlink()
+            return

@@ -1,0 +1,121 @@
+"""Whether an interrupted training can go on with the settings and data of now."""
+
+import hashlib
+
+from errors import UserError
+
+# What may change without changing what is learnt, or that only says how long to go on.
+FREE = {
+    "VOCdevkit_path", "train_list", "val_list", "num_workers", "cache_gb", "recompute",
+    "init_epoch", "unfreeze_epoch", "early_stopping_patience", "imagenet_url",
+    "save_dir", "save_period", "eval_flag", "eval_period", "resume",
+    "devices",
+}  # fmt: skip
+# What may differ between the machines of a training.
+_OF_A_MACHINE = {
+    "VOCdevkit_path", "train_list", "val_list", "num_workers", "cache_gb", "save_dir",
+    "imagenet_url",
+}  # fmt: skip
+# What an optimizer that has begun can't take; a phase that begins has a new one.
+_OF_A_PHASE = {"freeze_batch_size", "unfreeze_batch_size", "accumulate_steps"}
+
+
+def describe_run(settings, train_samples, val_samples):
+    """What a run is made of, for its state: settings, and the pictures by name.
+
+    Args:
+        settings: dict of what JSON can hold.
+        train_samples, val_samples: lists of `utils.data.voc.Sample`.
+    """
+    return {
+        "settings": settings,
+        "pictures": {"train": _digest(train_samples), "val": _digest(val_samples)},
+    }
+
+
+def update_facts(facts, now):
+    """Gives the facts of a run's state what earlier versions did not write.
+
+    Those had fewer settings, and ImageNet weights as the default where "auto" is now.
+
+    Args:
+        facts: dict, `utils.runs.state.State.facts`.
+        now: `describe_run` of what is asked for, of which values that are missing are taken.
+
+    Returns:
+        (facts, note): a dict with all that is written today, and what the user must know, or "".
+    """
+    if "start" in facts:
+        return facts, ""
+    settings = now["settings"] | facts["run"]["settings"]
+    start = settings["model_path"]
+    note = (
+        "This run began with an earlier version, whose loss was computed from clipped "
+        "probabilities instead of logits: it resumes, but ends with other weights than it would "
+        "have there."
+    )
+    if start == "imagenet":
+        settings["model_path"] = now["settings"]["model_path"]
+        note += (
+            " Its ImageNet features have sizes of up to 500, with which it learns worse than with "
+            "those of about 1 that a new run starts from (--resume never)."
+        )
+    return facts | {"run": facts["run"] | {"settings": settings}, "start": start}, note
+
+
+def find_changes(before, now, epoch, phase_starts):
+    """Lists what has changed in a way that keeps a run from going on.
+
+    Args:
+        before: `describe_run` of the interrupted run.
+        now: `describe_run` of what is asked for.
+        epoch: int, epochs done.
+        phase_starts: epochs (from 0) at which a phase begins, with an optimizer of its own.
+
+    Returns:
+        list of texts, such as "num_classes was 21, is 3"; empty: it can go on.
+    """
+    free = FREE | (_OF_A_PHASE if epoch in phase_starts else set())
+    old, new = before["settings"], now["settings"]
+    changes = [
+        f"{name} was {old.get(name)!r}, is {new.get(name)!r}"
+        for name in sorted(old.keys() | new.keys())
+        if name not in free and old.get(name) != new.get(name)
+    ]
+    if epoch >= new["unfreeze_epoch"] and old["unfreeze_epoch"] != new["unfreeze_epoch"]:
+        changes.append(f"unfreeze_epoch is {new['unfreeze_epoch']}, but {epoch} epochs are done")
+    for kind, text in (("train", "training"), ("val", "validation")):
+        then, count = before["pictures"][kind], now["pictures"][kind]
+        if then != count:
+            changes.append(
+                f"the {text} pictures are others (there were {then['count']}, now there are "
+                f"{count['count']})"
+            )
+    return changes
+
+
+def check_same(runs):
+    """Raises UserError unless all processes of a training are to train the same.
+
+    Args:
+        runs: list of `describe_run`, one a process.
+    """
+    first = runs[0]
+    for process, run in enumerate(runs):
+        changes = [
+            f"{name} is {value!r} in process 0, {run['settings'].get(name)!r} in process {process}"
+            for name, value in first["settings"].items()
+            if name not in _OF_A_MACHINE and run["settings"].get(name) != value
+        ]
+        if run["pictures"] != first["pictures"]:
+            changes.append(f"process {process} has other pictures than process 0")
+        if changes:
+            raise UserError(
+                f"All processes must train the same, but {'; '.join(changes)}. Start all with "
+                "the same settings and data."
+            )
+
+
+def _digest(samples):
+    names = "\n".join(sample.name for sample in samples)
+    return {"count": len(samples), "names": hashlib.sha256(names.encode()).hexdigest()}

@@ -1,0 +1,1 @@
+"""Segmenting a video: frames read, predicted, shown and written."""
