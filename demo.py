@@ -1,8 +1,8 @@
 """Shows everything in a few minutes, without any data: python demo.py
 
-Draws microscope-like pictures of cells into logs/demo/, then runs the project's own
+Draws microscope-like images of cells into logs/demo/, then runs the project's own
 scripts on them: voc_annotation.py, train.py, get_miou.py and predict.py. Ends with a
-table of scores and a contact sheet of pictures, truths and predictions.
+table of scores and a contact sheet of images, truths and predictions.
 """
 
 import time
@@ -28,13 +28,13 @@ _BACKGROUND, _CELL, _NUCLEUS = range(3)
 @settings
 class DemoConfig:
     # What to draw
-    folder: str = "logs/demo"  # where pictures, weights and results go
-    pictures: int = 80  # how many
+    folder: str = "logs/demo"  # where images, weights and results go
+    images: int = 80  # how many
     size: tuple[int, int] = (112, 144)  # height, width; multiples of 16
     seed: int = 1  # of the drawing
 
     # How to train
-    epochs: int = 14  # passes over the training pictures
+    epochs: int = 14  # passes over the training images
     width: int = 64  # filters of the first block; 64 is the article's network
 
 
@@ -44,9 +44,9 @@ def main(config=None):
     start = time.monotonic()
     folder = Path(config.folder)
     devkit, weights = folder / "VOCdevkit", folder / "best_miou_weights.weights.h5"
-    _title(f"1. Drawing {config.pictures} pictures into {devkit}")
-    write_dataset(devkit, config.pictures, config.size, config.seed)
-    _title("2. voc_annotation.py: which pictures train, which validate")
+    _title(f"1. Drawing {config.images} images into {devkit}")
+    write_dataset(devkit, config.images, config.size, config.seed)
+    _title("2. voc_annotation.py: which images train, which validate")
     voc_annotation.main(
         voc_annotation.AnnotationConfig(VOCdevkit_path=str(devkit), train_percent=0.85)
     )
@@ -70,14 +70,14 @@ def main(config=None):
             resume="never",
         )
     )
-    _title("4. get_miou.py: scores on the validation pictures")
+    _title("4. get_miou.py: scores on the validation images")
     miou_out = folder / "miou_out"
     scores = get_miou.main(
         get_miou.MiouConfig(
             model_path=str(weights), VOCdevkit_path=str(devkit), miou_out_path=str(miou_out)
         )
     )
-    _title("5. predict.py: pictures in, coloured pictures out")
+    _title("5. predict.py: images in, coloured images out")
     samples = read_samples(devkit, "val")[:4]
     predict.main(
         predict.PredictConfig(
@@ -90,14 +90,14 @@ def main(config=None):
     write_contact_sheet(samples, miou_out / "detection-results", sheet)
     print(
         f"\nDone in {(time.monotonic() - start) / 60:.1f} minutes: mIoU {scores.miou:.2%} on "
-        f"pictures that the network never saw.\nLook at {sheet}, {folder / 'img_out'} and "
+        f"images that the network never saw.\nLook at {sheet}, {folder / 'img_out'} and "
         f"{miou_out}; the weights are {weights}."
     )
     return scores
 
 
 def write_dataset(devkit, count, size, seed):
-    """Draws a VOC folder of `count` pictures and masks of `size` (height, width)."""
+    """Draws a VOC folder of `count` images and masks of `size` (height, width)."""
     voc = Path(devkit) / "VOC2007"
     for name in ("JPEGImages", "SegmentationClass"):
         (voc / name).mkdir(parents=True, exist_ok=True)
@@ -109,9 +109,9 @@ def write_dataset(devkit, count, size, seed):
 
 
 def draw_cells(size, rng):
-    """Draws a picture of cells with nuclei, as a microscope might show them.
+    """Draws an image of cells with nuclei, as a microscope might show them.
 
-    The light is uneven and the picture noisy, cells touch, and cells, nuclei and debris
+    The light is uneven and the image noisy, cells touch, and cells, nuclei and debris
     share their range of brightness: shape and surroundings tell them apart, no threshold.
 
     Args:
@@ -124,11 +124,11 @@ def draw_cells(size, rng):
     """
     height = size[0]
     light = _smooth_noise(size, height / 3, rng)
-    picture = 110 + 45 * light
+    image = 110 + 45 * light
     mask = np.zeros(size, np.uint8)
     for _ in range(rng.integers(3, 6)):  # out-of-focus debris: bright or dark, but no cell
         debris = _blob(size, rng.uniform((0, 0), size), rng.uniform(0.02, 0.05) * height, rng)
-        picture += cv2.GaussianBlur(debris.astype(np.float64), (0, 0), 2) * rng.choice((-40, 40))
+        image += cv2.GaussianBlur(debris.astype(np.float64), (0, 0), 2) * rng.choice((-40, 40))
     for _ in range(rng.integers(5, 10)):
         center = rng.uniform((0, 0), size)
         radius = rng.uniform(0.1, 0.2) * height
@@ -136,14 +136,14 @@ def draw_cells(size, rng):
         nucleus = _blob(size, center + rng.normal(0, radius / 8, 2), radius * 0.45, rng) & cell
         tone = rng.uniform(18, 36)
         texture = _smooth_noise(size, 2, rng)
-        picture = np.where(cell, 110 + 45 * light + tone + 6 * texture, picture)
+        image = np.where(cell, 110 + 45 * light + tone + 6 * texture, image)
         rim = cell & ~cv2.erode(cell.astype(np.uint8), np.ones((3, 3))).astype(bool)
-        picture[rim] -= 30
-        picture[nucleus] -= tone + rng.uniform(18, 32)
+        image[rim] -= 30
+        image[nucleus] -= tone + rng.uniform(18, 32)
         mask[cell] = _CELL
         mask[nucleus] = _NUCLEUS
-    picture = cv2.GaussianBlur(picture, (0, 0), 0.8) + rng.normal(0, 7, size)
-    tinted = picture[..., None] * np.array((1.04, 0.92, 1.08))
+    image = cv2.GaussianBlur(image, (0, 0), 0.8) + rng.normal(0, 7, size)
+    tinted = image[..., None] * np.array((1.04, 0.92, 1.08))
     return np.clip(np.rint(tinted), 0, 255).astype(np.uint8), mask
 
 
@@ -166,7 +166,7 @@ def _blob(size, center, radius, rng):
 
 
 def write_contact_sheet(samples, predictions, path):
-    """Puts picture, truth and stored prediction of each sample side by side."""
+    """Puts image, truth and stored prediction of each sample side by side."""
     from utils.plots import contact_sheet
 
     rows = [

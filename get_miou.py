@@ -1,7 +1,7 @@
-"""Scores trained weights on the validation pictures: python get_miou.py
+"""Scores trained weights on the validation images: python get_miou.py
 
 Prints the scores of each class and their means, and writes them into miou_out/: a page to
-look at (report.html), results.json, a table of all pictures, charts, a confusion matrix and
+look at (report.html), results.json, a table of all images, charts, a confusion matrix and
 the predicted masks. Masks of any other program can be scored too:
 python get_miou.py --miou_mode 2 --predictions_path their_masks --num_classes 21
 """
@@ -32,10 +32,10 @@ class MiouConfig:
     precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto measures
 
     # How to predict
-    batch_size: int = 4  # pictures the network takes at a time
+    batch_size: int = 4  # images the network takes at a time
     tta: str = "none"  # averages over flips; none, h: also mirrored, hv: and upside down
     tile: bool | None = None  # large ones in unscaled tiles; None: above 50 million pixels
-    max_pixels: int = MAX_PIXELS  # pictures of more are refused
+    max_pixels: int = MAX_PIXELS  # images of more are refused
 
     # Data
     VOCdevkit_path: str = "VOCdevkit"  # folder that holds VOC2007
@@ -82,7 +82,7 @@ def main(config=None):
     from utils.evaluation.evaluate import evaluate
     from utils.evaluation.html_report import Evaluation
     from utils.evaluation.metrics import score
-    from utils.evaluation.score_tables import format_scores, score_picture
+    from utils.evaluation.score_tables import format_scores, score_image
     from utils.labels import VOID
 
     samples = read_samples(config.VOCdevkit_path, config.val_list)
@@ -98,25 +98,25 @@ def main(config=None):
         masks = _predictions(unet, samples, config)
     if config.ignore_labels is not None:
         ignore_labels = config.ignore_labels
-    # Before anything is written: a faulty mask leaves the results of an earlier run alone.
+    # Before anything is written: a problemy mask leaves the results of an earlier run alone.
     check_samples([], samples, len(names), ignore_labels, in_channels=in_channels)
     if config.miou_mode == 1:
         count = sum(1 for _ in masks)
         print(f"{count} predicted masks are in {config.predictions}.")
         return None
-    pictures = []
+    images = []
     counts = evaluate(
         samples,
         masks,
         len(names),
         ignore_labels,
         boundary=True,
-        on_picture=lambda *picture: pictures.append(score_picture(*picture)),
+        on_image=lambda *image: images.append(score_image(*image)),
     )
     scores = score(counts)
     print(format_scores(scores, names))
     facts, folder = _facts(config, len(samples)), config.predictions
-    write_results(config, Evaluation(facts, names, ignore_labels, scores, pictures, folder))
+    write_results(config, Evaluation(facts, names, ignore_labels, scores, images, folder))
     return scores
 
 
@@ -164,7 +164,7 @@ def _stored_masks(samples, folder):
     paths = [folder / f"{sample.name}.png" for sample in samples]
     for path in paths:
         if not path.is_file():
-            raise UserError(f"There is no prediction {path}. Every picture of the list needs one.")
+            raise UserError(f"There is no prediction {path}. Every image of the list needs one.")
     return map(read_label_ids, paths)
 
 
@@ -183,19 +183,19 @@ def write_results(config, evaluation):
     from utils.evaluation.score_tables import (
         scores_to_dict,
         write_confusion_matrix,
+        write_images,
         write_json,
-        write_pictures,
     )
     from utils.plots import plot_scores
 
     out, names, scores = Path(config.miou_out_path), evaluation.names, evaluation.scores
     write_confusion_matrix(scores.counts.matrix, names, out / "confusion_matrix.csv")
-    write_pictures(evaluation.pictures, names, out / "pictures.csv")
+    write_images(evaluation.images, names, out / "pictures.csv")
     plot_scores(scores, names, out)
     model_path = None if config.miou_mode == 2 else config.model_path
     results = {
         "model_path": model_path,
-        "pictures": len(evaluation.pictures),
+        "pictures": len(evaluation.images),
         "ignore_labels": list(evaluation.ignore_labels),
         **scores_to_dict(scores, names),
     }

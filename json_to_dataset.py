@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from errors import UserError
 from utils.config import load_config, run_script, settings
-from utils.convert.annotated_images import PictureFinder, save_picture
+from utils.convert.annotated_images import ImageFinder, save_annotated_image
 from utils.convert.annotations import class_id, make_classes, read_class_list, read_json
 from utils.convert.coco import CROWDS, is_coco, scan_coco
 from utils.convert.labelme import is_labelme, scan_labelme
@@ -28,7 +28,7 @@ from utils.parallel import ordered_map
 class ConvertConfig:
     # What to convert
     annotations: str = "datasets/before"  # folder of labelme JSON files, or a COCO JSON file
-    image_dir: str = ""  # folder of the pictures; empty: where the JSON files say
+    image_dir: str = ""  # folder of the images; empty: where the JSON files say
     classes: str = ""  # text file, one name a line; empty: all labels that occur
     num_workers: int = 0  # threads that draw and write; 0: one a processor
 
@@ -57,12 +57,12 @@ def main(config=None):
     check_items(items, classes)
     check_class_file(target, classes, config.classes)
     with building(target) as folder:
-        pixels, pictures = write_dataset(folder, items, classes, config.num_workers)
-    print(format_classes(classes, pixels, pictures))
+        pixels, images = write_dataset(folder, items, classes, config.num_workers)
+    print(format_classes(classes, pixels, images))
     for note in notes:
         print(note)
     print(
-        f"{len(items)} pictures in {target}. For train.py:\n\n"
+        f"{len(items)} images in {target}. For train.py:\n\n"
         f"    num_classes: int = {len(classes)}\n"
         f"    name_classes: tuple[str, ...] = {classes!r}\n\n"
         "Next: python voc_annotation.py"
@@ -96,7 +96,7 @@ def _is_hidden(name):
 
 
 def scan(config):
-    """Checks all annotations and finds their pictures, without decoding these.
+    """Checks all annotations and finds their images, without decoding these.
 
     Returns:
         (list of Item, labels in the order of their ids, notes for the user): sorted labels
@@ -105,7 +105,7 @@ def scan(config):
     Raises:
         UserError: for the first file that can't be converted.
     """
-    finder = PictureFinder(config.image_dir)
+    finder = ImageFinder(config.image_dir)
     labelme, coco = {}, {}
     paths = find_json_files(config.annotations)
     for path in tqdm(paths, "Reading the annotations", disable=None, leave=False):
@@ -147,15 +147,15 @@ def _join(files, crowd):
 
 
 def check_items(items, classes):
-    """Raises UserError unless there are pictures, each with its own name and known labels."""
+    """Raises UserError unless there are images, each with its own name and known labels."""
     if not items:
-        raise UserError("The annotations list no pictures.")
+        raise UserError("The annotations list no images.")
     taken = {}
     for item in items:
         if item.name.startswith(".") or "\n" in item.name or "\r" in item.name:
             raise UserError(
-                f"{item.origin} would give pictures the name {item.name!r}, which lists of "
-                "pictures can't hold. Rename it."
+                f"{item.origin} would give images the name {item.name!r}, which lists of "
+                "images can't hold. Rename it."
             )
         # Windows and macOS take names that differ only in case for one.
         other = taken.setdefault(item.name.lower(), item)
@@ -169,42 +169,42 @@ def check_items(items, classes):
 
 
 def write_dataset(folder, items, classes, workers):
-    """Writes pictures, masks and the class list.
+    """Writes images, masks and the class list.
 
     Returns:
-        (int64 (256,) pixels of each mask value, int64 (256,) pictures that hold it).
+        (int64 (256,) pixels of each mask value, int64 (256,) images that hold it).
     """
     for name in DATA_FOLDERS:
         (folder / name).mkdir()
     text = "".join(f"{name}\n" for name in classes)
     (folder / "classes.txt").write_text(text, encoding="utf-8", newline="\n")
-    pixels, pictures = np.zeros((2, 256), np.int64)
+    pixels, images = np.zeros((2, 256), np.int64)
     write = partial(_write_item, folder=folder, classes=classes)
     for counts in ordered_map(write, items, workers, "Converting"):
         pixels += counts
-        pictures += counts > 0
-    return pixels, pictures
+        images += counts > 0
+    return pixels, images
 
 
 def _write_item(item, folder, classes):
-    picture, mask = item.load(classes)
-    save_picture(picture, folder / "JPEGImages", item.name)
+    image, mask = item.load(classes)
+    save_annotated_image(image, folder / "JPEGImages", item.name)
     mask_to_image(mask).save(folder / "SegmentationClass" / f"{item.name}.png", "PNG")
     return np.bincount(mask.ravel(), minlength=256)
 
 
-def format_classes(classes, pixels, pictures):
-    """A table: in how many pictures each class occurs, and its share of all pixels.
+def format_classes(classes, pixels, images):
+    """A table: in how many images each class occurs, and its share of all pixels.
 
     Args:
         classes: tuple of str.
-        pixels, pictures: as `write_dataset` returns them.
+        pixels, images: as `write_dataset` returns them.
     """
-    lines = ["  id  pictures    share  class"]
+    lines = ["  id  images    share  class"]
     for value, name in [*enumerate(classes), (VOID, "void")]:
         if value != VOID or pixels[VOID]:
             share = pixels[value] / pixels.sum()
-            lines.append(f"{value:>4}  {pictures[value]:>8}  {share:7.2%}  {name}")
+            lines.append(f"{value:>4}  {images[value]:>8}  {share:7.2%}  {name}")
     return "\n".join(lines)
 
 

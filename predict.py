@@ -1,4 +1,4 @@
-"""Segments pictures: python predict.py, then type the path of a picture.
+"""Segments images: python predict.py, then type the path of an image.
 
 Or without typing: python predict.py --image street.jpg 'cells/*.tif'
 A folder:          python predict.py --mode dir_predict --dir_origin_path img
@@ -37,26 +37,26 @@ class PredictConfig:
 
     # What to do
     mode: str = "predict"  # predict: asked for or in image; dir_predict; video; fps; export
-    image: tuple[str, ...] = ()  # pictures, or patterns in quotes, instead of asking for paths
+    image: tuple[str, ...] = ()  # images, or patterns in quotes, instead of asking for paths
 
-    # How pictures are segmented
+    # How images are segmented
     tile: bool | None = None  # large ones in unscaled tiles; None: above 50 million pixels
     tta: str = "none"  # averages over flips; none, h: also mirrored, hv: and upside down
-    batch_size: int = 4  # pictures the network takes at a time, in folders
-    max_pixels: int = MAX_PIXELS  # pictures of more are refused
+    batch_size: int = 4  # images the network takes at a time, in folders
+    max_pixels: int = MAX_PIXELS  # images of more are refused
 
     # What comes out
     mix_type: int = (
-        0  # 0: colours over the picture; 1: colours alone; 2: background black; 3: outlines
+        0  # 0: colours over the image; 1: colours alone; 2: background black; 3: outlines
     )
-    legend: bool = False  # whether to add class names and shares below the picture
+    legend: bool = False  # whether to add class names and shares below the image
     count: bool = False  # whether to count pixels of classes, and list regions in a CSV file
     pixel_size: float | None = None  # side of a pixel in your unit, for the CSV file
     dir_save_path: str = "img_out"  # where results are saved
 
     # dir_predict
-    dir_origin_path: str = "img"  # folder of pictures, with the folders in it
-    resume: bool = False  # whether to skip pictures whose results are there already
+    dir_origin_path: str = "img"  # folder of images, with the folders in it
+    resume: bool = False  # whether to skip images whose results are there already
 
     # video
     video_path: str = "0"  # file, number of a camera, or URL of a stream
@@ -64,7 +64,7 @@ class PredictConfig:
     video_fps: float | None = None  # frames a second of that file; None: as the source
 
     # fps
-    fps_image_path: str = "img/street.jpg"  # picture, of any shape
+    fps_image_path: str = "img/street.jpg"  # image, of any shape
     test_interval: int = 100  # how many times
 
     # export
@@ -92,11 +92,11 @@ def main(config=None):
     """Predicts; `config` is a PredictConfig, or None to read the command line.
 
     Returns:
-        int, exit status: 1 if a picture could not be read, else 0.
+        int, exit status: 1 if an image could not be read, else 0.
     """
     config = config or load_config(PredictConfig)
     return {
-        "predict": predict_pictures,
+        "predict": predict_images,
         "dir_predict": predict_folder,
         "video": predict_video,
         "fps": measure_speed,
@@ -127,16 +127,16 @@ def load_unet(config, precision=None):
     return unet
 
 
-def predict_pictures(config):
-    """Segments the pictures of `image`, or those that the user types."""
-    pictures = expand_patterns(config.image)
+def predict_images(config):
+    """Segments the images of `image`, or those that the user types."""
+    images = expand_patterns(config.image)
     unet = load_unet(config)
-    names = ResultNames(config.dir_save_path, pictures)
-    if pictures:
-        drawn = [predict_picture(config, unet, path, names) for path in pictures]
+    names = ResultNames(config.dir_save_path, images)
+    if images:
+        drawn = [predict_image(config, unet, path, names) for path in images]
         return 0 if all(one is not None for one in drawn) else 1
     while path := ask_path():
-        drawn = predict_picture(config, unet, path, names)
+        drawn = predict_image(config, unet, path, names)
         if drawn is not None and has_display():
             Image.fromarray(drawn).show()
     return 0
@@ -151,11 +151,11 @@ def ask_path():
         return ""
 
 
-def predict_picture(config, unet, path, names):
-    """Segments a picture file and saves the result.
+def predict_image(config, unet, path, names):
+    """Segments an image file and saves the result.
 
     Returns:
-        uint8 (H, W, 3), the coloured picture; None if it could not be read, which one line
+        uint8 (H, W, 3), the coloured image; None if it could not be read, which one line
         says.
     """
     try:
@@ -173,11 +173,11 @@ def predict_picture(config, unet, path, names):
 
 
 def save_result(config, unet, result, pixels, mask, with_mask=False):
-    """Draws a mask over its picture (in place) and saves what is asked for; the coloured
-    picture last, so that where it lies, all lies.
+    """Draws a mask over its image (in place) and saves what is asked for; the coloured
+    image last, so that where it lies, all lies.
 
     Returns:
-        uint8 (H, W, 3), the coloured picture.
+        uint8 (H, W, 3), the coloured image.
     """
     from utils.data.masks import mask_to_image
     from utils.files import whole_file
@@ -187,7 +187,7 @@ def save_result(config, unet, result, pixels, mask, with_mask=False):
     if config.count:
         names = unet.description.name_classes
         regions = find_regions(mask, len(names))
-        write_regions(result.regions, [(result.picture.name, regions)], names, config.pixel_size)
+        write_regions(result.regions, [(result.image.name, regions)], names, config.pixel_size)
     if with_mask:
         with whole_file(result.mask) as temporary:
             mask_to_image(mask).save(temporary)
@@ -197,22 +197,22 @@ def save_result(config, unet, result, pixels, mask, with_mask=False):
 
 
 def predict_folder(config):
-    """Segments all pictures of a folder, and of the folders in it."""
+    """Segments all images of a folder, and of the folders in it."""
     results = plan_results(config.dir_origin_path, config.dir_save_path)
     if config.resume:
         count = len(results)
         results = [one for one in results if not is_done(config, one)]
-        print(f"{count - len(results)} of {count} pictures have their results already.")
+        print(f"{count - len(results)} of {count} images have their results already.")
     if not results:
         return 0
     unet = load_unet(config)
-    by_picture = {one.picture: one for one in results}
+    by_image = {one.image: one for one in results}
 
     def finish(path, pixels, mask):
         try:
-            save_result(config, unet, by_picture[path], pixels, mask, with_mask=True)
+            save_result(config, unet, by_image[path], pixels, mask, with_mask=True)
         except OSError as error:
-            if error.errno == errno.ENAMETOOLONG:  # this picture's fault, not the disk's
+            if error.errno == errno.ENAMETOOLONG:  # this image's problem, not the disk's
                 raise UserError(f"The name of {path} is too long for its results.") from None
             raise
 
@@ -220,21 +220,19 @@ def predict_folder(config):
     failed = [
         str(outcome.error)
         for outcome in unet.predict_files(
-            list(by_picture), config.batch_size, finish, "Predicting", progress=True
+            list(by_image), config.batch_size, finish, "Predicting", progress=True
         )
         if outcome.error
     ]
-    print(
-        f"{len(results) - len(failed)} pictures are segmented; {config.dir_save_path} holds them."
-    )
+    print(f"{len(results) - len(failed)} images are segmented; {config.dir_save_path} holds them.")
     if failed:
-        print(f"error: {len(failed)} of {len(results)} pictures failed:", file=sys.stderr)
+        print(f"error: {len(failed)} of {len(results)} images failed:", file=sys.stderr)
         print(*(f"  {error}" for error in failed), sep="\n", file=sys.stderr)
     return 1 if failed else 0
 
 
 def is_done(config, result):
-    """Whether all files that this run would write for a picture are there."""
+    """Whether all files that this run would write for an image are there."""
     wanted = (result.drawn, result.mask, *([result.regions] if config.count else []))
     return all(path.is_file() for path in wanted)
 
@@ -242,15 +240,15 @@ def is_done(config, result):
 def predict_video(config):
     """Segments every frame of a video."""
     unet = load_unet(config)
-    bands = unet.description.in_channels
-    if bands not in CONVERTED:
+    channels = unet.description.in_channels
+    if channels not in CONVERTED:
         raise UserError(
-            f"The network takes pictures with {bands} bands, and a video has three. Give TIFF "
+            f"The network takes images with {channels} channels, and a video has three. Give TIFF "
             "files with mode predict or dir_predict."
         )
 
     def draw(frame):
-        pixels = to_array(Image.fromarray(frame), in_channels=1) if bands == 1 else frame
+        pixels = to_array(Image.fromarray(frame), in_channels=1) if channels == 1 else frame
         return unet.draw(frame, unet.predict_array(pixels), config.legend)
 
     process_video(
@@ -264,7 +262,7 @@ def predict_video(config):
 
 
 def measure_speed(config):
-    """Times the stages of segmenting a picture, letterboxed to the network's size."""
+    """Times the stages of segmenting an image, letterboxed to the network's size."""
     height, width = image_size(config.fps_image_path)
     # Before the seconds that the network takes to load.
     check_pixels(width, height, config.fps_image_path, config.max_pixels)
@@ -274,7 +272,7 @@ def measure_speed(config):
     stages["all"] = sum(stages.values())
     print(
         f"{width}x{height} pixels in, {config.test_interval} times\n"
-        f"{'stage':<12} {'median ms':>10} {'p95 ms':>10} {'pictures/s':>11}"
+        f"{'stage':<12} {'median ms':>10} {'p95 ms':>10} {'images/s':>11}"
     )
     for stage, seconds in stages.items():
         middle, high = np.percentile(seconds, (50, 95))

@@ -1,6 +1,6 @@
 """What a network costs: python summary.py --backbone resnet50 --input_shape 256,192
 
-Layers, parameters, multiply-adds, memory and seconds a picture, at a size of your choice.
+Layers, parameters, multiply-adds, memory and seconds an image, at a size of your choice.
 Of trained weights: python summary.py --model_path logs/best_epoch_weights.weights.h5
 """
 
@@ -29,13 +29,13 @@ class SummaryConfig:
     num_classes: int | None = None  # classes + 1 for the background; None: as the file says, or 21
     backbone: str | None = None  # encoder, vgg or resnet50; None: as the file says, or vgg
     width: int | None = None  # filters of the first block; None: as the file says, or 64
-    in_channels: int | None = None  # bands of a picture; None: as the file says, or 3
+    in_channels: int | None = None  # channels of an image; None: as the file says, or 3
     input_shape: tuple[int, int] | None = None  # height, width; None: as the file says, or 512,512
     precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto measures
 
     # What is shown and measured
     all_layers: bool = False  # whether to list layers without weights too
-    batch_size: int = 1  # pictures a step, in prediction and in training
+    batch_size: int = 1  # images a step, in prediction and in training
     repeats: int = 5  # steps that are timed, after one that is not; 0: nothing is run
     time_training: bool = False  # whether to time training steps too
 
@@ -153,14 +153,14 @@ def format_layers(model, backbone, all_layers=False):
             f"  of the other layers   {rest:>11,} (trained from the start)",
             f"  batch statistics      {moments:>11,} (never trained)",
             f"weights                 {4e-6 * model.count_params():>8.1f} MB (in float32)",
-            f"multiply-adds a picture {total / 1e9:>8.2f} G "
+            f"multiply-adds an image {total / 1e9:>8.2f} G "
             f"({2e-9 * total:,.1f} GFLOP; convolutions and matrix products alone)",
         )
     )
 
 
 def measure(config, described, model):
-    """Runs the network on noise; prints the time a picture, and the memory of prediction."""
+    """Runs the network on noise; prints the time an image, and the memory of prediction."""
     import keras
 
     from nets.unet import set_encoder_trainable
@@ -172,18 +172,20 @@ def measure(config, described, model):
     if peak := peak_memory():
         print(f"memory of prediction    {peak / 1e9:8.2f} GB (measured: the process)")
     print(
-        f"prediction              {seconds / config.batch_size:8.4f} s a picture "
+        f"prediction              {seconds / config.batch_size:8.4f} s an image "
         f"(median of {config.repeats}; Keras on {keras.config.backend()})"
     )
     if config.time_training:
-        from training import compile_twin, make_loss, make_optimizer
+        from training import compile_trainer, make_loss, make_optimizer
 
         masks = rng.integers(0, described.num_classes, size).astype(np.uint8)
         for title, train_encoder in (("encoder frozen", False), ("all layers", True)):
             set_encoder_trainable(model, train_encoder, described.backbone)
-            twin = compile_twin(model, make_optimizer("adam", 1e-4, 0.9, 0), make_loss(True, False))
-            seconds = time_calls(partial(twin.train_on_batch, images, masks), config.repeats)
-            print(f"training, {title:<14}{seconds / config.batch_size:8.4f} s a picture")
+            trainer = compile_trainer(
+                model, make_optimizer("adam", 1e-4, 0.9, 0), make_loss(True, False)
+            )
+            seconds = time_calls(partial(trainer.train_on_batch, images, masks), config.repeats)
+            print(f"training, {title:<14}{seconds / config.batch_size:8.4f} s an image")
 
 
 def time_calls(call, repeats):

@@ -16,7 +16,7 @@ from nets.checks import (
     check_num_classes,
     check_precision,
 )
-from utils.checking.problems import format_faults
+from utils.checking.problems import format_problems
 from utils.checking.report import check_samples
 from utils.config import format_settings, load_config, run_script, settings
 from utils.data.augment import Augment
@@ -37,7 +37,7 @@ from utils.runs.memory import (
 from utils.runs.resume import check_same, describe_run, find_changes, update_facts
 from utils.runs.summary import format_summary
 
-_SHOWN = 4  # validation pictures that TensorBoard shows
+_SHOWN = 4  # validation images that TensorBoard shows
 _OF_CHIEF = {"checkpoints", "log", "board", "state"}  # hooks that write files
 
 
@@ -52,16 +52,16 @@ class TrainConfig:
     )  # mask values that are void: never trained, never scored
     train_list: str = "train"  # list in ImageSets/Segmentation, or the path of a .txt file
     val_list: str = "val"  # same for validation
-    num_workers: int = 0  # threads that read and augment pictures; 0: one a processor
-    cache_gb: float = 0.0  # memory for decoded pictures, which are then read only once
+    num_workers: int = 0  # threads that read and augment images; 0: one a processor
+    cache_gb: float = 0.0  # memory for decoded images, which are then read only once
 
     # Network
     backbone: str = "vgg"  # encoder: vgg or resnet50
-    in_channels: int = 3  # bands of a picture: 3 colour, 1 grey; more: TIFF files with that many
+    in_channels: int = 3  # channels of an image: 3 colour, 1 grey; more: TIFF files with that many
     model_path: str = "auto"  # weights to start from; auto: imagenet if it can be had; empty: none
     imagenet_url: str = ""  # mirror for ImageNet weights: a file, or the folder that holds it
     decoder_norm: str = "none"  # normalization in the decoder: none (the article's), batch, group
-    input_shape: tuple[int, int] = (512, 512)  # height, width of training pictures; multiples of 16
+    input_shape: tuple[int, int] = (512, 512)  # height, width of training images; multiples of 16
     val_input_shape: tuple[int, int] | None = (
         None  # same for validation and prediction; None: input_shape
     )
@@ -74,9 +74,9 @@ class TrainConfig:
     init_epoch: int = 0  # first epoch, from 0
     freeze_train: bool = True  # whether to freeze the encoder first; needs weights in model_path
     freeze_epoch: int = 50  # epoch at which the encoder is unfrozen
-    freeze_batch_size: int = 2  # pictures a step while frozen
+    freeze_batch_size: int = 2  # images a step while frozen
     unfreeze_epoch: int = 100  # last epoch
-    unfreeze_batch_size: int = 2  # pictures a step after that
+    unfreeze_batch_size: int = 2  # images a step after that
     accumulate_steps: int = 1  # steps whose gradients are averaged before weights change
     recompute: bool = False  # whether to compute activations twice, which saves memory
     early_stopping_patience: int = 0  # epochs without a lower val_loss before it stops; 0: never
@@ -99,7 +99,7 @@ class TrainConfig:
 
     # Augmentation
     jitter: float = 0.3  # change of the aspect ratio, each way
-    scale: tuple[float, float] = (0.25, 2.0)  # least, most size of a picture, in input_shape
+    scale: tuple[float, float] = (0.25, 2.0)  # least, most size of an image, in input_shape
     flip: float = 0.5  # probability of a left-right flip
     hue: float = 0.1  # change of the hue, each way
     saturation: float = 0.7  # change of the saturation, each way
@@ -108,7 +108,7 @@ class TrainConfig:
     # Files and scores
     save_dir: str = "logs"  # where weights, curves and logs go
     save_period: int = 5  # epochs between numbered weights files; 0: none
-    eval_flag: bool = True  # whether to score mIoU on the validation pictures
+    eval_flag: bool = True  # whether to score mIoU on the validation images
     eval_period: int = 5  # epochs between two such scores
     seed: int = 11  # of the start weights, the order and the augmentation
     resume: str = "auto"  # auto: goes on with an interrupted run; never: a new run
@@ -217,9 +217,9 @@ def train_on(devices, config):
         cache=Path(config.save_dir) / ".data_check.json" if devices.chief else None,
         progress=devices.chief,
     )
-    if report.faults:
-        print(format_faults(report))
-    print(f"{len(train_samples)} pictures to train, {len(val_samples)} to validate.")
+    if report.problems:
+        print(format_problems(report))
+    print(f"{len(train_samples)} images to train, {len(val_samples)} to validate.")
 
     described = describe_run(to_json(config), train_samples, val_samples)
     check_same(devices.gather(described))
@@ -277,7 +277,7 @@ def train_on(devices, config):
 
 
 def get_miou_options(config):
-    """What get_miou.py must be told to score the same pictures."""
+    """What get_miou.py must be told to score the same images."""
     names = ("VOCdevkit_path", "val_list")
     usual = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
     values = {name: getattr(config, name) for name in names}
@@ -454,7 +454,7 @@ def run_phase(config, phase, model, train_samples, val_samples, cls_weights, hoo
     """Trains the network from one epoch to another, or what an interrupted run left of it."""
     from nets.unet import set_encoder_trainable
     from training import (
-        compile_twin,
+        compile_trainer,
         fit,
         make_loss,
         make_optimizer,
@@ -474,12 +474,12 @@ def run_phase(config, phase, model, train_samples, val_samples, cls_weights, hoo
     if config.scale_lr_by_batch:
         batch = phase.batch_size * config.accumulate_steps
         rates = [scaled_rate(rate, batch) for rate in rates]
-        print(f"Learning rates for {batch} pictures a step: {rates[0]:.3g} to {rates[1]:.3g}.")
+        print(f"Learning rates for {batch} images a step: {rates[0]:.3g} to {rates[1]:.3g}.")
     loss = make_loss(
         config.dice_loss, config.focal_loss, cls_weights, config.dice_present_only, devices.total
     )
     with devices.scope():
-        trainer = compile_twin(
+        trainer = compile_trainer(
             model,
             make_optimizer(
                 config.optimizer_type,

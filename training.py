@@ -37,7 +37,8 @@ def build_network(
             scratch. Of a file with another class count, or of an encoder alone, what fits is
             kept.
         num_classes, name_classes, backbone, width, input_shape, ignore_labels, in_channels,
-            decoder_norm: as in `Description`. Without names, those of the file are taken where the class counts are equal.
+            decoder_norm: as in `Description`. Without names, those of the file are taken where
+            the class counts are equal.
         precision: one of `nets.checks.PRECISIONS`.
         seed: int, of the start weights.
         imagenet_url: as for `nets.weights.storage.open_weights`.
@@ -45,7 +46,7 @@ def build_network(
             number format are taken.
 
     Returns:
-        (keras.Model for pictures of any size, Description).
+        (keras.Model for images of any size, Description).
 
     Raises:
         UserError: if the file can't be used, or has another backbone or width.
@@ -86,7 +87,7 @@ def build_network(
     if state:
         model.set_weights(state.arrays["weights"])
     elif stored:
-        # Of its own file for the same classes and bands, all must fit.
+        # Of its own file for the same classes and channels, all must fit.
         known = stored.description
         same = known and (known.num_classes, known.in_channels) == (num_classes, in_channels)
         print(load_weights(model, stored, allow_mismatch=not same))
@@ -105,7 +106,7 @@ def agree_on_precision(precision, devices):
 def _facts_to_keep(stored, in_channels, **given):
     """How the network must be built for these weights; refuses what contradicts `given`."""
     inferred = stored.infer()
-    if inferred["in_channels"] != 3:  # only those of three bands can be adapted to others
+    if inferred["in_channels"] != 3:  # only those of three channels can be adapted to others
         given["in_channels"] = in_channels
     for name, value in given.items():
         if value != inferred.get(name, value):  # an encoder alone has no decoder
@@ -119,7 +120,7 @@ def _facts_to_keep(stored, in_channels, **given):
 def synchronize_normalization(model, devices):
     """Has batch normalization count the whole batch, as one device does.
 
-    On TensorFlow each device sees its own pictures only, unless its layers are told; on JAX all
+    On TensorFlow each device sees its own images only, unless its layers are told; on JAX all
     devices compute one batch anyway.
     """
     for layer in model.layers:
@@ -181,8 +182,8 @@ def make_loss(dice, focal, cls_weights=(), dice_present_only=False, total=None):
     return lambda y_true, y_pred: keras.ops.reshape(loss(y_true, y_pred), (1,))
 
 
-def compile_twin(model, optimizer, loss, recompute=False):
-    """Compiles a twin that shares the network's layers and ends in logits, before the softmax.
+def compile_trainer(model, optimizer, loss, recompute=False):
+    """Compiles a trainer that shares the network's layers and ends in logits, before the softmax.
 
     From logits no pixel loses its gradient, see `nets.losses`. The network itself stays without
     an optimizer, so that its weights are saved alone; and each phase compiles anew, for its own
@@ -195,16 +196,16 @@ def compile_twin(model, optimizer, loss, recompute=False):
     """
     # Keras scales the loss under mixed_float16 only if the model itself has that policy.
     with dtype_policy(model.dtype_policy):
-        twin = keras.Model(model.inputs, model.get_layer(HEAD).output)
-        twin = rematerialized(twin) if recompute else twin
+        trainer = keras.Model(model.inputs, model.get_layer(HEAD).output)
+        trainer = rematerialized(trainer) if recompute else trainer
     num_classes = model.output_shape[-1]
     metric = keras.metrics.MeanIoU(
         num_classes, name="batch_miou", ignore_class=VOID, sparse_y_pred=False
     )
-    twin.compile(optimizer=optimizer, loss=loss, metrics=[metric])
+    trainer.compile(optimizer=optimizer, loss=loss, metrics=[metric])
     # Made within the first step, its variables would have that step traced twice.
-    twin.optimizer.build(twin.trainable_variables)
-    return twin
+    trainer.optimizer.build(trainer.trainable_variables)
+    return trainer
 
 
 def make_predictor(model, devices):
@@ -266,14 +267,14 @@ def fit(trainer, train_set, val_set, first_epoch, last_epoch, rate_of_epoch, cal
     """Runs the epochs first_epoch..last_epoch - 1, counted from 0.
 
     Args:
-        trainer: what `compile_twin` gives.
+        trainer: what `compile_trainer` gives.
         train_set, val_set: `utils.data.dataset.UnetDataset`.
         first_epoch, last_epoch: int.
         rate_of_epoch: callable from an epoch to its learning rate.
         callbacks: list of Keras callbacks.
 
     Raises:
-        UserError: for a picture or mask that can't be used.
+        UserError: for an image or mask that can't be used.
         RunError: for a loss that is not a number.
     """
 

@@ -1,4 +1,4 @@
-"""Trained weights in; masks and pictures out.
+"""Trained weights in; masks and images out.
 
 from PIL import Image
 from unet import Unet
@@ -20,7 +20,7 @@ from nets.precision import choose_precision, dtype_policy
 from nets.weights.description import Description
 from nets.weights.storage import load_weights, open_weights
 from utils.data.masks import mask_to_image
-from utils.images.channels import CONVERTED, MAX_PIXELS, band_count, to_array, to_rgb
+from utils.images.channels import CONVERTED, MAX_PIXELS, channel_count, to_array, to_rgb
 from utils.images.reading import read_image
 from utils.images.transforms import letterbox_image, normalize
 from utils.labels import class_names, voc_palette
@@ -34,7 +34,7 @@ INPUT_SHAPE = (512, 512)  # upstream's, of files that don't say theirs
 
 
 class Unet:
-    """A trained network, ready to segment pictures.
+    """A trained network, ready to segment images.
 
     What the weights file says of itself need not be said again; an argument that
     contradicts it is refused. A file from elsewhere (Keras 2 or 3, unet-pytorch) tells class
@@ -45,18 +45,18 @@ class Unet:
             file of unet-pytorch.
         num_classes: int, or None: as the file says.
         backbone: str, or None: as the file says.
-        input_shape: (height, width) that pictures are letterboxed to, or None: as the file
+        input_shape: (height, width) that images are letterboxed to, or None: as the file
             says, 512x512 if it says nothing.
         mix_type: what `detect_image` returns. 0: the mask's colours blended over the
-            picture; 1: the colours alone; 2: the picture with a black background; 3: the
-            picture with outlines in the colours.
+            image; 1: the colours alone; 2: the image with a black background; 3: the
+            image with outlines in the colours.
         precision: "auto", "float32", "mixed_bfloat16" or "mixed_float16".
         name_classes: one name a class, or None: as the file says.
-        tile: bool. Whether a picture larger than `input_shape` is segmented in overlapping
+        tile: bool. Whether an image larger than `input_shape` is segmented in overlapping
             tiles, unscaled, instead of being shrunk to it; None: above 50 million pixels.
-        tta: "none"; "h": probabilities averaged over the picture and its mirror image;
+        tta: "none"; "h": probabilities averaged over the image and its mirror image;
             "hv": over these and both upside down.
-        max_pixels: int. Pictures of more are refused.
+        max_pixels: int. Images of more are refused.
 
     Attributes:
         model: keras.Model from (B, height, width, in_channels) in [-1, 1] to probabilities.
@@ -101,11 +101,11 @@ class Unet:
         self._network = with_flips(self.model.predict_on_batch, tta)
 
     def predict_array(self, image, progress=False):
-        """Segments a picture.
+        """Segments an image.
 
         Args:
             image: uint8 (H, W, in_channels), RGB if these are three.
-            progress: bool, whether to show a progress bar for a picture in tiles.
+            progress: bool, whether to show a progress bar for an image in tiles.
 
         Returns:
             uint8 (H, W), class ids.
@@ -113,10 +113,10 @@ class Unet:
         Raises:
             UserError: for an array of another shape.
         """
-        bands = self.description.in_channels
-        if image.ndim != 3 or image.shape[2] != bands:
+        channels = self.description.in_channels
+        if image.ndim != 3 or image.shape[2] != channels:
             raise UserError(
-                f"The network takes arrays (height, width, {bands}); got {image.shape}."
+                f"The network takes arrays (height, width, {channels}); got {image.shape}."
             )
         shape = self.description.input_shape
         if is_tiled(image.shape[:2], shape, self.tile):
@@ -124,11 +124,11 @@ class Unet:
         return predict_mask(self._network, image, shape)
 
     def predict_files(self, paths, batch_size=4, finish=None, title="", progress=False):
-        """Segments picture files in batches; reading and finishing run beside the network.
+        """Segments image files in batches; reading and finishing run beside the network.
 
         Args:
             paths: sequence of paths.
-            batch_size: int, pictures (or tiles) a call of the network.
+            batch_size: int, images (or tiles) a call of the network.
             finish: callable of (path, pixels uint8 (H, W, in_channels), mask uint8 (H, W)), run in
                 threads, e.g. to draw and save; it may write over both. None: returns
                 (pixels, mask).
@@ -155,10 +155,10 @@ class Unet:
         )
 
     def draw(self, pixels, mask, legend=False, out=None):
-        """Draws class ids over a picture, as `mix_type` says.
+        """Draws class ids over an image, as `mix_type` says.
 
         Args:
-            pixels: uint8 (H, W, bands), shown as `utils.images.channels.to_rgb` does.
+            pixels: uint8 (H, W, channels), shown as `utils.images.channels.to_rgb` does.
             mask: uint8 (H, W).
             legend: bool, whether to add class names and shares below.
             out: uint8 (H, W, 3) to draw into; or `pixels` itself, which is then written over
@@ -175,21 +175,21 @@ class Unet:
         return drawn
 
     def detect_image(self, image, count=False, name_classes=None, legend=False):
-        """Segments a picture and draws the result.
+        """Segments an image and draws the result.
 
         Args:
             image: PIL.Image of any size and mode; turned upright by its EXIF. A network for
-                more than three bands takes one with as many, such as RGBA for four.
+                more than three channels takes one with as many, such as RGBA for four.
             count: bool. Prints a table of pixels and share per class.
             name_classes: names for the table; None: those of the weights file.
-            legend: bool, whether to add class names and shares below the picture.
+            legend: bool, whether to add class names and shares below the image.
 
         Returns:
-            PIL.Image, RGB, of the (upright) picture's size; with a legend higher.
+            PIL.Image, RGB, of the (upright) image's size; with a legend higher.
 
         Raises:
-            UserError: for a picture that can't be decoded, has too many pixels or not the
-                network's bands.
+            UserError: for an image that can't be decoded, has too many pixels or not the
+                network's channels.
         """
         pixels = self._to_array(image)
         mask = self.predict_array(pixels)
@@ -199,21 +199,21 @@ class Unet:
         return Image.fromarray(self.draw(pixels, mask, legend, out=pixels))
 
     def get_miou_png(self, image):
-        """Segments a PIL picture; returns its class ids as a palette picture of its size."""
+        """Segments a PIL image; returns its class ids as a palette image of its size."""
         return mask_to_image(self.predict_array(self._to_array(image)))
 
     def _to_array(self, image):
-        """A PIL picture as uint8 (H, W, in_channels); an array as it is."""
+        """A PIL image as uint8 (H, W, in_channels); an array as it is."""
         if isinstance(image, np.ndarray):
             return image
-        bands = self.description.in_channels
-        if bands not in CONVERTED and band_count(image) != bands:
+        channels = self.description.in_channels
+        if channels not in CONVERTED and channel_count(image) != channels:
             raise UserError(
-                f"The network takes pictures with {bands} bands, but this one, of mode "
-                f"{image.mode}, has {band_count(image)}. Give the path of a TIFF file to "
-                f"predict_files, or an array (height, width, {bands}) to predict_array."
+                f"The network takes images with {channels} channels, but this one, of mode "
+                f"{image.mode}, has {channel_count(image)}. Give the path of a TIFF file to "
+                f"predict_files, or an array (height, width, {channels}) to predict_array."
             )
-        return to_array(image, self.max_pixels, bands)
+        return to_array(image, self.max_pixels, channels)
 
     def get_FPS(self, image, test_interval):
         """Times the way from pixels to class ids, after a warm-up.
@@ -223,7 +223,7 @@ class Unet:
             test_interval: int, how many times.
 
         Returns:
-            float, seconds a picture, on average.
+            float, seconds an image, on average.
 
         Raises:
             UserError: if test_interval is below 1.
@@ -232,7 +232,7 @@ class Unet:
         return float(np.mean(sum(stages.values())))
 
     def time_stages(self, image, test_interval):
-        """Times each stage of segmenting a picture, letterboxed, after a warm-up.
+        """Times each stage of segmenting an image, letterboxed, after a warm-up.
 
         Args:
             image: PIL.Image of any shape, or uint8 (H, W, in_channels).

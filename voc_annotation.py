@@ -1,6 +1,6 @@
 """Checks a VOC folder and splits it into training and validation: python voc_annotation.py
 
-Reads every picture and mask, says what the set holds and what is wrong with it, and writes
+Reads every image and mask, says what the set holds and what is wrong with it, and writes
 ImageSets/Segmentation/{train,val,trainval,test}.txt if nothing is.
 --check_only leaves your lists alone; --fix writes a corrected copy, VOC2007_fixed.
 """
@@ -34,9 +34,7 @@ class AnnotationConfig:
     color_map: str = ""  # for fix: text file with lines 'r g b name', the background first
 
     # Split
-    trainval_percent: float = (
-        1.0  # share of all pictures for training and validation; the rest: test
-    )
+    trainval_percent: float = 1.0  # share of all images for training and validation; the rest: test
     train_percent: float = 0.9  # share of those for training
     seed: int = 0  # of the shuffle
     stratify: bool = False  # whether each class is in train and val in proportion
@@ -64,13 +62,13 @@ def main(config=None):
     """Checks and splits; `config` is an AnnotationConfig, or None to read the command line.
 
     Returns:
-        int, exit status: 2 if a fault makes a training wrong, else 0.
+        int, exit status: 2 if a problem makes a training wrong, else 0.
     """
     config = config or load_config(AnnotationConfig)
-    pairs = samples, almost, name_faults = find_pairs(config.VOCdevkit_path)
+    pairs = samples, almost, name_problems = find_pairs(config.VOCdevkit_path)
     if not samples and not almost:
         raise UserError(
-            f"{voc_folder(config.VOCdevkit_path)} holds no picture with a mask. Put pictures into "
+            f"{voc_folder(config.VOCdevkit_path)} holds no image with a mask. Put images into "
             "JPEGImages and PNG masks of the same names into SegmentationClass."
         )
     if config.fix:
@@ -84,8 +82,8 @@ def main(config=None):
             config.num_workers,
         )
     report = Report(config.num_classes, config.ignore_labels)
-    for kind, detail in name_faults:
-        report.fault(kind, detail)
+    for kind, detail in name_problems:
+        report.problem(kind, detail)
     scan_into(report, samples, config.num_workers)
     lists = known_lists(config) if config.check_only else make_lists(config, samples, report)
     report.finish(lists)
@@ -93,7 +91,7 @@ def main(config=None):
     write_report(report, list_path(config.VOCdevkit_path, "x").with_name("check_report.json"))
     if report.fatal:
         print(
-            "error: The data has faults that make a training wrong, see above. No lists were "
+            "error: The data has problems that make a training wrong, see above. No lists were "
             "written.",
             file=sys.stderr,
         )
@@ -101,11 +99,9 @@ def main(config=None):
     if not config.check_only:
         write_lists(config.VOCdevkit_path, lists)
         for split, names in lists.items():
-            print(f"{split + '.txt':<14}{len(names):>7} pictures")
+            print(f"{split + '.txt':<14}{len(names):>7} images")
         if not lists.get("val", True):
-            print(
-                "note: val.txt is empty, and train.py needs it: lower train_percent, add pictures."
-            )
+            print("note: val.txt is empty, and train.py needs it: lower train_percent, add images.")
     return 0
 
 

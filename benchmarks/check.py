@@ -1,6 +1,6 @@
 """Time and memory of checking and splitting many pairs: python benchmarks/check.py
 
-Draws tiny pictures and masks into a temporary folder, twice as many each time, and runs
+Draws tiny images and masks into a temporary folder, twice as many each time, and runs
 voc_annotation.py on them in a process of its own. Needs os.wait4: not on Windows.
 """
 
@@ -25,7 +25,7 @@ from utils.data.masks import mask_to_image
 class CheckConfig:
     # What to draw
     pairs: tuple[int, ...] = (2_500, 5_000, 10_000, 20_000)  # sizes of the sets
-    side: int = 24  # pixels of each picture's side
+    side: int = 24  # pixels of each image's side
 
 
 def main(config=None):
@@ -43,14 +43,14 @@ def main(config=None):
 
 
 def draw_set(folder, count, side):
-    """Draws a VOC folder of random pictures with masks of three classes."""
+    """Draws a VOC folder of random images with masks of three classes."""
     rng = np.random.default_rng(0)
-    pictures, masks = (folder / "VOC2007" / name for name in ("JPEGImages", "SegmentationClass"))
-    pictures.mkdir(parents=True)
+    images, masks = (folder / "VOC2007" / name for name in ("JPEGImages", "SegmentationClass"))
+    images.mkdir(parents=True)
     masks.mkdir()
     for index in range(count):
         pixels = rng.integers(0, 256, (side, side, 3), np.uint8)
-        Image.fromarray(pixels).save(pictures / f"{index:06d}.jpg")
+        Image.fromarray(pixels).save(images / f"{index:06d}.jpg")
         ids = np.zeros((side, side), np.uint8)
         ids[: side // 2, : rng.integers(1, side)] = rng.integers(1, 3)
         mask_to_image(ids).save(masks / f"{index:06d}.png")

@@ -1,9 +1,9 @@
-"""How many pictures a second the data path makes, in one process and one thread.
+"""How many images a second the data path makes, in one process and one thread.
 
     python benchmarks/loader.py --VOCdevkit_path DIR [--upstream CHECKOUT]
 
 With a checkout of unet-keras or unet-tf2, its loader runs in turn with this project's, in
-the same run, on the same pictures. Figures are medians over rounds.
+the same run, on the same images. Figures are medians over rounds.
 """
 
 import importlib.util
@@ -34,7 +34,7 @@ class LoaderConfig:
 
     # How
     sizes: tuple[int, ...] = (256, 512)  # height and width of the batches
-    pictures: int = 120  # in each round
+    images: int = 120  # in each round
     rounds: int = 5  # of each loader and size
 
 
@@ -42,7 +42,7 @@ def main(config=None):
     """Times; `config` is a LoaderConfig, or None to read the command line."""
     config = config or load_config(LoaderConfig)
     cv2.setNumThreads(1)
-    samples = read_samples(config.VOCdevkit_path, "train")[: config.pictures]
+    samples = read_samples(config.VOCdevkit_path, "train")[: config.images]
     for size in config.sizes:
         loaders = {"this project": lambda size=size: load_here(config, samples, size)}
         if config.upstream:
@@ -55,7 +55,7 @@ def main(config=None):
             for name, load in loaders.items():
                 seconds[name].append(load() / len(samples))
         rates = {name: 1 / statistics.median(times) for name, times in seconds.items()}
-        line = ", ".join(f"{name} {rate:.1f} pictures/s" for name, rate in rates.items())
+        line = ", ".join(f"{name} {rate:.1f} images/s" for name, rate in rates.items())
         if config.upstream:
             line += f", ratio {rates['this project'] / rates['upstream']:.1f}"
         print(f"{size}x{size}, {config.num_classes} classes: {line}", flush=True)

@@ -1,6 +1,6 @@
 """Peak memory of a training: python benchmarks/memory.py
 
-Draws a few pictures into a temporary folder and runs train.py on them in a process of its
+Draws a few images into a temporary folder and runs train.py on them in a process of its
 own, for an epoch of few steps, with validation and the files it saves. Prints the largest
 resident memory of that process. Needs os.wait4: not on Windows.
 """
@@ -21,8 +21,8 @@ from utils.config import load_config, run_script, settings
 @settings
 class MemoryConfig:
     # What to train
-    input_shape: tuple[int, int] = (512, 512)  # height, width of training pictures
-    batch_size: int = 2  # pictures a step
+    input_shape: tuple[int, int] = (512, 512)  # height, width of training images
+    batch_size: int = 2  # images a step
     num_classes: int = 21  # classes + 1 for the background
     width: int = 64  # filters of the first block
     precision: str = "mixed_bfloat16"  # auto, float32, mixed_bfloat16, mixed_float16

@@ -3,7 +3,7 @@
     python benchmarks/predict.py --VOCdevkit_path DIR [--upstream CHECKOUT] [--model_path WEIGHTS]
 
 With a checkout of unet-tf2 (its Keras 2 comes with `pip install tf_keras`), its `Unet` runs
-in a process of its own, in turn with this project's, on the same pictures, in the same run.
+in a process of its own, in turn with this project's, on the same images, in the same run.
 Figures are medians over rounds. With trained weights, the class maps of mixed_bfloat16 and
 float32 are compared as well.
 """
@@ -41,15 +41,15 @@ class BenchmarkConfig:
     num_classes: int = 21  # of the network with random weights
     input_shape: tuple[int, int] = (512, 512)  # height, width
     precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16
-    sizes: tuple[int, ...] = (512, 1330)  # sides of the square pictures for detect_image
-    pictures: int = 12  # of the list val, for the evaluation
+    sizes: tuple[int, ...] = (512, 1330)  # sides of the square images for detect_image
+    images: int = 12  # of the list val, for the evaluation
     rounds: int = 5  # of each timing
 
 
 def main(config=None):
     """Times; `config` is a BenchmarkConfig, or None to read the command line."""
     config = config or load_config(BenchmarkConfig)
-    samples = read_samples(config.VOCdevkit_path, "val")[: config.pictures]
+    samples = read_samples(config.VOCdevkit_path, "val")[: config.images]
     with tempfile.TemporaryDirectory() as folder:
         weights = make_weights(config, Path(folder) / "random.weights.h5")
         time_start(weights, samples[0].image_path, folder)
@@ -57,7 +57,7 @@ def main(config=None):
             upstream = None
             if config.upstream:
                 upstream = stack.enter_context(start_upstream(config, folder))
-            time_pictures(config, weights, samples, upstream)
+            time_images(config, weights, samples, upstream)
             time_evaluation(config, weights, samples, folder, upstream)
     if config.model_path:
         compare_precisions(config, samples)
@@ -76,20 +76,20 @@ def make_weights(config, path):
     return path
 
 
-def time_start(weights, picture, folder):
-    """Times the script from its start: help, and the first picture saved."""
+def time_start(weights, image, folder):
+    """Times the script from its start: help, and the first image saved."""
     script = [sys.executable, str(ROOT / "predict.py")]
     start = time.perf_counter()
     subprocess.run([*script, "--help"], check=True, capture_output=True)
     print(f"python predict.py --help: {time.perf_counter() - start:.2f} s")
     start = time.perf_counter()
-    options = ["--model_path", str(weights), "--image", str(picture), "--dir_save_path", folder]
+    options = ["--model_path", str(weights), "--image", str(image), "--dir_save_path", folder]
     subprocess.run([*script, *options], check=True, capture_output=True)
-    print(f"python predict.py to its end, one picture: {time.perf_counter() - start:.1f} s")
+    print(f"python predict.py to its end, one image: {time.perf_counter() - start:.1f} s")
 
 
-def time_pictures(config, weights, samples, upstream):
-    """Times the network alone and `detect_image` on one picture at several sizes."""
+def time_images(config, weights, samples, upstream):
+    """Times the network alone and `detect_image` on one image at several sizes."""
     from unet import Unet
 
     unet = Unet(weights, precision=config.precision)
@@ -115,7 +115,7 @@ def time_pictures(config, weights, samples, upstream):
 
 
 def time_evaluation(config, weights, samples, folder, upstream):
-    """Times get_miou.py's work, from pictures to scores and charts, a picture."""
+    """Times get_miou.py's work, from images to scores and charts, an image."""
     import get_miou
 
     voc = Path(folder) / "list.txt"
@@ -138,7 +138,7 @@ def time_evaluation(config, weights, samples, folder, upstream):
         calls["upstream"] = lambda: upstream.call(["evaluate", names])
     seconds = time_in_turn(calls, max(config.rounds // 2, 1))
     seconds = {name: value / len(samples) for name, value in seconds.items()}
-    line = f"evaluation of {len(samples)} pictures, a picture: " + format_times(seconds)
+    line = f"evaluation of {len(samples)} images, an image: " + format_times(seconds)
     if upstream:
         line += f"; upstream / this {seconds['upstream'] / seconds['get_miou']:.1f}"
     print(line, flush=True)
@@ -200,9 +200,9 @@ for line in sys.stdin:
     if what == "detect":
         unet.detect_image(Image.open(argument))
     else:
-        for picture, _ in argument:
-            stem = os.path.splitext(os.path.basename(picture))[0]
-            unet.get_miou_png(Image.open(picture)).save(os.path.join(folder, stem + ".png"))
+        for image, _ in argument:
+            stem = os.path.splitext(os.path.basename(image))[0]
+            unet.get_miou_png(Image.open(image)).save(os.path.join(folder, stem + ".png"))
         stems = [os.path.splitext(os.path.basename(mask))[0] for _, mask in argument]
         truth = os.path.dirname(argument[0][1])
         compute_mIoU(truth, folder, stems, classes, [str(i) for i in range(classes)])

@@ -1,6 +1,6 @@
 """How fast a network trains: python benchmarks/train_step.py [--upstream CHECKOUT]
 
-For each size and precision, with the encoder frozen and not: seconds and pictures a second of
+For each size and precision, with the encoder frozen and not: seconds and images a second of
 a training step, and its share of what this machine can do at best, the ceiling: the fastest
 of some 3x3 convolutions in that precision. A step counts as three forward passes, of which a
 frozen encoder needs one.
@@ -38,8 +38,8 @@ _CONVOLUTIONS = ((128, 128, 128), (64, 256, 256), (64, 512, 512), (32, 512, 512)
 @settings
 class StepConfig:
     # What to run
-    sizes: tuple[int, ...] = (128, 256, 512)  # sides of the square pictures
-    batch_sizes: tuple[int, ...] = (8, 4, 2)  # pictures a step, for each size
+    sizes: tuple[int, ...] = (128, 256, 512)  # sides of the square images
+    batch_sizes: tuple[int, ...] = (8, 4, 2)  # images a step, for each size
     precisions: tuple[str, ...] = ("mixed_bfloat16", "float32")  # of this project's network
     frozen: tuple[bool, ...] = (False, True)  # whether the encoder is frozen
     backbone: str = "vgg"  # vgg or resnet50
@@ -105,7 +105,7 @@ class Step:
         from nets.cost import multiply_adds
         from nets.precision import dtype_policy
         from nets.unet import Unet, set_encoder_trainable
-        from training import compile_twin, make_loss, make_optimizer
+        from training import compile_trainer, make_loss, make_optimizer
 
         keras.utils.set_random_seed(0)
         with dtype_policy(precision):
@@ -122,7 +122,7 @@ class Step:
             )
         )
         optimizer = make_optimizer("adam", 1e-4, 0.9, 0.0)
-        self._trainer = compile_twin(model, optimizer, make_loss(True, False))
+        self._trainer = compile_trainer(model, optimizer, make_loss(True, False))
         rng = np.random.default_rng(0)
         size = (batch_size, side, side)
         self._batch = (
@@ -138,7 +138,7 @@ def report(side, batch_size, steps, seconds, ceilings):
     """Prints a line for each step."""
     print(f"\n{side}x{side}, batch size {batch_size}:")
     for name, taken in seconds.items():
-        line = f"  {name:<30} {taken / batch_size:7.4f} s a picture, {batch_size / taken:6.2f} a s"
+        line = f"  {name:<30} {taken / batch_size:7.4f} s an image, {batch_size / taken:6.2f} a s"
         step = steps[name]
         if isinstance(step, Step):
             line += f", {step.operations / taken / ceilings[step.precision]:.0%} of the ceiling"
@@ -148,7 +148,7 @@ def report(side, batch_size, steps, seconds, ceilings):
 
 
 def make_options(config, folder, count):
-    """Draws pictures for train.py; returns its settings, by name."""
+    """Draws images for train.py; returns its settings, by name."""
     from demo import write_dataset
 
     devkit = Path(folder) / "VOCdevkit"
@@ -176,7 +176,7 @@ def make_options(config, folder, count):
 
 def time_training(options):
     """Runs train.py; returns seconds: after imports to the end of the first step, and of the
-    last epoch, its data, its few validation pictures and its files included."""
+    last epoch, its data, its few validation images and its files included."""
     command = [sys.executable, "-c", _TRAINING, json.dumps(options)]
     run = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     return json.loads(run.stdout.splitlines()[-1])
@@ -188,7 +188,7 @@ def time_epochs(config, bare, count=40):
         first, epoch = time_training(make_options(config, folder, count))
     print(f"\ntrain.py: {first:.1f} s from imports to the end of the first step")
     print(
-        f"its last epoch: {epoch / count:.4f} s a picture, all included; the bare step "
+        f"its last epoch: {epoch / count:.4f} s an image, all included; the bare step "
         f"{bare:.4f}: {bare * count / epoch:.0%} of its speed"
     )
 
@@ -200,8 +200,8 @@ from utils.runs import progress
 
 class Clock(progress.RunClock):
     first, ends = [], []
-    def end_step(self, pictures):
-        super().end_step(pictures)
+    def end_step(self, images):
+        super().end_step(images)
         self.first.append(time.perf_counter())
     def end_epoch(self):
         self.ends.append(time.perf_counter())

@@ -10,7 +10,7 @@ class Backbone:
     """Facts about an encoder.
 
     Attributes:
-        stride: int; picture sizes are multiples of it.
+        stride: int; image sizes are multiples of it.
         layer_prefixes: every layer of the encoder, and no other, is named with one of these.
     """
 
@@ -61,11 +61,11 @@ def check_num_classes(num_classes):
 
 
 def check_in_channels(in_channels):
-    """Raises UserError unless pictures have at least one band."""
+    """Raises UserError unless images have at least one channel."""
     if in_channels < 1:
         raise UserError(
-            f"in_channels must be at least 1; got {in_channels}. 3 is a colour picture, 1 a grey "
-            "one; a TIFF may have any number of bands."
+            f"in_channels must be at least 1; got {in_channels}. 3 is a colour image, 1 a grey "
+            "one; a TIFF may have any number of channels."
         )
 
 

@@ -9,7 +9,7 @@ from nets.unet import set_encoder_trainable
 
 
 def multiply_adds(layer, output_shape):
-    """The multiply-adds of a layer for one picture; twice as many floating point operations.
+    """The multiply-adds of a layer for one image; twice as many floating point operations.
 
     Those of convolutions and matrix products. What is done once for each number (biases,
     activations, normalization, pooling) is left out: less than a hundredth in the article's

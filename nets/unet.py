@@ -5,7 +5,7 @@
           -> up, concat feat2, 2 x conv 128
           -> up, concat feat1, 2 x conv  64 -> 1x1 conv -> softmax
 
-ResNet50's feat1 is half the picture's size: there, before the 1x1 convolution, another
+ResNet50's feat1 is half the image's size: there, before the 1x1 convolution, another
 upsampling and two convolutions of 64 filters restore it.
 
 Source: Ronneberger, Fischer and Brox 2015, arXiv:1505.04597, in the form of the
@@ -33,7 +33,7 @@ from nets.layers import AlignedUpSampling2D, UpsampledConv2D
 
 _ENCODERS = {"vgg": VGG16, "resnet50": ResNet50}
 # Filters of the decoder's stages, in units of `width`: one stage for each halving of the
-# picture in the encoder. The first four have feat4 to feat1 as skips.
+# image in the encoder. The first four have feat4 to feat1 as skips.
 _GROUPS = 32  # of group normalization, as its paper has it, or as many as divide the filters
 _DECODER_WIDENING = {16: (8, 4, 2, 1), 32: (8, 4, 2, 1, 1)}
 
@@ -67,11 +67,11 @@ def Unet(
         upsampling: "nearest", as in the article; "bilinear": with aligned corners, as in
             unet-pytorch.
         unit_range: bool. Whether the encoder's weights expect [0, 1], as unet-pytorch's do:
-            pictures in [-1, 1] are then mapped to it first.
+            images in [-1, 1] are then mapped to it first.
         stride_in_3x3: bool. Whether ResNet50's stages stride as torchvision's do.
 
     Returns:
-        keras.Model from pictures (B, H, W, channels), float in [-1, 1], to class
+        keras.Model from images (B, H, W, channels), float in [-1, 1], to class
         probabilities (B, H, W, num_classes), float32 whatever the precision policy.
 
     Raises:
@@ -115,7 +115,7 @@ def build(description, size=(None, None), **options):
 
     Args:
         description: Description.
-        size: (height, width) of the pictures, or None for any.
+        size: (height, width) of the images, or None for any.
         **options: more arguments of `Unet`.
     """
     return Unet(

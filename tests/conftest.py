@@ -52,8 +52,8 @@ def write_mask():
 
 
 @pytest.fixture(scope="session")
-def write_picture():
-    """write_picture(path, array): writes uint8 (H, W, 3) in the extension's format."""
+def write_image():
+    """write_image(path, array): writes uint8 (H, W, 3) in the extension's format."""
 
     def write(path, array):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def write_list():
 
 
 @pytest.fixture(scope="session")
-def make_voc(write_mask, write_picture, write_list):
+def make_voc(write_mask, write_image, write_list):
     """make_voc(base): a VOCdevkit_path with six samples of three classes: four for training,
     two for val.
 
@@ -92,9 +92,9 @@ def make_voc(write_mask, write_picture, write_list):
             mask[height // 5 : height // 2, width // 5 : -width // 4] = 1
             mask[height // 2 : -height // 5, width // 4 : -width // 5] = 2
             noise = rng.integers(-20, 21, (height, width, 3))
-            picture = np.clip(COLORS[mask] + noise, 0, 255).astype(np.uint8)
+            image = np.clip(COLORS[mask] + noise, 0, 255).astype(np.uint8)
             mask[:2] = mask[-2:] = mask[:, :2] = mask[:, -2:] = 255
-            write_picture(base / "VOC2007" / "JPEGImages" / f"{name}.jpg", picture)
+            write_image(base / "VOC2007" / "JPEGImages" / f"{name}.jpg", image)
             write_mask(base / "VOC2007" / "SegmentationClass" / f"{name}.png", mask)
         for split in ("train", "val"):
             write_list(base, split, [name for name in SIZES if name.startswith(split)])

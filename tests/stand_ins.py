@@ -1,4 +1,4 @@
-"""Stand-ins for networks and pictures that several test modules use."""
+"""Stand-ins for networks and images that several test modules use."""
 
 import numpy as np
 
@@ -26,7 +26,7 @@ class ColorNet:
 
 
 def blocks(height, width, side):
-    """(picture, mask) of random square blocks of the three classes."""
+    """(image, mask) of random square blocks of the three classes."""
     rng = np.random.default_rng(5)
     ids = rng.integers(0, 3, (height // side + 1, width // side + 1)).astype(np.uint8)
     mask = np.kron(ids, np.ones((side, side), np.uint8))[:height, :width]

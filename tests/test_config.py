@@ -26,8 +26,8 @@ class Config:
     init_lr: float = 1e-4  # highest rate
     min_lr: float | None = None  # last rate
     freeze_train: bool = True  # keep the encoder as it is
-    augment: bool = False  # change the pictures at random
-    tile: bool | None = None  # cut large pictures
+    augment: bool = False  # change the images at random
+    tile: bool | None = None  # cut large images
     weights: str | None = "vgg16.h5"  # file to start from
 
     def check(self):

@@ -1,4 +1,4 @@
-"""The demo: its drawn pictures, and the whole way through the scripts."""
+"""The demo: its drawn images, and the whole way through the scripts."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def draw(count, size=(112, 144)):
     return [demo.draw_cells(size, np.random.default_rng((1, index))) for index in range(count)]
 
 
-def test_pictures_are_the_same_for_the_same_seed():
+def test_images_are_the_same_for_the_same_seed():
     (first, first_mask), (second, _) = draw(2)
     again, again_mask = demo.draw_cells((112, 144), np.random.default_rng((1, 0)))
     np.testing.assert_array_equal(first, again)
@@ -33,9 +33,9 @@ def test_every_class_has_its_share():
 
 def test_no_threshold_solves_it():
     """The best class for each brightness, even with the masks at hand, scores badly."""
-    pictures = draw(20)
-    brightness = np.concatenate([image.mean(axis=2).astype(int).ravel() for image, _ in pictures])
-    truth = np.concatenate([mask.ravel() for _, mask in pictures])
+    images = draw(20)
+    brightness = np.concatenate([image.mean(axis=2).astype(int).ravel() for image, _ in images])
+    truth = np.concatenate([mask.ravel() for _, mask in images])
     counts = np.zeros((256, 3))
     np.add.at(counts, (brightness, truth), 1)
     for weights in (1, counts.sum(axis=0)):  # by pixels, and each class counting the same
@@ -45,7 +45,7 @@ def test_no_threshold_solves_it():
 
 @pytest.mark.slow
 def test_the_demo_runs_from_drawing_to_contact_sheet(tmp_path, capsys):
-    config = demo.DemoConfig(folder=str(tmp_path / "demo"), pictures=8, epochs=2, width=8)
+    config = demo.DemoConfig(folder=str(tmp_path / "demo"), images=8, epochs=2, width=8)
     scores = demo.main(config)
     assert 0 <= scores.miou <= 1
     devkit = tmp_path / "demo" / "VOCdevkit"

@@ -7,13 +7,10 @@ import sys
 import threading
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from utils import files
 from utils.files import whole_file, whole_folder
-from utils.images.writing import save_png
 
 ROOT = Path(files.__file__).parents[1]
 
@@ -184,54 +181,3 @@ def test_a_writer_that_makes_no_folder_leaves_the_old_one(tmp_path):
         pass
     assert os.listdir(path) == ["old.txt"]
     assert os.listdir(tmp_path) == ["model"]
-
-
-# Pictures
-
-
-@pytest.mark.parametrize("large", [False, True])
-@pytest.mark.parametrize("name", ["a.png", "猫 1.png"])
-def test_a_png_holds_the_pixels(tmp_path, rng, monkeypatch, large, name):
-    monkeypatch.setattr(files, "_LARGE", 100 if large else 10**9)
-    pixels = rng.integers(0, 256, (30, 40, 3)).astype(np.uint8)
-    save_png(tmp_path / name, given := pixels.copy())
-    with Image.open(tmp_path / name) as image:
-        assert (image.format, image.mode) == ("PNG", "RGB")
-        np.testing.assert_array_equal(np.array(image), pixels)
-    # A large array is not copied: its channels are swapped in it.
-    np.testing.assert_array_equal(given, pixels[..., ::-1] if large else pixels)
-    assert os.listdir(tmp_path) == [name]
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 1_000_001), (1_000_001, 1)])
-def test_pngs_of_any_size(tmp_path, size):
-    pixels = np.full((*size, 3), (10, 20, 30), np.uint8)
-    save_png(tmp_path / "a.png", pixels.copy())
-    with Image.open(tmp_path / "a.png") as image:
-        np.testing.assert_array_equal(np.array(image), pixels)
-
-
-@pytest.mark.skipif(os.name != "posix", reason="needs limits on the size of files")
-@pytest.mark.parametrize("large", [False, True])
-@pytest.mark.parametrize("limit", [0, 4, 5000])
-def test_a_png_for_which_there_is_no_room_is_no_file(tmp_path, run, large, limit):
-    (tmp_path / "old.png").write_text("old")
-    process = run(
-        "import resource, sys\n"
-        "import numpy as np\n"
-        "from utils import files\n"
-        f"files._LARGE = {100 if large else 10**9}\n"
-        "pixels = np.random.default_rng(0).integers(0, 256, (60, 60, 3)).astype(np.uint8)\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
-        "for name in ('old.png', 'new.png'):\n"
-        "    try:\n"
-        "        files.save_png(f'{sys.argv[1]}/{name}', pixels.copy())\n"
-        "    except OSError as error:\n"
-        "        print(error)\n"
-    )
-    lines = process.communicate(timeout=60)[0].splitlines()
-    expected = "It could not be written whole. Is the disk full?" if large else "File too large"
-    assert len(lines) == 2
-    assert all(expected in line for line in lines)
-    assert os.listdir(tmp_path) == ["old.png"]
-    assert (tmp_path / "old.png").read_text() == "old"

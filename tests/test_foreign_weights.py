@@ -12,7 +12,7 @@ from errors import UserError
 from nets.precision import dtype_policy
 from nets.unet import build
 from nets.weights.description import Description
-from nets.weights.storage import adapt_bands, load_weights, open_weights
+from nets.weights.storage import adapt_channels, load_weights, open_weights
 from unet import Unet
 
 
@@ -60,10 +60,10 @@ def test_keras_2(backbone, whole_model, rng, tmp_path):
         "backbone": backbone, "width": 4, "in_channels": 3, "num_classes": 5,
         "decoder_norm": "none",
     }  # fmt: skip
-    pictures = rng.uniform(-1, 1, (2, 64, 96, 3)).astype("float32")
-    expected = theirs.predict_on_batch(pictures)
+    images = rng.uniform(-1, 1, (2, 64, 96, 3)).astype("float32")
+    expected = theirs.predict_on_batch(images)
     assert expected.max() - expected.min() > 0.3  # else anything would be near it
-    found = build_for(stored, (64, 96)).predict_on_batch(pictures)
+    found = build_for(stored, (64, 96)).predict_on_batch(images)
     assert np.abs(found - expected).max() <= 1e-5
 
 
@@ -74,9 +74,9 @@ def test_keras_2_after_other_networks_in_one_process(rng, tmp_path):
     randomize(theirs, rng)
     assert not any(layer.name == "conv2d" for layer in theirs.layers)
     theirs.save_weights(tmp_path / "unet.h5")
-    pictures = rng.uniform(-1, 1, (1, 32, 32, 3)).astype("float32")
-    found = build_for(open_weights(tmp_path / "unet.h5"), (32, 32)).predict_on_batch(pictures)
-    np.testing.assert_allclose(found, theirs.predict_on_batch(pictures), atol=1e-5)
+    images = rng.uniform(-1, 1, (1, 32, 32, 3)).astype("float32")
+    found = build_for(open_weights(tmp_path / "unet.h5"), (32, 32)).predict_on_batch(images)
+    np.testing.assert_allclose(found, theirs.predict_on_batch(images), atol=1e-5)
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
@@ -97,12 +97,12 @@ def test_unet_pytorch(prefix, zipped, rng, tmp_path):
         "backbone": "vgg", "width": 4, "in_channels": 3, "num_classes": 5,
         "decoder_norm": "none", "upsampling": "bilinear", "unit_range": True,
     }  # fmt: skip
-    pictures = rng.integers(0, 256, (2, 64, 96, 3)).astype("float32")
+    images = rng.integers(0, 256, (2, 64, 96, 3)).astype("float32")
     with torch.no_grad():
-        logits = theirs(torch.from_numpy((pictures / 255).transpose(0, 3, 1, 2)))
+        logits = theirs(torch.from_numpy((images / 255).transpose(0, 3, 1, 2)))
     expected = torch.softmax(logits, 1).numpy().transpose(0, 2, 3, 1)
     assert expected.max() - expected.min() > 0.3
-    found = build_for(stored, (64, 96)).predict_on_batch(pictures / 127.5 - 1)
+    found = build_for(stored, (64, 96)).predict_on_batch(images / 127.5 - 1)
     assert np.abs(found - expected).max() <= 1e-4
 
 
@@ -128,49 +128,49 @@ def test_prediction_needs_nothing_but_the_file(rng, tmp_path):
     assert small.predict_array(rng.integers(0, 256, (20, 30, 3), np.uint8)).shape == (20, 30)
 
 
-def three_band_file(tmp_path, rng):
+def three_channel_file(tmp_path, rng):
     theirs = keras_2_unet(tf_keras, 3, "vgg")
     randomize(theirs, rng)
     theirs.save_weights(tmp_path / "unet.h5")
     return tmp_path / "unet.h5"
 
 
-def with_bands(path, in_channels):
+def with_channels(path, in_channels):
     facts = open_weights(path).infer() | {"in_channels": in_channels}
     model = build(Description(input_shape=(32, 32), name_classes=("a", "b", "c"), **facts))
     return model, load_weights(model, path, allow_mismatch=True)
 
 
-def test_a_grey_picture_gives_what_it_gave_as_three_equal_bands(rng, tmp_path):
-    path = three_band_file(tmp_path, rng)
-    grey, report = with_bands(path, 1)
-    colour, _ = with_bands(path, 3)
-    assert re.search(r"\n  block1_conv1 +loaded, adapted from 3 bands to 1\n", str(report))
+def test_a_grey_image_gives_what_it_gave_as_three_equal_channels(rng, tmp_path):
+    path = three_channel_file(tmp_path, rng)
+    grey, report = with_channels(path, 1)
+    colour, _ = with_channels(path, 3)
+    assert re.search(r"\n  block1_conv1 +loaded, adapted from 3 channels to 1\n", str(report))
     assert report.is_exact
-    picture = rng.uniform(-1, 1, (1, 32, 32, 1)).astype("float32")
-    expected = colour.predict_on_batch(np.repeat(picture, 3, axis=3))
-    np.testing.assert_allclose(grey.predict_on_batch(picture), expected, atol=1e-5)
+    image = rng.uniform(-1, 1, (1, 32, 32, 1)).astype("float32")
+    expected = colour.predict_on_batch(np.repeat(image, 3, axis=3))
+    np.testing.assert_allclose(grey.predict_on_batch(image), expected, atol=1e-5)
 
 
-def test_six_bands_that_repeat_three_give_what_these_gave(rng, tmp_path):
-    path = three_band_file(tmp_path, rng)
-    six, _ = with_bands(path, 6)
-    colour, _ = with_bands(path, 3)
-    picture = rng.uniform(-1, 1, (1, 32, 32, 3)).astype("float32")
-    expected = colour.predict_on_batch(picture)
-    found = six.predict_on_batch(np.concatenate([picture, picture], axis=3))
+def test_six_channels_that_repeat_three_give_what_these_gave(rng, tmp_path):
+    path = three_channel_file(tmp_path, rng)
+    six, _ = with_channels(path, 6)
+    colour, _ = with_channels(path, 3)
+    image = rng.uniform(-1, 1, (1, 32, 32, 3)).astype("float32")
+    expected = colour.predict_on_batch(image)
+    found = six.predict_on_batch(np.concatenate([image, image], axis=3))
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_four_bands_by_hand():
+def test_four_channels_by_hand():
     kernel = np.array([1.0, 10.0, 100.0], "float32").reshape(1, 1, 3, 1)
-    assert adapt_bands(kernel, 4).ravel().tolist() == [0.75, 7.5, 75.0, 0.75]
-    assert adapt_bands(kernel, 1).ravel().tolist() == [111.0]
-    assert adapt_bands(kernel, 4).dtype == np.float32
+    assert adapt_channels(kernel, 4).ravel().tolist() == [0.75, 7.5, 75.0, 0.75]
+    assert adapt_channels(kernel, 1).ravel().tolist() == [111.0]
+    assert adapt_channels(kernel, 4).dtype == np.float32
 
 
 def test_prediction_does_not_adapt(rng, tmp_path):
-    facts = open_weights(three_band_file(tmp_path, rng)).infer() | {"in_channels": 1}
+    facts = open_weights(three_channel_file(tmp_path, rng)).infer() | {"in_channels": 1}
     model = build(Description(input_shape=(32, 32), name_classes=("a", "b", "c"), **facts))
     with pytest.raises(UserError, match=r"block1_conv1 +shape differs: \[\(3, 3, 1, 4\)"):
         load_weights(model, tmp_path / "unet.h5")

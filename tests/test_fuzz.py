@@ -1,4 +1,4 @@
-"""Broken, odd and huge picture files: one line or the right result, and the process goes on."""
+"""Broken, odd and huge image files: one line or the right result, and the process goes on."""
 
 import io
 import os
@@ -28,7 +28,7 @@ from utils.images import reading as image_files
 from utils.images.reading import image_size, read_image
 
 ROOT = Path(predict.__file__).parent
-LIMIT = 2**20  # pixels; a flipped bit may make a picture any size
+LIMIT = 2**20  # pixels; a flipped bit may make an image any size
 
 # Pytest shows what `utils.images.reading` has silenced.
 pytestmark = [
@@ -81,7 +81,7 @@ FORMATS = {
 
 
 def encode(name, size=(30, 40)):
-    """A picture of noise, of this format, as bytes."""
+    """An image of noise, of this format, as bytes."""
     mode, options = FORMATS[name]
     pixels = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
     image = Image.fromarray(pixels)
@@ -98,12 +98,12 @@ def encode(name, size=(30, 40)):
         return file.getvalue()
 
 
-def assert_one_line_or_a_picture(path):
-    """Reads a file; returns the picture or None."""
+def assert_one_line_or_an_image(path):
+    """Reads a file; returns the image or None."""
     try:
         pixels = read_image(path, LIMIT)
     except UserError as error:
-        assert str(error).startswith(f"The picture {path} ")
+        assert str(error).startswith(f"The image {path} ")
         assert "\n" not in str(error)
         return None
     assert (pixels.ndim, pixels.shape[2], pixels.dtype) == (3, 3, np.uint8)
@@ -120,18 +120,18 @@ def test_files_cut_off_anywhere(tmp_path, monkeypatch, name, large):
     monkeypatch.setattr(image_files, "_LARGE", 100 if large else 10**9)
     data, path = encode(name), tmp_path / name
     path.write_bytes(data)
-    whole = assert_one_line_or_a_picture(path)
+    whole = assert_one_line_or_an_image(path)
     assert whole is not None
     for length in {0, 1, 7, 20, 60, len(data) // 10, len(data) // 4, len(data) // 2}:
         path.write_bytes(data[:length])
-        found = assert_one_line_or_a_picture(path)
-        # What there is of several pictures may hold the first; of icons, a smaller one.
+        found = assert_one_line_or_an_image(path)
+        # What there is of several images may hold the first; of icons, a smaller one.
         if found is not None and name != "a.icns":
             assert "append_images" in FORMATS[name][1]
             np.testing.assert_array_equal(found, whole)
     for length in (len(data) * 9 // 10, len(data) - 1):
         path.write_bytes(data[:length])
-        assert_one_line_or_a_picture(path)
+        assert_one_line_or_an_image(path)
 
 
 @pytest.mark.parametrize("large", [False, True])
@@ -146,7 +146,7 @@ def test_files_with_wrong_bytes(tmp_path, monkeypatch, name, large):
         places = rng.integers(0, end, 1 + turn // 4)
         wrong[places] ^= rng.integers(1, 256, len(places)).astype(np.uint8)
         path.write_bytes(wrong.tobytes())
-        assert_one_line_or_a_picture(path)
+        assert_one_line_or_an_image(path)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -154,14 +154,14 @@ def test_headers_with_noise_behind(tmp_path, name):
     data, path, rng = encode(name), tmp_path / name, np.random.default_rng(2)
     for length in (2, 4, 8, 12, 16, 30, 60, 200):
         path.write_bytes(data[:length] + rng.bytes(500))
-        assert_one_line_or_a_picture(path)
+        assert_one_line_or_an_image(path)
 
 
 @given(st.binary(max_size=300), st.sampled_from(sorted(image_extensions())))
 def test_random_bytes(tmp_path, data, extension):
     path = tmp_path / f"picture{extension}"
     path.write_bytes(data)
-    assert_one_line_or_a_picture(path)
+    assert_one_line_or_an_image(path)
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.gif", "lzw.tif"])
@@ -174,7 +174,7 @@ def test_what_a_file_holds_counts_not_its_extension(tmp_path, name, extension):
     np.testing.assert_array_equal(read_image(path), expected)
 
 
-# Bombs: small files, huge pictures
+# Bombs: small files, huge images
 
 
 def chunk(kind, data):
@@ -227,13 +227,13 @@ def test_bombs_are_refused_at_once(tmp_path, name):
 
 
 def ico(data, bits=24):
-    """An icon that claims 16x16 pixels, and holds this picture."""
+    """An icon that claims 16x16 pixels, and holds this image."""
     entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, bits, len(data), 22)
     return struct.pack("<HHH", 0, 1, 1) + entry + data
 
 
 def icns(data):
-    """An Apple icon that claims 1024x1024 pixels, and holds this picture."""
+    """An Apple icon that claims 1024x1024 pixels, and holds this image."""
     return (
         b"icns"
         + struct.pack(">I", len(data) + 16)
@@ -257,10 +257,10 @@ def test_bombs_within_icons(tmp_path, monkeypatch, name):
     with pytest.raises(UserError) as caught:
         read_image(path, 30_000_000)
     assert str(caught.value) == (
-        f"The icon {path} holds a picture of more than 30,000,000 pixels, which is max_pixels. "
+        f"The icon {path} holds an image of more than 30,000,000 pixels, which is max_pixels. "
         "Raise max_pixels if memory allows (4 bytes a pixel and more)."
     )
-    with pytest.raises(UserError, match="holds a picture of more than 500,000,000 pixels"):
+    with pytest.raises(UserError, match="holds an image of more than 500,000,000 pixels"):
         image_size(path)
     assert (40_000, 40_000) not in loads
     assert Image.MAX_IMAGE_PIXELS is None
@@ -268,9 +268,9 @@ def test_bombs_within_icons(tmp_path, monkeypatch, name):
 
 @pytest.mark.parametrize("wrap", [ico, icns])
 def test_icons_are_as_large_as_what_they_hold(tmp_path, wrap):
-    path, picture = tmp_path / "icon.ico", encode("a.png", (1024, 1024))
-    path.write_bytes(wrap(picture))
-    (tmp_path / "a.png").write_bytes(picture)
+    path, image = tmp_path / "icon.ico", encode("a.png", (1024, 1024))
+    path.write_bytes(wrap(image))
+    (tmp_path / "a.png").write_bytes(image)
     assert image_size(path) == (1024, 1024)
     np.testing.assert_array_equal(read_image(path, 2**20), read_image(tmp_path / "a.png"))
     with pytest.raises(UserError, match=r"1,048,57\d.* max_pixels"):
@@ -296,7 +296,7 @@ def test_files_that_hold_less_than_they_claim(tmp_path, monkeypatch, name):
         assert read_image(path).shape == (1000, 2000, 3)
         assert name in ("a.gif", "a.jpg")
     except UserError as error:
-        assert str(error).startswith(f"The picture {path} can't be read: ")
+        assert str(error).startswith(f"The image {path} can't be read: ")
 
 
 # A folder of everything
@@ -304,7 +304,7 @@ def test_files_that_hold_less_than_they_claim(tmp_path, monkeypatch, name):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """A network of width 4, untrained, for pictures of 32x48."""
+    """A network of width 4, untrained, for images of 32x48."""
     keras.utils.set_random_seed(0)
     network = networks.Unet((None, None, 3), 3, width=4)
     path = tmp_path_factory.mktemp("weights") / "tiny.weights.h5"
@@ -330,8 +330,8 @@ def segment(weights, tmp_path):
     return run
 
 
-def write_odd_pictures(folder):
-    """Writes pictures of every kind; returns {file name: (height, width)}, upright."""
+def write_odd_images(folder):
+    """Writes images of every kind; returns {file name: (height, width)}, upright."""
     rng = np.random.default_rng(0)
     rgb = Image.fromarray(rng.integers(0, 256, (20, 30, 3)).astype(np.uint8))
     for name in FORMATS:
@@ -364,8 +364,8 @@ def write_odd_pictures(folder):
     return made
 
 
-def write_broken_pictures(folder):
-    """Writes files of every kind that hold no whole picture; returns their names."""
+def write_broken_images(folder):
+    """Writes files of every kind that hold no whole image; returns their names."""
     rng = np.random.default_rng(0)
     broken = {}
     for name, (_, options) in FORMATS.items():
@@ -373,7 +373,7 @@ def write_broken_pictures(folder):
             broken[f"cut {name}"] = encode(name)[: len(encode(name)) // 2]
             broken[f"noise {name}"] = rng.bytes(400)
     broken |= {f"bomb {name}": data for name, data in BOMBS.items()}
-    broken |= {"empty.jpg": b"", "text.png": b"no picture", "page.jpg": b"<html></html>"}
+    broken |= {"empty.jpg": b"", "text.png": b"no image", "page.jpg": b"<html></html>"}
     for name, data in broken.items():
         (folder / name).write_bytes(data)
     return list(broken)
@@ -390,7 +390,7 @@ def write_broken_pictures(folder):
     ids=["plain", "counted", "tiled"],
 )
 def test_a_folder_of_everything(segment, tmp_path, capfd, settings):
-    good, bad = write_odd_pictures(tmp_path / "in"), write_broken_pictures(tmp_path / "in")
+    good, bad = write_odd_images(tmp_path / "in"), write_broken_images(tmp_path / "in")
     for name in [name for name in good if "30000" in name or name == "a.icns"]:
         if settings.get("tile"):  # they would be very many
             good.pop(name)
@@ -398,12 +398,12 @@ def test_a_folder_of_everything(segment, tmp_path, capfd, settings):
     assert segment(**settings) == 1
     printed = capfd.readouterr()
     lines = printed.err[printed.err.index("error: ") :].splitlines()
-    assert lines[0] == f"error: {len(bad)} of {len(good) + len(bad)} pictures failed:"
+    assert lines[0] == f"error: {len(bad)} of {len(good) + len(bad)} images failed:"
     assert len(lines) == 1 + len(bad)
     for name, line in zip(sorted(bad), sorted(lines[1:]), strict=True):
-        assert line.startswith(f"  The picture {tmp_path / 'in' / name} ")
+        assert line.startswith(f"  The image {tmp_path / 'in' / name} ")
     assert "Traceback" not in printed.err
-    assert f"{len(good)} pictures are segmented" in printed.out
+    assert f"{len(good)} images are segmented" in printed.out
     results = sorted((tmp_path / "out").iterdir())
     assert len(results) == len(good) * (3 if settings.get("count") else 2)
     shared = {}
@@ -437,7 +437,7 @@ def test_thousands_of_broken_files_do_not_use_up_what_may_be_open(segment, tmp_p
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "error: 150 of 150 pictures failed:"
+    assert lines[0] == "error: 150 of 150 images failed:"
     assert all("can't be read: " in line and "open files" not in line for line in lines[1:])
 
 
@@ -496,18 +496,18 @@ def folder_options(tmp_path, out="out"):
 
 
 @pytest.fixture
-def noise_pictures(tmp_path, rng, write_picture):
-    """Thirty pictures in the folder `in`."""
+def noise_images(tmp_path, rng, write_image):
+    """Thirty images in the folder `in`."""
     for index in range(30):
         pixels = rng.integers(0, 256, (60, 80 + index, 3)).astype(np.uint8)
-        write_picture(tmp_path / "in" / f"{index:02}.png", pixels)
+        write_image(tmp_path / "in" / f"{index:02}.png", pixels)
 
 
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.mark.usefixtures("noise_pictures")
+@pytest.mark.usefixtures("noise_images")
 def test_two_runs_at_once_into_one_folder(tmp_path):
     alone = start(*folder_options(tmp_path, "alone"), "--count")
     assert alone.wait(60) == 0
@@ -541,7 +541,7 @@ needs_limits = pytest.mark.skipif(os.name != "posix", reason="needs limits on th
 
 
 @needs_limits
-@pytest.mark.usefixtures("noise_pictures")
+@pytest.mark.usefixtures("noise_images")
 @pytest.mark.parametrize("mode", ["dir_predict", "predict"])
 @pytest.mark.parametrize("limit", [0, 100, 3000])
 def test_no_room(tmp_path, mode, limit):
@@ -561,7 +561,7 @@ def test_no_room(tmp_path, mode, limit):
     assert not list((tmp_path / "out").glob(".*"))
 
 
-@pytest.mark.usefixtures("noise_pictures")
+@pytest.mark.usefixtures("noise_images")
 @pytest.mark.parametrize("mode", ["dir_predict", "predict"])
 def test_no_folder_can_be_made_for_the_results(tmp_path, mode):
     (tmp_path / "file").write_text("no folder")

@@ -31,7 +31,7 @@ ABOUT = ("model_path", "pictures", "ignore_labels")
 
 @pytest.fixture(scope="module")
 def network():
-    """An untrained network; a picture's noise decides which class is the largest."""
+    """An untrained network; an image's noise decides which class is the largest."""
     keras.utils.set_random_seed(0)
     network = networks.Unet((None, None, 3), 3, encoder_initializer="he_normal", width=8)
     noise = np.random.default_rng(0).uniform(-1, 1, (1, 32, 48, 3)).astype(np.float32)
@@ -208,7 +208,7 @@ def test_mode_0_predicts_and_scores(evaluated, voc_dir, weights, network, capsys
     expected = expected_results(voc_dir, out, NAMES)
     assert_close(results, expected)
     assert scores.miou == pytest.approx(expected["miou"])
-    # The pictures do make a difference: more than one class is found, and none is perfect.
+    # The images do make a difference: more than one class is found, and none is perfect.
     assert sum(one["precision"] is not None for one in expected["classes"]) >= 2
     assert 0 < expected["accuracy"] < 1
     printed = capsys.readouterr().out
@@ -244,7 +244,7 @@ def test_boundary_iou_is_that_of_the_files(whole):
     assert results["mean_boundary_iou"] == pytest.approx(mean(iou))
 
 
-def test_a_table_of_all_pictures(whole):
+def test_a_table_of_all_images(whole):
     _, out, voc_dir = whole
     with open(out / "pictures.csv", newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
@@ -274,16 +274,16 @@ def test_the_report_tells_of_this_run(evaluated, weights):
     assert curves.parent.name in text
 
 
-def test_predicted_masks_are_palette_pictures_of_the_pictures_sizes(whole):
+def test_predicted_masks_are_palette_images_of_the_images_sizes(whole):
     _, out, voc_dir = whole
     files = sorted((out / "detection-results").iterdir())
     assert [path.name for path in files] == ["val_a.png", "val_b.png"]
     for path in files:
         with (
-            Image.open(path) as image,
-            Image.open(voc_dir / "VOC2007" / "JPEGImages" / f"{path.stem}.jpg") as picture,
+            Image.open(path) as mask,
+            Image.open(voc_dir / "VOC2007" / "JPEGImages" / f"{path.stem}.jpg") as image,
         ):
-            assert (image.mode, image.size) == ("P", picture.size)
+            assert (mask.mode, mask.size) == ("P", image.size)
 
 
 def test_charts_are_readable(whole):
@@ -310,7 +310,7 @@ def test_the_matrix_in_the_csv_is_that_of_the_files(whole):
     assert [[int(value) for value in row[1:]] for row in rows[1:]] == expected.tolist()
 
 
-def test_a_picture_that_is_listed_twice_counts_twice(evaluated, voc_dir, write_list):
+def test_an_image_that_is_listed_twice_counts_twice(evaluated, voc_dir, write_list):
     write_list(voc_dir, "val", ["val_a", "val_b", "val_a"])
     _, out = evaluated()
     expected = expected_results(voc_dir, out, NAMES, split=("val_a", "val_b", "val_a"))
@@ -327,7 +327,7 @@ def test_names_with_dots_and_spaces(evaluated, voc_dir, write_list):
     assert "val 1.2.a" in (out / "report.html").read_text(encoding="utf-8")
 
 
-def test_pictures_in_batches_are_predicted_alike(whole, evaluated):
+def test_images_in_batches_are_predicted_alike(whole, evaluated):
     _, out, _ = whole
     _, other = evaluated(miou_mode=1, batch_size=1)
     for name in ("val_a.png", "val_b.png"):
@@ -372,7 +372,7 @@ def test_modes_1_and_2_together_are_mode_0(evaluated):
 
 
 def test_mode_2_scores_stored_masks(evaluated, voc_dir, store):
-    # The truth itself for one picture; the other is class 3, which the truth never holds.
+    # The truth itself for one image; the other is class 3, which the truth never holds.
     perfect = true_mask(voc_dir, "val_a")
     store("val_a", np.where(perfect == 255, 0, perfect))
     store("val_b", np.full((90, 31), 3))
@@ -550,7 +550,7 @@ def test_sizes_that_differ_are_named(evaluated, voc_dir, store):
     )
 
 
-def test_a_picture_and_a_mask_of_different_sizes_are_named(evaluated, voc_dir, write_mask):
+def test_an_image_and_a_mask_of_different_sizes_are_named(evaluated, voc_dir, write_mask):
     mask = voc_dir / "VOC2007" / "SegmentationClass" / "val_b.png"
     write_mask(mask, np.zeros((90, 32), np.uint8))
     with pytest.raises(UserError) as caught:
@@ -579,10 +579,10 @@ def test_a_missing_folder_of_predictions_is_named(evaluated, tmp_path):
     assert str(caught.value) == f"There is no folder {folder}. Put the predicted masks there."
 
 
-def test_a_broken_picture_is_named(evaluated, voc_dir):
+def test_a_broken_image_is_named(evaluated, voc_dir):
     path = voc_dir / "VOC2007" / "JPEGImages" / "val_b.jpg"
     path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(UserError, match=f"The picture {re.escape(str(path))} can't be read"):
+    with pytest.raises(UserError, match=f"The image {re.escape(str(path))} can't be read"):
         evaluated()
 
 

@@ -49,7 +49,7 @@ def labelme(tmp_path):
 
 @pytest.fixture
 def coco(tmp_path):
-    """coco(folder, categories, *annotated): a COCO file and its pictures; its path.
+    """coco(folder, categories, *annotated): a COCO file and its images; its path.
 
     `annotated` are (file name, category id) with a 5x5 square at the upper left.
     """
@@ -91,7 +91,7 @@ def convert(tmp_path):
 
 
 def names_of(folder):
-    """The names of the pictures, which have masks of the same names."""
+    """The names of the images, which have masks of the same names."""
     names, masks = (
         sorted(Path(file).stem for file in os.listdir(folder / kind))
         for kind in ("JPEGImages", "SegmentationClass")
@@ -132,15 +132,15 @@ def test_a_folder_of_labelme_files(labelme, convert, capsys):
     with Image.open(folder / "SegmentationClass" / "a.png") as mask:
         assert mask.mode == "P"
         assert mask.getpalette() == voc_palette(256).ravel().tolist()
-    # 20 * 30 = 600 pixels a picture; 25 a square.
+    # 20 * 30 = 600 pixels an image; 25 a square.
     assert capsys.readouterr().out == (
-        "  id  pictures    share  class\n"
+        "  id  images    share  class\n"
         "   0         3   94.44%  background\n"
         "   1         1    1.39%  bird\n"
         "   2         1    1.39%  cat\n"
         "   3         1    1.39%  dog\n"
         " 255         1    1.39%  void\n"
-        f"3 pictures in {folder}. For train.py:\n\n"
+        f"3 images in {folder}. For train.py:\n\n"
         "    num_classes: int = 4\n"
         "    name_classes: tuple[str, ...] = ('background', 'bird', 'cat', 'dog')\n\n"
         "Next: python voc_annotation.py\n"
@@ -242,11 +242,11 @@ def test_boxes_are_filled_on_request(coco, convert):
     assert np.count_nonzero(ids_of(convert("coco", fill_boxes=True), "a")) == 6
 
 
-def test_a_folder_of_pictures(coco, labelme, convert, tmp_path):
+def test_a_folder_of_images(coco, labelme, convert, tmp_path):
     path = coco("one", {1: "cat"}, ("a.png", 1))
     (tmp_path / "pictures").mkdir()
     (path.parent / "a.png").rename(tmp_path / "pictures" / "a.png")
-    assert "names 1 pictures that are not there: a.png." in refusal(convert, "coco")
+    assert "names 1 images that are not there: a.png." in refusal(convert, "coco")
     folder = convert("coco", image_dir=str(tmp_path / "pictures"))
     assert names_of(folder) == ["a"]
 
@@ -258,7 +258,7 @@ def test_nothing_is_left_after_an_error(labelme, convert, tmp_path):
     labelme("a.json", "cat")
     labelme("b.json", "cat", imageHeight=7)  # shows only when its turn comes
     before = sorted(tmp_path.rglob("*"))
-    assert "says that the picture is" in refusal(convert)
+    assert "says that the image is" in refusal(convert)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -286,7 +286,7 @@ def test_another_class_list_is_kept(labelme, convert, tmp_path):
     assert classes_of(folder) == ["background", "cat", "dog", ""]
 
 
-# Faults
+# Problems
 
 
 def test_no_annotations(convert, tmp_path):
@@ -328,7 +328,7 @@ def test_two_files_for_one_name(names, labelme, convert):
     )
 
 
-def test_two_pictures_for_one_name(coco, convert):
+def test_two_images_for_one_name(coco, convert):
     path = coco("one", {1: "cat"}, ("x/a.png", 1), ("y/a.jpg", 1))
     message = refusal(convert, "coco")
     assert message.startswith(f"x/a.png in {path} and y/a.jpg in {path} would both be written as a")
@@ -337,12 +337,12 @@ def test_two_pictures_for_one_name(coco, convert):
 @pytest.mark.parametrize("name", [".a.png", "a\nb.png"])
 def test_a_name_that_no_list_can_hold(name, coco, convert):
     coco("one", {1: "cat"}, (name, 1))
-    assert "which lists of pictures can't hold. Rename it." in refusal(convert, "coco")
+    assert "which lists of images can't hold. Rename it." in refusal(convert, "coco")
 
 
-def test_no_pictures(coco, convert):
+def test_no_images(coco, convert):
     coco("one", {1: "cat"})
-    assert refusal(convert, "coco") == "The annotations list no pictures."
+    assert refusal(convert, "coco") == "The annotations list no images."
 
 
 def test_no_labels(labelme, convert):

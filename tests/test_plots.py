@@ -161,7 +161,7 @@ def test_charts_of_an_evaluation(tmp_path, drawn):
 
 
 def panels(pixels):
-    """The panels of a sheet's one row: picture, truth, prediction."""
+    """The panels of a sheet's one row: image, truth, prediction."""
     height = int(pixels.shape[0] * 0.8)
     third = pixels.shape[1] // 3
     return [pixels[:height, index * third : (index + 1) * third] for index in range(3)]
@@ -216,7 +216,7 @@ def test_rows_of_a_contact_sheet(drawn, rng):
     assert pixels.shape[0] > 2 * drawn(contact_sheet, rows[:1], ["nothing"]).shape[0]
 
 
-def test_a_contact_sheet_of_slender_pictures_stays_within_a_screen_or_two(drawn):
+def test_a_contact_sheet_of_slender_images_stays_within_a_screen_or_two(drawn):
     image, mask = np.zeros((300, 20, 3), np.uint8), np.zeros((300, 20), np.uint8)
     drawn(contact_sheet, [("one", image, mask, mask)], ["nothing", "cat"])
 

@@ -1,4 +1,4 @@
-"""The prompt, pictures given by name, and where results go."""
+"""The prompt, images given by name, and where results go."""
 
 import builtins
 import csv
@@ -85,7 +85,7 @@ def fake(monkeypatch):
 
 @pytest.fixture
 def shown(monkeypatch):
-    """The sizes of the pictures that windows were opened for."""
+    """The sizes of the images that windows were opened for."""
     sizes = []
     monkeypatch.setattr(Image.Image, "show", lambda image: sizes.append(image.size))
     return sizes
@@ -118,12 +118,12 @@ def type_in(monkeypatch):
 
 
 @pytest.fixture
-def picture(tmp_path, rng, write_picture):
-    """picture(name): writes a picture of noise, 6x4; returns its path and what is drawn."""
+def image(tmp_path, rng, write_image):
+    """image(name): writes an image of noise, 6x4; returns its path and what is drawn."""
 
     def make(name="street.png"):
         pixels = rng.integers(0, 256, (4, 6, 3)).astype(np.uint8)
-        return write_picture(tmp_path / "in" / name, pixels), pixels[::-1]
+        return write_image(tmp_path / "in" / name, pixels), pixels[::-1]
 
     return make
 
@@ -144,9 +144,9 @@ def assert_result(path, expected):
 
 
 @pytest.mark.usefixtures("fake")
-def test_each_path_is_segmented_until_the_input_ends(picture, out, type_in, display, capsys):
+def test_each_path_is_segmented_until_the_input_ends(image, out, type_in, display, capsys):
     display(False)
-    (first, first_drawn), (second, second_drawn) = picture("a.png"), picture("b.png")
+    (first, first_drawn), (second, second_drawn) = image("a.png"), image("b.png")
     prompts = type_in(str(first), str(second))
     assert predict.main(PredictConfig(dir_save_path=str(out))) == 0
     assert prompts == [PROMPT] * 3
@@ -164,8 +164,8 @@ def test_each_path_is_segmented_until_the_input_ends(picture, out, type_in, disp
 
 @pytest.mark.usefixtures("fake")
 @pytest.mark.parametrize("empty", ["", "   ", "''", '""', "\t"])
-def test_an_empty_line_ends_the_prompt(picture, out, type_in, empty):
-    path, _ = picture()
+def test_an_empty_line_ends_the_prompt(image, out, type_in, empty):
+    path, _ = image()
     prompts = type_in(empty, str(path))
     assert predict.main(PredictConfig(dir_save_path=str(out))) == 0
     assert prompts == [PROMPT]
@@ -174,21 +174,21 @@ def test_an_empty_line_ends_the_prompt(picture, out, type_in, empty):
 
 @pytest.mark.usefixtures("fake")
 def test_a_bad_path_is_one_line_and_the_prompt_again(
-    picture, out, tmp_path, type_in, display, capsys
+    image, out, tmp_path, type_in, display, capsys
 ):
     display(False)
-    path, drawn = picture()
+    path, drawn = image()
     broken = tmp_path / "broken.jpg"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     missing = tmp_path / "none.jpg"
     type_in(str(missing), str(broken), str(tmp_path), "a\0b", str(path))
     assert predict.main(PredictConfig(dir_save_path=str(out))) == 0
     assert_result(out / "street.png", drawn)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == f"error: There is no file {missing}."
-    assert lines[1].startswith(f"error: The picture {broken} can't be read: ")
-    assert lines[2].startswith(f"error: The picture {tmp_path} can't be read: ")
-    assert lines[3].startswith("error: The picture a\0b can't be read: ")
+    assert lines[1].startswith(f"error: The image {broken} can't be read: ")
+    assert lines[2].startswith(f"error: The image {tmp_path} can't be read: ")
+    assert lines[3].startswith("error: The image a\0b can't be read: ")
     assert len(lines) == 4
     assert [file.name for file in out.iterdir()] == ["street.png"]
 
@@ -196,31 +196,31 @@ def test_a_bad_path_is_one_line_and_the_prompt_again(
 @pytest.mark.usefixtures("fake")
 @pytest.mark.parametrize("around", ["{}", "'{}'", '"{}"', "  {} ", ' "{}"  '])
 @pytest.mark.parametrize("name", ["two words.png", "猫.和.狗.png", "it's.png"])
-def test_pasted_paths(picture, out, type_in, display, around, name):
+def test_pasted_paths(image, out, type_in, display, around, name):
     display(False)
-    path, drawn = picture(name)
+    path, drawn = image(name)
     type_in(around.format(path))
     predict.main(PredictConfig(dir_save_path=str(out)))
     assert_result(out / name, drawn)
 
 
 @pytest.mark.usefixtures("fake")
-def test_a_cut_off_picture_is_refused(picture, out, type_in, capsys):
-    path, _ = picture("street.jpg")
+def test_a_cut_off_image_is_refused(image, out, type_in, capsys):
+    path, _ = image("street.jpg")
     path.write_bytes(path.read_bytes()[:-40])
     type_in(str(path))
     assert predict.main(PredictConfig(dir_save_path=str(out))) == 0
-    assert f"error: The picture {path} can't be read: " in capsys.readouterr().err
+    assert f"error: The image {path} can't be read: " in capsys.readouterr().err
     assert not out.exists()
 
 
 @pytest.mark.usefixtures("fake")
 @pytest.mark.parametrize(("present", "sizes"), [(True, [(6, 4)]), (False, [])])
 def test_the_result_is_shown_where_there_is_a_display(
-    picture, out, type_in, display, shown, capsys, present, sizes
+    image, out, type_in, display, shown, capsys, present, sizes
 ):
     display(present)
-    path, drawn = picture()
+    path, drawn = image()
     type_in(str(path))
     predict.main(PredictConfig(dir_save_path=str(out)))
     assert shown == sizes
@@ -228,28 +228,26 @@ def test_the_result_is_shown_where_there_is_a_display(
     assert f"saved {out / 'street.png'}" in capsys.readouterr().out
 
 
-# Pictures by name
+# Images by name
 
 
 @pytest.mark.usefixtures("fake")
-def test_pictures_given_by_name_are_not_asked_for_and_not_shown(
-    picture, out, type_in, display, shown
-):
+def test_images_given_by_name_are_not_asked_for_and_not_shown(image, out, type_in, display, shown):
     display(True)
-    (first, first_drawn), (second, second_drawn) = picture("a.png"), picture("b.jpg")
+    (first, first_drawn), (second, second_drawn) = image("a.png"), image("b.jpg")
     prompts = type_in()
     config = PredictConfig(image=(str(first), str(second)), dir_save_path=str(out))
     assert predict.main(config) == 0
     assert (prompts, shown) == ([], [])
     assert_result(out / "a.png", first_drawn)
     # The second one is a JPEG, whose pixels are near those that were saved.
-    with Image.open(out / "b.png") as image:
-        assert (image.format, image.size) == ("PNG", second_drawn.shape[1::-1])
+    with Image.open(out / "b.png") as opened:
+        assert (opened.format, opened.size) == ("PNG", second_drawn.shape[1::-1])
 
 
 @pytest.mark.usefixtures("fake")
-def test_one_that_fails_gives_status_1_and_the_others_are_done(picture, out, tmp_path, capsys):
-    (first, first_drawn), (last, last_drawn) = picture("a.png"), picture("z.png")
+def test_one_that_fails_gives_status_1_and_the_others_are_done(image, out, tmp_path, capsys):
+    (first, first_drawn), (last, last_drawn) = image("a.png"), image("z.png")
     missing = tmp_path / "missing.png"
     config = PredictConfig(image=(str(first), str(missing), str(last)), dir_save_path=str(out))
     with pytest.raises(SystemExit) as caught:
@@ -261,20 +259,20 @@ def test_one_that_fails_gives_status_1_and_the_others_are_done(picture, out, tmp
 
 
 @pytest.mark.usefixtures("fake")
-def test_pictures_of_one_name_get_a_result_each(picture, out, capsys):
-    pictures = [picture(f"{folder}/a.png") for folder in ("one", "two", "three")]
-    config = PredictConfig(image=tuple(str(path) for path, _ in pictures), dir_save_path=str(out))
+def test_images_of_one_name_get_a_result_each(image, out, capsys):
+    images = [image(f"{folder}/a.png") for folder in ("one", "two", "three")]
+    config = PredictConfig(image=tuple(str(path) for path, _ in images), dir_save_path=str(out))
     assert predict.main(config) == 0
     targets = [out / name for name in ("a.png", "a_2.png", "a_3.png")]
-    for target, (_, drawn) in zip(targets, pictures, strict=True):
+    for target, (_, drawn) in zip(targets, images, strict=True):
         assert_result(target, drawn)
     assert capsys.readouterr().out.splitlines()[2:] == [f"saved {target}" for target in targets]
 
 
 @pytest.mark.usefixtures("fake")
-def test_the_same_picture_again_replaces_its_result(picture, out, type_in, display):
+def test_the_same_image_again_replaces_its_result(image, out, type_in, display):
     display(False)
-    (first, _), (second, drawn) = picture("one/a.png"), picture("two/a.png")
+    (first, _), (second, drawn) = image("one/a.png"), image("two/a.png")
     type_in(str(first), str(second), str(first), str(second))
     predict.main(PredictConfig(dir_save_path=str(out)))
     assert sorted(path.name for path in out.iterdir()) == ["a.png", "a_2.png"]
@@ -282,8 +280,8 @@ def test_the_same_picture_again_replaces_its_result(picture, out, type_in, displ
 
 
 @pytest.mark.usefixtures("fake")
-def test_a_picture_in_the_folder_of_results_is_kept(picture):
-    path, drawn = picture()
+def test_an_image_in_the_folder_of_results_is_kept(image):
+    path, drawn = image()
     before = path.read_bytes()
     predict.main(PredictConfig(image=(str(path),), dir_save_path=str(path.parent)))
     assert path.read_bytes() == before
@@ -291,8 +289,8 @@ def test_a_picture_in_the_folder_of_results_is_kept(picture):
 
 
 @pytest.mark.usefixtures("fake")
-def test_a_picture_that_is_still_to_come_is_kept(picture):
-    (first, _), (second, _) = picture("one/a.png"), picture("results/a.png")
+def test_an_image_that_is_still_to_come_is_kept(image):
+    (first, _), (second, _) = image("one/a.png"), image("results/a.png")
     before = second.read_bytes()
     config = PredictConfig(image=(str(first), str(second)), dir_save_path=str(second.parent))
     predict.main(config)
@@ -300,9 +298,9 @@ def test_a_picture_that_is_still_to_come_is_kept(picture):
 
 
 @pytest.mark.usefixtures("fake")
-def test_patterns_stand_for_the_pictures_that_they_match(picture, out, tmp_path):
+def test_patterns_stand_for_the_images_that_they_match(image, out, tmp_path):
     for name in ("b.tif", "a.tif", "c.png"):
-        picture(name)
+        image(name)
     config = PredictConfig(image=(str(tmp_path / "in" / "*.tif"),), dir_save_path=str(out))
     assert predict.main(config) == 0
     assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png"]
@@ -316,25 +314,25 @@ def test_a_pattern_without_a_match_is_one_line(out, tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("fake")
-def test_a_picture_of_more_than_max_pixels_is_one_line(picture, out, capsys):
-    path, _ = picture()
+def test_an_image_of_more_than_max_pixels_is_one_line(image, out, capsys):
+    path, _ = image()
     config = PredictConfig(image=(str(path),), dir_save_path=str(out), max_pixels=23)
     assert predict.main(config) == 1
     [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"error: The picture {path} has 6x4 = 24 pixels; max_pixels is 23.")
+    assert line.startswith(f"error: The image {path} has 6x4 = 24 pixels; max_pixels is 23.")
     assert not out.exists()
 
 
 @pytest.mark.usefixtures("fake")
-def test_a_legend_is_a_setting(picture, out):
-    path, _ = picture()
+def test_a_legend_is_a_setting(image, out):
+    path, _ = image()
     predict.main(PredictConfig(image=(str(path),), legend=True, dir_save_path=str(out)))
     assert_result(out / "street.png", np.zeros((5, 6, 3)))
 
 
 @pytest.mark.usefixtures("fake")
-def test_without_counting_nothing_but_the_picture_is_written(picture, out, capsys):
-    path, _ = picture()
+def test_without_counting_nothing_but_the_image_is_written(image, out, capsys):
+    path, _ = image()
     predict.main(PredictConfig(image=(str(path),), dir_save_path=str(out)))
     saved = f"saved {out / 'street.png'}"
     assert capsys.readouterr().out.splitlines() == ["weights: none.", "precision: none.", saved]
@@ -342,10 +340,10 @@ def test_without_counting_nothing_but_the_picture_is_written(picture, out, capsy
 
 
 @pytest.mark.usefixtures("fake")
-def test_counting_prints_a_table_and_writes_the_regions(out, tmp_path, write_picture, capsys):
+def test_counting_prints_a_table_and_writes_the_regions(out, tmp_path, write_image, capsys):
     pixels = np.zeros((4, 6, 3), np.uint8)
     pixels[1:3, 0:2] = pixels[0, 4:] = 255
-    path = write_picture(tmp_path / "two cells.png", pixels)
+    path = write_image(tmp_path / "two cells.png", pixels)
     config = PredictConfig(image=(str(path),), count=True, pixel_size=0.5, dir_save_path=str(out))
     predict.main(config)
     lines = capsys.readouterr().out.splitlines()
@@ -365,10 +363,10 @@ def test_counting_prints_a_table_and_writes_the_regions(out, tmp_path, write_pic
 
 
 @pytest.fixture
-def folder(picture, tmp_path, out):
-    """folder(**settings): segments a folder of four pictures; returns the exit status."""
+def folder(image, tmp_path, out):
+    """folder(**settings): segments a folder of four images; returns the exit status."""
     names = ("b.png", "a.tif", "sub/c.png", "sub/deep/d.bmp")
-    drawn = {name: picture(name)[1] for name in names}
+    drawn = {name: image(name)[1] for name in names}
 
     def segment(**settings):
         config = PredictConfig(
@@ -402,35 +400,35 @@ def test_a_folder_and_the_folders_in_it(folder, out, capsys):
             np.testing.assert_array_equal(np.array(mask), expected, name)
     assert (FakeUnet.last.batch_size, FakeUnet.last.progress) == (3, True)
     printed = capsys.readouterr()
-    assert printed.out.splitlines()[-1] == f"4 pictures are segmented; {out} holds them."
+    assert printed.out.splitlines()[-1] == f"4 images are segmented; {out} holds them."
     assert printed.err == ""
 
 
 @pytest.mark.usefixtures("fake")
-def test_broken_pictures_are_told_of_at_the_end_and_stop_nothing(
-    folder, picture, out, tmp_path, capsys
+def test_broken_images_are_told_of_at_the_end_and_stop_nothing(
+    folder, image, out, tmp_path, capsys
 ):
     for name in ("aa.jpg", "sub/z.png"):
-        picture(name)
-        (tmp_path / "in" / name).write_bytes(b"no picture")
+        image(name)
+        (tmp_path / "in" / name).write_bytes(b"no image")
     assert folder() == 1
     assert len(written(out)) == 8
     printed = capsys.readouterr()
-    assert printed.out.splitlines()[-1] == f"4 pictures are segmented; {out} holds them."
+    assert printed.out.splitlines()[-1] == f"4 images are segmented; {out} holds them."
     lines = printed.err.splitlines()
-    assert lines[0] == "error: 2 of 6 pictures failed:"
-    assert lines[1].startswith(f"  The picture {tmp_path / 'in' / 'aa.jpg'} can't be read: ")
-    assert lines[2].startswith(f"  The picture {tmp_path / 'in' / 'sub' / 'z.png'} can't be read")
+    assert lines[0] == "error: 2 of 6 images failed:"
+    assert lines[1].startswith(f"  The image {tmp_path / 'in' / 'aa.jpg'} can't be read: ")
+    assert lines[2].startswith(f"  The image {tmp_path / 'in' / 'sub' / 'z.png'} can't be read")
     assert len(lines) == 3
 
 
 @pytest.mark.usefixtures("fake")
-def test_pictures_of_more_than_max_pixels_are_told_of(folder, picture, tmp_path, capsys):
-    with Image.open(picture("b.png")[0]) as image:
-        image.resize((5, 5)).save(tmp_path / "in" / "large.png")
+def test_images_of_more_than_max_pixels_are_told_of(folder, image, tmp_path, capsys):
+    with Image.open(image("b.png")[0]) as opened:
+        opened.resize((5, 5)).save(tmp_path / "in" / "large.png")
     assert folder(max_pixels=24) == 1
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "error: 1 of 5 pictures failed:"
+    assert lines[0] == "error: 1 of 5 images failed:"
     assert "large.png has 5x5 = 25 pixels; max_pixels is 24." in lines[1]
 
 
@@ -467,7 +465,7 @@ def test_resume_takes_up_where_a_run_ended(folder, out, capsys, count):
     assert before == {name: (out / f"{name}.png").stat().st_mtime_ns for name in kept}
     assert_result(out / "sub" / "c.png", folder.drawn["sub/c.png"])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "2 of 4 pictures have their results already."
+    assert lines[0] == "2 of 4 images have their results already."
     assert len(written(out)) == (12 if count else 8)
 
 
@@ -486,7 +484,7 @@ def test_resume_with_nothing_left_loads_no_network(folder, monkeypatch, capsys):
     monkeypatch.setattr(predict, "load_unet", lambda config: pytest.fail("loaded"))
     capsys.readouterr()
     assert folder(resume=True) == 0
-    assert capsys.readouterr().out == "4 of 4 pictures have their results already.\n"
+    assert capsys.readouterr().out == "4 of 4 images have their results already.\n"
 
 
 @pytest.mark.usefixtures("fake")
@@ -499,7 +497,7 @@ def test_without_resume_everything_is_done_anew(folder, out):
 
 
 @pytest.mark.usefixtures("fake")
-def test_the_coloured_picture_is_written_last(folder, out, monkeypatch):
+def test_the_coloured_image_is_written_last(folder, out, monkeypatch):
     def fail(path, pixels):
         raise OSError("the disk is full")
 
@@ -520,8 +518,8 @@ def test_a_bad_folder_is_refused_before_the_network_loads(tmp_path):
 
 
 @pytest.mark.usefixtures("fake")
-def test_each_stage_is_timed(picture, capsys):
-    path, _ = picture()
+def test_each_stage_is_timed(image, capsys):
+    path, _ = image()
     config = PredictConfig(mode="fps", fps_image_path=str(path), test_interval=21)
     assert predict.main(config) == 0
     assert FakeUnet.last.timed == ((4, 6, 3), 21)
@@ -529,7 +527,7 @@ def test_each_stage_is_timed(picture, capsys):
     # Of 1..21 the median is 11, and of the 20 steps between them 19 lie below the p95, 20.
     assert lines[2] == "6x4 pixels in, 21 times"
     assert [line.split() for line in lines[3:]] == [
-        ["stage", "median", "ms", "p95", "ms", "pictures/s"],
+        ["stage", "median", "ms", "p95", "ms", "images/s"],
         ["preprocess", "11.0", "20.0", "90.9"],
         ["network", "11000.0", "20000.0", "0.1"],
         ["postprocess", "250.0", "250.0", "4.0"],
@@ -537,14 +535,14 @@ def test_each_stage_is_timed(picture, capsys):
     ]
 
 
-def test_a_missing_picture_is_refused_before_the_network_loads(tmp_path):
+def test_a_missing_image_is_refused_before_the_network_loads(tmp_path):
     config = PredictConfig(mode="fps", fps_image_path=str(tmp_path / "none.jpg"))
     with pytest.raises(UserError, match=r"There is no file .*none\.jpg"):
         predict.main(config)
 
 
-def test_a_large_picture_is_refused_before_the_network_loads(picture):
-    config = PredictConfig(mode="fps", fps_image_path=str(picture()[0]), max_pixels=23)
+def test_a_large_image_is_refused_before_the_network_loads(image):
+    config = PredictConfig(mode="fps", fps_image_path=str(image()[0]), max_pixels=23)
     with pytest.raises(UserError, match="6x4 = 24 pixels; max_pixels is 23"):
         predict.main(config)
 
@@ -609,13 +607,13 @@ def test_settings_reach_the_network(monkeypatch):
         "--tile true --tta hv --max_pixels 1000"
     )
     monkeypatch.setattr(sys, "argv", ["predict.py", *line.split()])
-    assert predict.main() == 1  # there is no such picture
+    assert predict.main() == 1  # there is no such image
     args, options = FakeUnet.made
     assert args == ("my.weights.h5", 3, "vgg", (64, 96), 2, "float32", ("a", "b", "c"))
     assert options == {"tile": True, "tta": "hv", "max_pixels": 1000}
 
 
-def test_pictures_may_be_given_apart():
+def test_images_may_be_given_apart():
     config = load_config(PredictConfig, ["--image", "a.jpg", "b 1.png", "dir/*.tif"])
     assert config.image == ("a.jpg", "b 1.png", "dir/*.tif")
 
@@ -647,15 +645,15 @@ def test_a_bad_pixel_size_is_refused_at_once():
 # With a real network
 
 
-def test_a_real_network(picture, out, tmp_path, capsys):
+def test_a_real_network(image, out, tmp_path, capsys):
     keras.utils.set_random_seed(0)
     network = networks.Unet((None, None, 3), 2, width=8)
     kernel, _ = network.get_layer("head_conv").get_weights()
-    # A bias that no picture overcomes: everything is class 1.
+    # A bias that no image overcomes: everything is class 1.
     network.get_layer("head_conv").set_weights([kernel, np.array([0, 1e6])])
     weights = tmp_path / "tiny.weights.h5"
     save_weights(network, weights, Description(2, "vgg", (32, 32), ("nothing", "cat"), 8))
-    path, _ = picture()
+    path, _ = image()
     config = PredictConfig(
         model_path=str(weights),
         image=(str(path),),
@@ -682,10 +680,10 @@ def test_bad_weights_are_refused_before_anything_is_asked(tmp_path, type_in, out
 
 
 @pytest.mark.usefixtures("fake")
-def test_a_name_too_long_for_results_is_that_picture_s_fault(tmp_path, write_picture, capsys):
+def test_a_name_too_long_for_results_is_that_image_s_problem(tmp_path, write_image, capsys):
     pixels = np.zeros((4, 6, 3), np.uint8)
     for name in ("a", "b" * 250, "c"):
-        write_picture(tmp_path / "in" / f"{name}.png", pixels)
+        write_image(tmp_path / "in" / f"{name}.png", pixels)
     config = PredictConfig(
         mode="dir_predict",
         dir_origin_path=str(tmp_path / "in"),
@@ -697,8 +695,8 @@ def test_a_name_too_long_for_results_is_that_picture_s_fault(tmp_path, write_pic
 
 
 @pytest.fixture
-def bands(monkeypatch):
-    """bands(count): the network takes pictures with so many."""
+def channels(monkeypatch):
+    """channels(count): the network takes images with so many."""
 
     class Banded(FakeUnet):
         def __init__(self, *args, **options):
@@ -719,8 +717,8 @@ def bands(monkeypatch):
     return take
 
 
-def test_a_picture_is_read_with_the_network_s_bands(bands, tmp_path, rng, out):
-    bands(5)
+def test_an_image_is_read_with_the_network_s_channels(channels, tmp_path, rng, out):
+    channels(5)
     pixels = rng.integers(0, 256, (4, 6, 5)).astype(np.uint8)
     path = tmp_path / "five.tif"
     tifffile.imwrite(path, pixels, photometric="minisblack", planarconfig="contig")
@@ -732,15 +730,15 @@ def test_a_picture_is_read_with_the_network_s_bands(bands, tmp_path, rng, out):
     assert FakeUnet.last.timed == ((4, 6, 5), 2)
 
 
-def test_a_video_needs_three_bands_or_one(bands, monkeypatch):
+def test_a_video_needs_three_channels_or_one(channels, monkeypatch):
     calls = []
     monkeypatch.setattr(predict, "process_video", lambda draw, *_, **__: calls.append(draw))
     config = PredictConfig(mode="video", video_path="7", video_save_path="out.mp4")
-    bands(5)
-    with pytest.raises(UserError, match="takes pictures with 5 bands, and a video has three"):
+    channels(5)
+    with pytest.raises(UserError, match="takes images with 5 channels, and a video has three"):
         predict.main(config)
     assert not calls
-    bands(1)
+    channels(1)
     assert predict.main(config) == 0
     frame = np.full((4, 6, 3), (255, 0, 0), np.uint8)
     np.testing.assert_array_equal(calls[0](frame), frame)  # drawn over its colours

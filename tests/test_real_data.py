@@ -1,4 +1,4 @@
-"""The project on real pictures: CamVid, ISBI 2012 and unet-keras' examples.
+"""The project on real images: CamVid, ISBI 2012 and unet-keras' examples.
 
 They lie beside the project and are no part of it; without them these tests are skipped.
 """
@@ -26,7 +26,7 @@ def test_the_sets_are_whole_and_their_classes_occur():
     camvid = [read_samples(DATA / "camvid", split) for split in ("train", "val")]
     assert [len(samples) for samples in camvid] == [367, 101]
     pixels = check_samples(*camvid, 11, (11, 255)).pixels
-    # 468 pictures of 480x360; the rest of the pixels is void.
+    # 468 images of 480x360; the rest of the pixels is void.
     assert pixels[11] == 2_801_266
     assert pixels[:11].sum() == 468 * 480 * 360 - 2_801_266
     assert (pixels[:11] > 500_000).all()

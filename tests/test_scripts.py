@@ -144,7 +144,7 @@ def test_opencv_that_cannot_be_loaded_says_which_build_to_take(tmp_path):
     assert done.stderr.strip().endswith("pip install opencv-python-headless")
 
 
-# Data. These faults are found before the seconds that a network's packages take to load.
+# Data. These problems are found before the seconds that a network's packages take to load.
 
 OPTIONS = {
     "train": ["--num_classes", "3"],
@@ -164,24 +164,24 @@ def test_an_empty_dataset(tmp_path):
     for name in ("JPEGImages", "SegmentationClass"):
         (tmp_path / "VOCdevkit" / "VOC2007" / name).mkdir(parents=True)
     done = run("voc_annotation", folder=tmp_path)
-    assert_one_message(done, "VOC2007 holds no picture with a mask.")
+    assert_one_message(done, "VOC2007 holds no image with a mask.")
     assert contents(tmp_path) == {}
 
 
 @pytest.mark.parametrize("name", ["train", "get_miou"])
-@pytest.mark.parametrize("fault", ["missing", "empty", "missing picture", "missing mask"])
-def test_faulty_lists(name, fault, voc_dir):
+@pytest.mark.parametrize("problem", ["missing", "empty", "missing image", "missing mask"])
+def test_problemy_lists(name, problem, voc_dir):
     folder = voc_dir / "VOC2007"
     path = folder / "ImageSets" / "Segmentation" / "val.txt"
-    if fault == "missing":
+    if problem == "missing":
         path.unlink()
         parts = [f"There is no list {path.relative_to(voc_dir.parent)}.", "voc_annotation.py"]
-    elif fault == "empty":
+    elif problem == "empty":
         path.write_text("\n")
         parts = [f"{path.relative_to(voc_dir.parent)} is empty."]
-    elif fault == "missing picture":
+    elif problem == "missing image":
         (folder / "JPEGImages" / "val_b.jpg").unlink()
-        parts = [path.relative_to(voc_dir.parent), "names 'val_b', which has no picture."]
+        parts = [path.relative_to(voc_dir.parent), "names 'val_b', which has no image."]
     else:
         (folder / "SegmentationClass" / "val_b.png").unlink()
         parts = [path.relative_to(voc_dir.parent), "names 'val_b', which has no mask."]
@@ -192,16 +192,16 @@ def test_faulty_lists(name, fault, voc_dir):
 
 
 @pytest.mark.parametrize("name", ["voc_annotation", "train"])
-def test_a_picture_and_mask_of_different_sizes(name, voc_dir, write_mask):
+def test_an_image_and_mask_of_different_sizes(name, voc_dir, write_mask):
     mask = write_mask(
         voc_dir / "VOC2007" / "SegmentationClass" / "val_b.png", np.zeros((91, 31), np.uint8)
     )
-    picture = voc_dir / "VOC2007" / "JPEGImages" / "val_b.jpg"
+    image = voc_dir / "VOC2007" / "JPEGImages" / "val_b.jpg"
     before = contents(voc_dir.parent)
     done = run(name, *OPTIONS[name], folder=voc_dir.parent)
     assert_one_message(
         done,
-        f"{picture.relative_to(voc_dir.parent)} is 31x90, ",
+        f"{image.relative_to(voc_dir.parent)} is 31x90, ",
         f"{mask.relative_to(voc_dir.parent)} is 31x91 (width x height)",
     )
     after = contents(voc_dir.parent)
@@ -224,14 +224,14 @@ def test_a_coloured_mask(voc_dir):
     with Image.open(path) as image:
         image.convert("RGB").save(path)
     done = run("train", "--num_classes", "3", folder=voc_dir.parent)
-    assert_one_message(done, "it is a colour picture", path.relative_to(voc_dir.parent))
+    assert_one_message(done, "it is a colour image", path.relative_to(voc_dir.parent))
 
 
-def test_a_broken_picture(voc_dir):
+def test_a_broken_image(voc_dir):
     path = voc_dir / "VOC2007" / "JPEGImages" / "train_c.jpg"
-    path.write_bytes(b"no picture")
+    path.write_bytes(b"no image")
     done = run("voc_annotation", folder=voc_dir.parent)
-    assert_one_message(done, f"The picture {path.relative_to(voc_dir.parent)} can't be read")
+    assert_one_message(done, f"The image {path.relative_to(voc_dir.parent)} can't be read")
 
 
 # Weights. These do load the network's packages.
@@ -282,8 +282,8 @@ def test_the_scripts_run_on_jax(voc_dir, monkeypatch):
     done = run("get_miou", folder=folder)
     assert done.returncode == 0, done.stderr
     assert (folder / "miou_out" / "results.json").is_file()
-    picture = voc_dir / "VOC2007" / "JPEGImages" / "val_a.jpg"
-    done = run("predict", "--image", picture, folder=folder)
+    image = voc_dir / "VOC2007" / "JPEGImages" / "val_a.jpg"
+    done = run("predict", "--image", image, folder=folder)
     assert done.returncode == 0, done.stderr
     with Image.open(folder / "img_out" / "val_a.png") as drawn:
         assert drawn.size == (64, 48)

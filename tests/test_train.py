@@ -26,7 +26,7 @@ from nets.precision import dtype_policy
 from nets.unet import Unet
 from nets.weights.storage import load_weights, open_weights
 from train import plan_phases
-from training import compile_twin, make_loss, make_optimizer
+from training import compile_trainer, make_loss, make_optimizer
 from utils.config import run_script
 from utils.data.voc import read_samples
 from utils.runs.folder import open_run
@@ -165,7 +165,7 @@ def test_class_weights_reach_the_loss():
 def test_float16_trains_with_a_scaled_loss_and_leaves_the_network_uncompiled():
     with dtype_policy("mixed_float16"):
         model = Unet((32, 32, 3), 3, width=8)
-    trainer = compile_twin(model, make_optimizer("adam", 1e-3, 0.9, 0.0), make_loss(True, False))
+    trainer = compile_trainer(model, make_optimizer("adam", 1e-3, 0.9, 0.0), make_loss(True, False))
     assert isinstance(trainer.optimizer, keras.optimizers.LossScaleOptimizer)
     assert not model.compiled
     assert keras.config.dtype_policy().name == "float32"
@@ -294,14 +294,14 @@ def test_names_of_the_weights_file_are_kept_in_fine_tuning(config, tmp_path, sta
     assert description.name_classes == names
 
 
-def test_a_broken_picture_is_named_and_nothing_is_overwritten(config, voc_dir):
+def test_a_broken_image_is_named_and_nothing_is_overwritten(config, voc_dir):
     settings = config()
     kept = Path(settings.save_dir) / "last_epoch_weights.weights.h5"
     kept.parent.mkdir()
     kept.write_bytes(b"from an earlier run")
-    picture = next((voc_dir / "VOC2007" / "JPEGImages").glob("train_c.*"))
-    picture.write_bytes(picture.read_bytes()[:300])
-    with pytest.raises(UserError, match=r"picture .*train_c.* can't be read"):
+    image = next((voc_dir / "VOC2007" / "JPEGImages").glob("train_c.*"))
+    image.write_bytes(image.read_bytes()[:300])
+    with pytest.raises(UserError, match=r"image .*train_c.* can't be read"):
         train.main(settings)
     assert kept.read_bytes() == b"from an earlier run"
 
@@ -358,11 +358,11 @@ def test_settings_of_the_rate_and_the_class_weights_reach_the_training(config, c
     )
     train.main(settings)
     rows = read_history(settings.save_dir)
-    # Batches of 2 times 2 steps, where the rate is meant for 16 pictures.
+    # Batches of 2 times 2 steps, where the rate is meant for 16 images.
     rates = [learning_rate(epoch, 3, 1e-3 * 4 / 16, 1e-5 * 4 / 16) for epoch in range(3)]
     assert [float(row["learning_rate"]) for row in rows] == pytest.approx(rates, rel=1e-5)
     out = capsys.readouterr().out
-    assert "Learning rates for 4 pictures a step: 0.00025 to 2.5e-06." in out
+    assert "Learning rates for 4 images a step: 0.00025 to 2.5e-06." in out
     assert "Balanced class weights: " in out
 
 
@@ -381,14 +381,14 @@ def test_balanced_class_weights_are_counted_in_the_training_masks(
 
 
 @pytest.mark.usefixtures("quick")
-def test_two_accumulated_steps_equal_one_of_twice_the_pictures(
-    config, voc_dir, tmp_path, rng, write_picture, write_mask
+def test_two_accumulated_steps_equal_one_of_twice_the_images(
+    config, voc_dir, tmp_path, rng, write_image, write_mask
 ):
-    # Without void, each picture counts the same in the mean of a batch.
+    # Without void, each image counts the same in the mean of a batch.
     for name in SIZES:
         ids = rng.integers(0, 3, (2, 2)).astype(np.uint8).repeat(16, 0).repeat(16, 1)
-        picture = rng.integers(0, 256, (32, 32, 3)).astype(np.uint8)
-        write_picture(voc_dir / "VOC2007" / "JPEGImages" / f"{name}.jpg", picture)
+        image = rng.integers(0, 256, (32, 32, 3)).astype(np.uint8)
+        write_image(voc_dir / "VOC2007" / "JPEGImages" / f"{name}.jpg", image)
         write_mask(voc_dir / "VOC2007" / "SegmentationClass" / f"{name}.png", ids)
     results = []
     for batch, steps in ((4, 1), (2, 2), (2, 1)):
@@ -598,8 +598,8 @@ def test_recomputing_activations_changes_no_weights(config, tmp_path, monkeypatc
         np.testing.assert_allclose(recomputed[name], kept[name], rtol=0, atol=1e-5)
 
 
-def write_bands(voc_dir, count):
-    """Replaces pictures by such that only the last band tells their classes apart."""
+def write_channels(voc_dir, count):
+    """Replaces images by such that only the last channel tells their classes apart."""
     folder = voc_dir / "VOC2007"
     for path in sorted((folder / "JPEGImages").iterdir()):
         with Image.open(folder / "SegmentationClass" / f"{path.stem}.png") as image:
@@ -618,11 +618,11 @@ def write_bands(voc_dir, count):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 5])
-def test_bands_from_pictures_to_scores(config, voc_dir, tmp_path, count, monkeypatch):
+def test_channels_from_images_to_scores(config, voc_dir, tmp_path, count, monkeypatch):
     monkeypatch.setattr(
         "utils.runs.callbacks.plot_curves", lambda *_: None
     )  # half of an epoch's time
-    write_bands(voc_dir, count)
+    write_channels(voc_dir, count)
     made = config(
         in_channels=count, unfreeze_epoch=28, eval_period=28, save_period=0, init_lr=4e-3,
         jitter=0.1, scale=(0.9, 1.2), value=0.05,
@@ -638,25 +638,25 @@ def test_bands_from_pictures_to_scores(config, voc_dir, tmp_path, count, monkeyp
             miou_out_path=str(tmp_path / "miou"),
         )
     )
-    # Untrained, or blind for the last band, a network scores a third at most.
+    # Untrained, or blind for the last channel, a network scores a third at most.
     assert scores.miou > 0.5
-    (picture,) = (voc_dir / "VOC2007" / "JPEGImages").glob("val_a.*")
+    (image,) = (voc_dir / "VOC2007" / "JPEGImages").glob("val_a.*")
     options = {"model_path": str(weights), "precision": "float32"}
     out = tmp_path / "out"
-    predicted = predict.PredictConfig(image=(str(picture),), dir_save_path=str(out), **options)
+    predicted = predict.PredictConfig(image=(str(image),), dir_save_path=str(out), **options)
     assert predict.main(predicted) == 0
-    with Image.open(out / "val_a.png") as image:
-        assert (image.mode, image.size) == ("RGB", (64, 48))
+    with Image.open(out / "val_a.png") as opened:
+        assert (opened.mode, opened.size) == ("RGB", (64, 48))
 
 
-def test_pictures_with_other_bands_are_named_before_training(config):
-    with pytest.raises(UserError, match="6 pictures have other bands than") as caught:
+def test_images_with_other_channels_are_named_before_training(config):
+    with pytest.raises(UserError, match="6 images have other channels than") as caught:
         train.main(config(in_channels=5))
     assert "train_a.jpg can be read with in_channels 1 or 3, but in_channels is 5" in str(
         caught.value
     )
 
 
-def test_no_bands_are_refused(config):
+def test_no_channels_are_refused(config):
     with pytest.raises(UserError, match="in_channels must be at least 1; got 0"):
         config(in_channels=0)

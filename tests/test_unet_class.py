@@ -1,4 +1,4 @@
-"""`Unet`: a weights file in, masks and pictures out."""
+"""`Unet`: a weights file in, masks and images out."""
 
 import dataclasses
 import re
@@ -207,13 +207,13 @@ def test_an_unknown_precision_is_refused(weights):
 # Drawing
 
 
-def assert_blended(result, picture, painted):
-    """Each value is the integer nearest to 0.3 picture + 0.7 colour; halves either way."""
-    tenths = 3 * picture.astype(int) + 7 * painted.astype(int)
+def assert_blended(result, image, painted):
+    """Each value is the integer nearest to 0.3 image + 0.7 colour; halves either way."""
+    tenths = 3 * image.astype(int) + 7 * painted.astype(int)
     assert np.abs(10 * result.astype(int) - tenths).max() <= 5
 
 
-def test_a_blend_has_three_tenths_of_the_picture(fixed, noise, rng):
+def test_a_blend_has_three_tenths_of_the_image(fixed, noise, rng):
     mask = rng.integers(0, 3, (40, 50))
     result = fixed(mask, mix_type=0).detect_image(Image.fromarray(noise))
     assert (result.mode, result.size) == ("RGB", (50, 40))
@@ -228,10 +228,10 @@ def test_a_blend_by_hand():
 
 
 def test_every_pair_of_values_blends_right():
-    """All 256 values of a picture over all 256 colours."""
-    picture = np.repeat(np.arange(256, dtype=np.uint8), 256).reshape(256, 256, 1).repeat(3, axis=2)
+    """All 256 values of an image over all 256 colours."""
+    image = np.repeat(np.arange(256, dtype=np.uint8), 256).reshape(256, 256, 1).repeat(3, axis=2)
     mask = np.tile(np.arange(256, dtype=np.uint8), (256, 1))
-    assert_blended(draw_mask(picture, mask, COLORS), picture, COLORS[mask])
+    assert_blended(draw_mask(image, mask, COLORS), image, COLORS[mask])
 
 
 def test_the_mask_s_colours_alone(fixed, noise, rng):
@@ -268,7 +268,7 @@ def test_a_legend_is_added_below(fixed, noise):
 
 
 @pytest.mark.parametrize("mix_type", [0, 1, 2, 3])
-def test_drawing_into_the_picture_itself(fixed, noise, rng, mix_type):
+def test_drawing_into_the_image_itself(fixed, noise, rng, mix_type):
     mask = rng.integers(0, 3, (40, 50)).astype(np.uint8)
     unet, before = fixed(mask, mix_type), noise.copy()
     apart = unet.draw(noise, mask)
@@ -278,7 +278,7 @@ def test_drawing_into_the_picture_itself(fixed, noise, rng, mix_type):
 
 
 def of_mode(mode):
-    """(picture of 10 rows and 20 columns in this mode, the grey (10, 20) that it shows)."""
+    """(image of 10 rows and 20 columns in this mode, the grey (10, 20) that it shows)."""
     grey = np.arange(200, dtype=np.uint8).reshape(10, 20)
     image = Image.fromarray(grey)
     if mode == "I;16":
@@ -292,10 +292,10 @@ def of_mode(mode):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "I;16", "I", "F"])
-def test_pictures_of_any_mode(fixed, mode):
+def test_images_of_any_mode(fixed, mode):
     image, grey = of_mode(mode)
     assert image.mode == mode
-    # With all foreground, mix_type 2 gives back the picture.
+    # With all foreground, mix_type 2 gives back the image.
     unet = fixed(1, mix_type=2)
     result = unet.detect_image(image)
     assert (result.mode, result.size) == ("RGB", (20, 10))
@@ -306,7 +306,7 @@ def test_pictures_of_any_mode(fixed, mode):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_rotated_pictures_are_turned_upright(fixed, orientation, noise):
+def test_rotated_images_are_turned_upright(fixed, orientation, noise):
     image = Image.fromarray(noise)
     image.getexif()[0x0112] = orientation
     # What EXIF says of row 0 and column 0 of the file, as NumPy turns them.
@@ -326,13 +326,13 @@ def test_rotated_pictures_are_turned_upright(fixed, orientation, noise):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 90), (130, 3), (32, 48)])
-def test_pictures_of_any_size(shared, rng, size):
+def test_images_of_any_size(shared, rng, size):
     image = Image.fromarray(rng.integers(0, 256, (*size, 3)).astype(np.uint8))
     assert shared.detect_image(image).size == size[::-1]
     assert shared.get_miou_png(image).size == size[::-1]
 
 
-def test_the_picture_itself_is_not_changed(shared, noise):
+def test_the_image_itself_is_not_changed(shared, noise):
     image = Image.fromarray(noise).convert("RGBA")
     before = image.tobytes()
     shared.detect_image(image)
@@ -427,7 +427,7 @@ def test_get_fps_is_the_mean_of_all_stages_together(clocked, noise):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (32, 48)])
-def test_pictures_of_any_shape_are_timed(shared, size):
+def test_images_of_any_shape_are_timed(shared, size):
     times = shared.time_stages(Image.new("LA", size[::-1]), 1)
     assert list(times) == ["preprocess", "network", "postprocess"]
     assert all(seconds.shape == (1,) and seconds[0] > 0 for seconds in times.values())
@@ -444,11 +444,11 @@ def test_less_than_one_round_is_refused(shared, noise):
 
 
 @pytest.fixture
-def pictures(tmp_path, rng, write_picture):
-    """Seven picture files of several sizes; the third is broken."""
+def images(tmp_path, rng, write_image):
+    """Seven image files of several sizes; the third is broken."""
     sizes = [(40, 50), (20, 90), (32, 48), (1, 1), (70, 30), (9, 9), (33, 47)]
     paths = [
-        write_picture(tmp_path / f"{index}.png", rng.integers(0, 256, (*size, 3)).astype(np.uint8))
+        write_image(tmp_path / f"{index}.png", rng.integers(0, 256, (*size, 3)).astype(np.uint8))
         for index, size in enumerate(sizes)
     ]
     paths[2].write_bytes(paths[2].read_bytes()[:60])
@@ -456,18 +456,18 @@ def pictures(tmp_path, rng, write_picture):
 
 
 def assert_alike(mask, expected):
-    """A batch may round otherwise than a picture alone: pixels on edges may differ."""
+    """A batch may round otherwise than an image alone: pixels on edges may differ."""
     assert (mask.shape, mask.dtype) == (expected.shape, np.uint8)
     assert np.mean(mask == expected) > 0.99
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 20])
-def test_files_are_segmented_in_order_and_a_broken_one_stops_nothing(shared, pictures, batch_size):
-    outcomes = list(shared.predict_files(pictures, batch_size))
-    assert [one.item for one in outcomes] == pictures
+def test_files_are_segmented_in_order_and_a_broken_one_stops_nothing(shared, images, batch_size):
+    outcomes = list(shared.predict_files(images, batch_size))
+    assert [one.item for one in outcomes] == images
     broken = outcomes.pop(2)
     assert broken.value is None
-    assert str(broken.error).startswith(f"The picture {pictures[2]} can't be read: ")
+    assert str(broken.error).startswith(f"The image {images[2]} can't be read: ")
     for one in outcomes:
         pixels, mask = one.value
         np.testing.assert_array_equal(pixels, read_image(one.item))
@@ -475,13 +475,13 @@ def test_files_are_segmented_in_order_and_a_broken_one_stops_nothing(shared, pic
         assert one.error is None
 
 
-def test_files_are_finished_as_the_caller_says(shared, pictures):
+def test_files_are_finished_as_the_caller_says(shared, images):
     def finish(path, pixels, mask):
-        if path == pictures[4]:
+        if path == images[4]:
             raise UserError("not this one")
         return path.name, pixels.shape, mask.shape
 
-    outcomes = list(shared.predict_files(pictures, 2, finish))
+    outcomes = list(shared.predict_files(images, 2, finish))
     assert outcomes[0].value == ("0.png", (40, 50, 3), (40, 50))
     assert [one.item.name for one in outcomes if one.error] == ["2.png", "4.png"]
     assert str(outcomes[4].error) == "not this one"
@@ -491,26 +491,26 @@ def test_no_files(shared):
     assert list(shared.predict_files([])) == []
 
 
-def test_an_error_that_is_no_picture_s_ends_the_work(shared, pictures):
+def test_an_error_that_is_no_image_s_ends_the_work(shared, images):
     def finish(path, pixels, mask):
         raise OSError("no room")
 
     with pytest.raises(OSError, match="no room"):
-        list(shared.predict_files(pictures, 2, finish))
+        list(shared.predict_files(images, 2, finish))
 
 
-# Large pictures
+# Large images
 
 
 @pytest.fixture(scope="module")
 def limited(weights):
-    """Takes pictures of up to 2,000 pixels."""
+    """Takes images of up to 2,000 pixels."""
     return Unet(weights, precision="float32", max_pixels=2000)
 
 
-def test_pictures_of_more_than_max_pixels_are_refused(limited, tmp_path):
+def test_images_of_more_than_max_pixels_are_refused(limited, tmp_path):
     image = Image.new("RGB", (23, 87))  # one pixel more
-    message = r"The picture {} has 23x87 = 2,001 pixels; max_pixels is 2,000\."
+    message = r"The image {} has 23x87 = 2,001 pixels; max_pixels is 2,000\."
     for function in (limited.detect_image, limited.get_miou_png):
         with pytest.raises(UserError, match=message.format("given")):
             function(image)
@@ -522,7 +522,7 @@ def test_pictures_of_more_than_max_pixels_are_refused(limited, tmp_path):
     assert re.search(message.format(re.escape(str(path))), str(outcome.error))
 
 
-def test_a_picture_of_max_pixels_is_taken(limited):
+def test_an_image_of_max_pixels_is_taken(limited):
     assert limited.detect_image(Image.new("RGB", (20, 100))).size == (20, 100)
 
 
@@ -537,9 +537,9 @@ def test_tiles_if_asked_for(network, weights, rng, size):
         np.testing.assert_array_equal(unet.predict_array(image), expected)
 
 
-def test_files_are_segmented_in_tiles_too(network, weights, pictures):
+def test_files_are_segmented_in_tiles_too(network, weights, images):
     unet = Unet(weights, precision="float32", tile=True)
-    outcomes = [one for one in unet.predict_files(pictures, 4) if not one.error]
+    outcomes = [one for one in unet.predict_files(images, 4) if not one.error]
     assert len(outcomes) == 6
     for one in outcomes:
         pixels, mask = one.value
@@ -615,7 +615,7 @@ def test_auto_takes_what_the_measurement_says(weights, monkeypatch):
 
 @pytest.fixture(scope="module")
 def banded(tmp_path_factory):
-    """banded(count): a Unet for pictures with so many bands."""
+    """banded(count): a Unet for images with so many channels."""
     made = {}
 
     def make(count):
@@ -630,7 +630,7 @@ def banded(tmp_path_factory):
 
 
 @pytest.mark.parametrize("count", [1, 4, 5])
-def test_the_file_says_how_many_bands(banded, tmp_path, rng, count):
+def test_the_file_says_how_many_channels(banded, tmp_path, rng, count):
     unet = banded(count)
     assert unet.model.input_shape == (None, 32, 48, count)
     pixels = rng.integers(0, 256, (40, 50, count)).astype(np.uint8)
@@ -642,8 +642,8 @@ def test_the_file_says_how_many_bands(banded, tmp_path, rng, count):
     np.testing.assert_array_equal(mask, unet.predict_array(pixels))
     shown = pixels[..., :3] if count > 3 else pixels.repeat(3, axis=2)
     for out in (None, pixels.copy()):
-        picture = pixels if out is None else out
-        drawn = unet.draw(picture, np.zeros((40, 50), np.uint8), out=out)
+        image = pixels if out is None else out
+        drawn = unet.draw(image, np.zeros((40, 50), np.uint8), out=out)
         np.testing.assert_allclose(drawn, 0.3 * shown, atol=0.51)
     assert unet.get_FPS(pixels, 1) > 0
 
@@ -655,7 +655,7 @@ def test_arrays_of_other_shapes_are_refused(banded, shape):
     assert str(caught.value) == f"The network takes arrays (height, width, 5); got {shape}."
 
 
-def test_pictures_with_the_network_s_bands_are_detected(banded, rng):
+def test_images_with_the_network_s_channels_are_detected(banded, rng):
     pixels = rng.integers(0, 256, (40, 50, 4)).astype(np.uint8)
     image = Image.fromarray(pixels)
     expected = banded(4).predict_array(pixels)
@@ -667,12 +667,12 @@ def test_pictures_with_the_network_s_bands_are_detected(banded, rng):
     )
 
 
-def test_pictures_with_other_bands_are_refused(banded):
+def test_images_with_other_channels_are_refused(banded):
     for function in (banded(5).detect_image, banded(5).get_miou_png):
         with pytest.raises(UserError) as caught:
             function(Image.new("RGBA", (50, 40)))
         assert str(caught.value) == (
-            "The network takes pictures with 5 bands, but this one, of mode RGBA, has 4. Give the "
+            "The network takes images with 5 channels, but this one, of mode RGBA, has 4. Give the "
             "path of a TIFF file to predict_files, or an array (height, width, 5) to "
             "predict_array."
         )

@@ -1,4 +1,4 @@
-"""The whole script: lists, report and settings; nothing is written where there is a fault."""
+"""The whole script: lists, report and settings; nothing is written where there is a problem."""
 
 import os
 import sys
@@ -38,13 +38,13 @@ def folder(voc_dir):
 
 
 @pytest.fixture
-def add(folder, write_mask, write_picture):
-    """add(name): puts one more picture with its mask into the folder."""
+def add(folder, write_mask, write_image):
+    """add(name): puts one more image with its mask into the folder."""
 
     def make(name, mask=((0, 1),), size=None, extension="png"):
         mask = np.array(mask, np.uint8)
-        picture = np.zeros((*(size or mask.shape), 3), np.uint8)
-        write_picture(folder / "VOC2007" / "JPEGImages" / f"{name}.{extension}", picture)
+        image = np.zeros((*(size or mask.shape), 3), np.uint8)
+        write_image(folder / "VOC2007" / "JPEGImages" / f"{name}.{extension}", image)
         write_mask(folder / "VOC2007" / "SegmentationClass" / f"{name}.png", mask)
 
     return make
@@ -62,8 +62,8 @@ def test_the_four_lists(folder):
     lists = {split: text.splitlines() for split, text in list_files(folder).items()}
     assert set(lists) == set(SPLITS)
     assert counts(lists) == (2, 2, 4, 2)
-    pictures = sorted(path.stem for path in (folder / "VOC2007" / "JPEGImages").iterdir())
-    assert sorted(lists["train"] + lists["val"] + lists["test"]) == pictures
+    images = sorted(path.stem for path in (folder / "VOC2007" / "JPEGImages").iterdir())
+    assert sorted(lists["train"] + lists["val"] + lists["test"]) == images
     assert sorted(lists["train"] + lists["val"]) == lists["trainval"]
 
 
@@ -120,12 +120,12 @@ def test_a_folder_without_voc2007(folder):
 def test_what_is_printed(folder, capsys):
     run(folder)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "6 pairs of picture and mask"
+    assert lines[0] == "6 pairs of image and mask"
     assert [line.split() for line in lines[-4:]] == [
-        ["train.txt", "5", "pictures"],
-        ["val.txt", "1", "pictures"],
-        ["trainval.txt", "6", "pictures"],
-        ["test.txt", "0", "pictures"],
+        ["train.txt", "5", "images"],
+        ["val.txt", "1", "images"],
+        ["trainval.txt", "6", "images"],
+        ["test.txt", "0", "images"],
     ]
 
 
@@ -155,7 +155,7 @@ def test_groups_stay_together(folder):
 
 def test_stratified_lists(folder, add):
     for index in range(20):
-        # No two sizes are alike, or the black pictures would be the same.
+        # No two sizes are alike, or the black images would be the same.
         add(f"x{index:02}", [[0, 1, 2, 3 if index < 2 else 0] + [0] * index])
     run(folder, stratify=True, train_percent=0.8)
     for split in ("train", "val"):
@@ -178,7 +178,7 @@ def test_a_report_that_can_not_be_written_is_a_note(folder, capsys):
     assert "note: the report is not written: " in capsys.readouterr().err
 
 
-# Faults
+# Problems
 
 
 def test_a_folder_without_pairs(tmp_path):
@@ -187,7 +187,7 @@ def test_a_folder_without_pairs(tmp_path):
     with pytest.raises(UserError) as caught:
         run(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path / 'VOC2007'} holds no picture with a mask. Put pictures into JPEGImages and "
+        f"{tmp_path / 'VOC2007'} holds no image with a mask. Put images into JPEGImages and "
         "PNG masks of the same names into SegmentationClass."
     )
 
@@ -200,19 +200,21 @@ def test_a_missing_folder(tmp_path, missing):
         run(tmp_path)
 
 
-@pytest.mark.parametrize("fault", ["broken mask", "colours", "broken picture", "other size"])
+@pytest.mark.parametrize("problem", ["broken mask", "colours", "broken image", "other size"])
 @pytest.mark.parametrize("lists", [{}, {"train": "val_a\n", "val": "train_a\n"}])
-def test_no_lists_are_written_when_there_is_a_fault(folder, add, write_list, capsys, fault, lists):
+def test_no_lists_are_written_when_there_is_a_problem(
+    folder, add, write_list, capsys, problem, lists
+):
     for split, text in lists.items():
         write_list(folder, split, text.split())
     path = folder / "VOC2007" / "SegmentationClass" / "val_b.png"
-    if fault == "broken mask":
+    if problem == "broken mask":
         path.write_bytes(b"no mask")
-    elif fault == "colours":
+    elif problem == "colours":
         Image.new("RGB", (31, 90)).save(path)
-    elif fault == "broken picture":
+    elif problem == "broken image":
         path = folder / "VOC2007" / "JPEGImages" / "val_b.jpg"
-        path.write_bytes(b"no picture")
+        path.write_bytes(b"no image")
     else:
         add("zebra", [[0, 1]], size=(2, 1))
         path = folder / "VOC2007" / "SegmentationClass" / "zebra.png"
@@ -220,7 +222,7 @@ def test_no_lists_are_written_when_there_is_a_fault(folder, add, write_list, cap
     printed = capsys.readouterr()
     assert str(path) in printed.out
     assert printed.err.startswith(
-        "error: The data has faults that make a training wrong, see above."
+        "error: The data has problems that make a training wrong, see above."
     )
     assert list_files(folder) == lists
 

@@ -1,4 +1,4 @@
-"""Everything around the network: settings, data, prediction, evaluation, pictures."""
+"""Everything around the network: settings, data, prediction, evaluation, images."""
 
 try:
     import cv2  # noqa: F401

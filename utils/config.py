@@ -36,7 +36,7 @@ def settings(cls):
     annotated = inspect.get_annotations(cls)
     for name, value in list(vars(cls).items()):
         if isinstance(value, list):
-            setattr(cls, name, tuple(value))  # dataclasses refuse lists as defaults
+            setattr(cls, name, tuple(value))  # dataclasses refuse lists as deproblems
     forgotten = [
         name
         for name, value in vars(cls).items()

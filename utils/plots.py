@@ -121,7 +121,7 @@ def plot_scores(scores, names, folder):
 
 
 def contact_sheet(rows, names, path):
-    """Draws picture, truth and prediction side by side, one row a sample, with a legend.
+    """Draws image, truth and prediction side by side, one row a sample, with a legend.
 
     Args:
         rows: list of (title, uint8 (H, W, 3) RGB, true mask (H, W), predicted mask (H, W)).
@@ -145,13 +145,13 @@ def contact_sheet(rows, names, path):
 
 
 def _draw_grid(rows, path, patches=()):
-    """Rows of three pictures with headings, and a legend below."""
+    """Rows of three images with headings, and a legend below."""
     height, width = rows[0][0].shape[:2]
     figure = _figure(9, 0.6 + len(rows) * (3 * min(height / width, 2) + 0.25))
     grid = figure.subplots(len(rows), 3, squeeze=False)
-    for axes_row, (*pictures, headings) in zip(grid, rows, strict=True):
-        for axes, picture, heading in zip(axes_row, pictures, headings, strict=True):
-            axes.imshow(picture, interpolation="nearest")
+    for axes_row, (*images, headings) in zip(grid, rows, strict=True):
+        for axes, image, heading in zip(axes_row, images, headings, strict=True):
+            axes.imshow(image, interpolation="nearest")
             axes.set_title(heading, fontsize=9)
             axes.set_axis_off()
     if patches:
@@ -160,7 +160,7 @@ def _draw_grid(rows, path, patches=()):
 
 
 def before_after_sheet(rows, path):
-    """Draws picture, the mask as it was, and the mask in VOC's colours side by side.
+    """Draws image, the mask as it was, and the mask in VOC's colours side by side.
 
     Args:
         rows: list of (title, uint8 (H, W, 3) RGB, uint8 (h, w, 3) of the old mask, class

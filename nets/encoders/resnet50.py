@@ -1,6 +1,6 @@
 """The ResNet50 encoder: five feature maps, each half the size of the one before.
 
-For a 512x512 picture and the article's `width=64`:
+For a 512x512 image and the article's `width=64`:
 
     feat1  256 x 256 x   64
     feat2  128 x 128 x  256
@@ -23,7 +23,7 @@ WIDENING = (1, 2, 4, 8)  # their narrow filters, in units of `width`; they end f
 
 
 def ResNet50(img_input, width=64, kernel_initializer="glorot_uniform", stride_in_3x3=False):
-    """Adds the ResNet50 encoder to a picture tensor.
+    """Adds the ResNet50 encoder to an image tensor.
 
     Args:
         img_input: Keras tensor (B, H, W, channels); H and W multiples of 32 or None.

@@ -1,6 +1,6 @@
 """The VGG16 encoder: five feature maps, each half the size of the one before.
 
-For a 512x512 picture and the article's `width=64`:
+For a 512x512 image and the article's `width=64`:
 
     feat1  512 x 512 x  64
     feat2  256 x 256 x 128
@@ -22,7 +22,7 @@ WIDENING = (1, 2, 4, 8, 8)  # filters of each block, in units of `width`
 
 
 def VGG16(img_input, width=64, kernel_initializer="glorot_uniform"):
-    """Adds the VGG16 encoder to a picture tensor.
+    """Adds the VGG16 encoder to an image tensor.
 
     Args:
         img_input: Keras tensor (B, H, W, channels); H and W multiples of 16 or None.

@@ -24,11 +24,11 @@ class Description:
     Attributes:
         num_classes: int, the background included.
         backbone: str, the encoder's name.
-        input_shape: (height, width) that pictures are letterboxed to in prediction.
+        input_shape: (height, width) that images are letterboxed to in prediction.
         name_classes: one name a class.
         width: int, filters of the first block.
         ignore_labels: mask values that were void in training.
-        in_channels: int, bands of a picture.
+        in_channels: int, channels of an image.
         decoder_norm: as for `nets.unet.Unet`.
         upsampling, unit_range, stride_in_3x3: as for `nets.unet.Unet`; what weights of
             unet-pytorch and torchvision need.

@@ -206,7 +206,7 @@ def load_weights(model, source, allow_mismatch=False):
         source: `nets.weights.description.Stored`, or the path of a file.
         allow_mismatch: bool. True, for fine-tuning: layers of another shape, or missing
             on either side, keep the values they have and are reported; a first convolution
-            for three bands is adapted to the network's number of bands.
+            for three channels is adapted to the network's number of channels.
 
     Returns:
         LoadReport.
@@ -227,9 +227,9 @@ def load_weights(model, source, allow_mismatch=False):
         here = [tuple(weight.shape) for weight in layer.weights]
         there = [array.shape for array in arrays]
         detail = ""
-        if here != there and allow_mismatch and _differ_in_bands(layer.name, here, there):
-            arrays = [adapt_bands(arrays[0], here[0][2]), *arrays[1:]]
-            detail, there = f", adapted from 3 bands to {here[0][2]}", here
+        if here != there and allow_mismatch and _differ_in_channels(layer.name, here, there):
+            arrays = [adapt_channels(arrays[0], here[0][2]), *arrays[1:]]
+            detail, there = f", adapted from 3 channels to {here[0][2]}", here
         if here == there:
             pending.append((layer, arrays))
             rows.append(Row(layer.name, _LOADED, detail))
@@ -244,24 +244,24 @@ def load_weights(model, source, allow_mismatch=False):
     return report
 
 
-def _differ_in_bands(name, here, there):
-    """Whether a layer takes the picture, and the file's has three bands and all else alike."""
+def _differ_in_channels(name, here, there):
+    """Whether a layer takes the image, and the file's has three channels and all else alike."""
     if name not in FIRST_LAYERS or len(here) != len(there) or len(there[0]) != 4:
         return False
     (height, width, _, filters), others = here[0], here[1:]
     return there == [(height, width, 3, filters), *others]
 
 
-def adapt_bands(kernel, in_channels):
-    """A first convolution for pictures of other bands than red, green and blue.
+def adapt_channels(kernel, in_channels):
+    """A first convolution for images of other channels than red, green and blue.
 
-    One band: the three kernels' sum, so that a grey picture gives what it gave as RGB with
-    three equal bands. Other counts: the three in turn, times 3 / in_channels, so that the
-    sum over the bands keeps its size.
+    One channel: the three kernels' sum, so that a grey image gives what it gave as RGB with
+    three equal channels. Other counts: the three in turn, times 3 / in_channels, so that the
+    sum over the channels keeps its size.
 
     Args:
         kernel: array (height, width, 3, filters).
-        in_channels: int, bands.
+        in_channels: int, channels.
 
     Returns:
         array (height, width, in_channels, filters).

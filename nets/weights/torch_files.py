@@ -1,7 +1,7 @@
 """Reads state dicts of PyTorch: unet-pytorch's, and torchvision's of ImageNet.
 
 Of unet-pytorch as far as its network is this one: with VGG16.
-Its pictures are in [0, 1] instead of [-1, 1], and its decoder upsamples bilinearly with
+Its images are in [0, 1] instead of [-1, 1], and its decoder upsamples bilinearly with
 aligned corners, so the network is built with `unit_range` and `upsampling="bilinear"`. Its
 ResNet50 is another one: it strides in the 3x3 convolutions, pads pooling at the end only,
 and has no biases.

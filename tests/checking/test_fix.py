@@ -29,7 +29,7 @@ def masks(folder):
 
 
 @pytest.fixture
-def pictures(folder):
+def images(folder):
     return folder / "JPEGImages"
 
 
@@ -70,9 +70,9 @@ def run_fix(voc_dir, folder, capsys):
 
 
 def assert_clean(copy, capsys, **given):
-    """The copy checks without a fatal fault, and a second fix changes and writes nothing."""
+    """The copy checks without a fatal problem, and a second fix changes and writes nothing."""
     assert main(copy, **given) == 0
-    assert "fault" not in capsys.readouterr().out
+    assert "problem" not in capsys.readouterr().out
     before = hashes(copy.parent)
     assert main(copy, fix=True, **given) == 0
     assert "Nothing to fix: all " in capsys.readouterr().out
@@ -141,7 +141,7 @@ def test_fixes_of_all_masks(run_fix, masks, capsys, change, expected, moved):
         change(ids).save(masks / name)
     status, text, copy = run_fix()
     assert status == 0
-    assert "6 pairs kept: 6 masks and 0 pictures changed; 0 left out.\n" in text
+    assert "6 pairs kept: 6 masks and 0 images changed; 0 left out.\n" in text
     assert moved in text
     assert moved or "values to ids" not in text
     for name, ids in originals.items():
@@ -193,7 +193,7 @@ def test_unknown_colours_are_listed_with_their_counts(run_fix, masks, capsys):
         Image.fromarray(colors).save(masks / f"{name}.png")
     status, text, copy = run_fix()
     assert status == 0
-    assert "4 pairs kept: 0 masks and 0 pictures changed; 2 left out.\n" in text
+    assert "4 pairs kept: 0 masks and 0 images changed; 2 left out.\n" in text
     assert "  left out: train_a: 2 colours stand for no class\n" in text
     assert (
         "without a class (name colours in a file for --color_map):\n"
@@ -210,13 +210,13 @@ def test_unknown_colours_are_listed_with_their_counts(run_fix, masks, capsys):
 
 @pytest.mark.parametrize("orientation", range(2, 9))
 @pytest.mark.parametrize("drawn", ["upright", "as stored"])
-def test_pictures_with_exif(run_fix, folder, pictures, masks, capsys, orientation, drawn):
+def test_images_with_exif(run_fix, folder, images, masks, capsys, orientation, drawn):
     stored = np.zeros((40, 60, 3), np.uint8)
     stored[:20, :30] = 200, 0, 0
     stored[20:, :30] = 0, 200, 0
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = pictures / "train_a.jpg"
+    path = images / "train_a.jpg"
     Image.fromarray(stored).save(path, exif=exif, quality=100, subsampling=0)
     turns = orientation >= 5
     size = (60, 40) if turns and drawn == "upright" else (40, 60)
@@ -227,11 +227,11 @@ def test_pictures_with_exif(run_fix, folder, pictures, masks, capsys, orientatio
 
     status, text, copy = run_fix()
     assert status == 0
-    assert "6 pairs kept: 0 masks and 1 pictures changed; 0 left out.\n" in text
+    assert "6 pairs kept: 0 masks and 1 images changed; 0 left out.\n" in text
     with Image.open(copy / "JPEGImages" / "train_a.png") as image:
         assert image.getexif().get(0x0112) is None
         fixed = np.array(image)
-    # Where both ways fit, the picture is shown upright, as all programs do.
+    # Where both ways fit, the image is shown upright, as all programs do.
     upright = {
         2: stored[:, ::-1],
         3: stored[::-1, ::-1],
@@ -268,7 +268,7 @@ def test_ids_below_num_classes_stay(run_fix, masks, capsys, num_classes):
         ids = ids_of(path)
         mask_to_image(np.where(ids == 2, 15, ids % 255).astype(np.uint8)).save(path)
         os.utime(path, (1, 1))
-    # One mask has another fault, so that there is something to do.
+    # One mask has another problem, so that there is something to do.
     ids = ids_of(masks / "val_b.png")
     Image.fromarray(ids.astype(np.uint16)).save(masks / "val_b.png")
     _, _, copy = run_fix(num_classes=num_classes)
@@ -280,52 +280,52 @@ def test_ids_below_num_classes_stay(run_fix, masks, capsys, num_classes):
 # What can't be fixed
 
 
-def spoil(pictures, masks, fault):
+def spoil(images, masks, problem):
     """Spoils val_b; returns why it is left out."""
-    mask, picture = masks / "val_b.png", pictures / "val_b.jpg"
-    if fault == "broken mask":
+    mask, image = masks / "val_b.png", images / "val_b.jpg"
+    if problem == "broken mask":
         mask.write_bytes(mask.read_bytes()[:60])
         return r"val_b: can't be read: .+"
-    if fault == "broken picture":
-        picture.write_bytes(picture.read_bytes()[:300])
-        return r"val_b: The picture .+val_b\.jpg can't be read: .+"
-    if fault == "other size":
+    if problem == "broken image":
+        image.write_bytes(image.read_bytes()[:300])
+        return r"val_b: The image .+val_b\.jpg can't be read: .+"
+    if problem == "other size":
         mask_to_image(np.zeros((7, 9), np.uint8)).save(mask)
-        return r"val_b: picture \(90, 31\) and mask \(7, 9\) differ in size"
-    if fault == "lossy":
+        return r"val_b: image \(90, 31\) and mask \(7, 9\) differ in size"
+    if problem == "lossy":
         Image.new("L", (31, 90)).save(mask, "JPEG")
         return r"val_b: compressed with loss"
-    if fault == "transparent":
+    if problem == "transparent":
         Image.new("RGBA", (31, 90), (0, 0, 0, 9)).save(mask)
         return r"val_b: partly transparent"
-    if fault == "no mask":
+    if problem == "no mask":
         mask.unlink()
         return r"val_b\.jpg: it has no mask"
-    if fault == "no picture":
-        picture.unlink()
-        return r"val_b\.png: it has no picture"
-    (pictures / "val_b.png").write_bytes(picture.read_bytes())
+    if problem == "no image":
+        image.unlink()
+        return r"val_b\.png: it has no image"
+    (images / "val_b.png").write_bytes(image.read_bytes())
     return r"val_b\.jpg and val_b\.png: one name stands for two files"
 
 
 @pytest.mark.parametrize(
-    "fault",
+    "problem",
     [
         "broken mask",
-        "broken picture",
+        "broken image",
         "other size",
         "lossy",
         "transparent",
         "no mask",
-        "no picture",
-        "two pictures",
+        "no image",
+        "two images",
     ],
 )
-def test_what_can_not_be_fixed_is_left_out_and_listed(run_fix, pictures, masks, capsys, fault):
-    reason = spoil(pictures, masks, fault)
+def test_what_can_not_be_fixed_is_left_out_and_listed(run_fix, images, masks, capsys, problem):
+    reason = spoil(images, masks, problem)
     status, text, copy = run_fix()
     assert status == 0
-    assert "5 pairs kept: 0 masks and 0 pictures changed; 1 left out.\n" in text
+    assert "5 pairs kept: 0 masks and 0 images changed; 1 left out.\n" in text
     assert re.search(f"^  left out: {reason}$", text, re.MULTILINE), text
     report = json.loads((copy / "fix_report.json").read_text("utf-8"))
     assert [re.fullmatch(reason, f"{k}: {v}") is None for k, v in report["left_out"].items()] == [
@@ -338,9 +338,9 @@ def test_what_can_not_be_fixed_is_left_out_and_listed(run_fix, pictures, masks, 
     assert_clean(copy, capsys)
 
 
-def test_many_left_out_are_counted(run_fix, pictures, masks):
+def test_many_left_out_are_counted(run_fix, images, masks):
     for index in range(fix._LISTED + 2):
-        Image.new("RGB", (4, 4)).save(pictures / f"x{index:02}.png")
+        Image.new("RGB", (4, 4)).save(images / f"x{index:02}.png")
         Image.new("L", (4, 5)).save(masks / f"x{index:02}.png")
     _, text, copy = run_fix()
     assert text.count("left out: ") == fix._LISTED
@@ -369,11 +369,11 @@ def test_a_sound_folder_is_not_copied(run_fix, voc_dir):
     assert hashes(voc_dir) == before
 
 
-def test_what_is_right_is_copied_byte_by_byte(run_fix, pictures, masks):
+def test_what_is_right_is_copied_byte_by_byte(run_fix, images, masks):
     as_16_bit(ids_of(masks / "val_a.png")).save(masks / "val_a.png")
-    before = {path.name: path.read_bytes() for path in [*pictures.iterdir(), *masks.iterdir()]}
+    before = {path.name: path.read_bytes() for path in [*images.iterdir(), *masks.iterdir()]}
     _, text, copy = run_fix()
-    assert "6 pairs kept: 1 masks and 0 pictures changed; 0 left out.\n" in text
+    assert "6 pairs kept: 1 masks and 0 images changed; 0 left out.\n" in text
     files = [*(copy / "JPEGImages").iterdir(), *(copy / "SegmentationClass").iterdir()]
     after = {path.name: path.read_bytes() for path in files}
     assert set(after) == set(before)
@@ -406,11 +406,11 @@ def test_lists_report_and_contact_sheet(run_fix, masks):
     assert tuple(voc_palette(51)[50]) in colors
 
 
-def test_the_contact_sheet_shows_a_few(run_fix, pictures, masks, monkeypatch):
+def test_the_contact_sheet_shows_a_few(run_fix, images, masks, monkeypatch):
     shown = []
     monkeypatch.setattr(fix, "before_after_sheet", lambda rows, path: shown.extend(rows))
     for index in range(fix._SHOWN):
-        Image.new("RGB", (4, 4)).save(pictures / f"a{index}.png")
+        Image.new("RGB", (4, 4)).save(images / f"a{index}.png")
         Image.new("I;16", (4, 4), index % 2).save(masks / f"a{index}.png")
     as_16_bit(ids_of(masks / "val_a.png")).save(masks / "val_a.png")
     run_fix()
@@ -429,7 +429,7 @@ def test_the_folder_may_be_the_working_directory(folder, masks, monkeypatch):
 
 @pytest.mark.parametrize("error", [RuntimeError("disk on fire"), KeyboardInterrupt()])
 @pytest.mark.parametrize(
-    "where", ["find_meaning", "_write_mask", "_write_picture", "write_lists", "before_after_sheet"]
+    "where", ["find_meaning", "_write_mask", "_write_image", "write_lists", "before_after_sheet"]
 )
 def test_an_interruption_leaves_nothing(voc_dir, masks, monkeypatch, error, where):
     for path in masks.iterdir():
@@ -466,14 +466,14 @@ def test_an_existing_target_is_refused(voc_dir, folder, masks):
     assert hashes(voc_dir) == before
 
 
-def test_a_faulty_colour_map_writes_nothing(voc_dir, tmp_path):
+def test_a_problemy_colour_map_writes_nothing(voc_dir, tmp_path):
     (tmp_path / "colors.txt").write_text("0 0 0")
     with pytest.raises(UserError, match=r"colors\.txt, line 1: expected 'r g b name'"):
         main(voc_dir, fix=True, color_map=str(tmp_path / "colors.txt"))
     assert [path.name for path in voc_dir.iterdir()] == ["VOC2007"]
 
 
-def test_stray_blends_in_a_smoothed_set_are_no_classes(tmp_path, write_picture, capsys):
+def test_stray_blends_in_a_smoothed_set_are_no_classes(tmp_path, write_image, capsys):
     """Resampling leaves values that stand next to an equal one, or in a mask of few values."""
     rng = np.random.default_rng(0)
     for index in range(4):
@@ -485,9 +485,9 @@ def test_stray_blends_in_a_smoothed_set_are_no_classes(tmp_path, write_picture, 
         else:
             mask[50, 50] = 11  # alone, where nothing else tells it from a class
         folder = tmp_path / "VOC2007"
-        write_picture(folder / "SegmentationClass" / f"{index}.png", mask)
+        write_image(folder / "SegmentationClass" / f"{index}.png", mask)
         noise = rng.integers(0, 256, (64, 64, 3)).astype(np.uint8)
-        write_picture(folder / "JPEGImages" / f"{index}.png", noise)
+        write_image(folder / "JPEGImages" / f"{index}.png", noise)
     config = AnnotationConfig(VOCdevkit_path=str(tmp_path), fix=True)
     assert voc_annotation.main(config) == 0
     assert "values to ids: 0 -> 0, 255 -> 1" in capsys.readouterr().out
@@ -499,19 +499,19 @@ def test_stray_blends_in_a_smoothed_set_are_no_classes(tmp_path, write_picture, 
     assert fixed[3][50, 50] == 255
 
 
-def test_pictures_of_many_bands_are_copied_as_they_are(run_fix, pictures, masks, rng):
-    (pictures / "train_a.jpg").unlink()
-    (pictures / "train_b.jpg").unlink()
-    five = pictures / "train_a.tif"
+def test_images_of_many_channels_are_copied_as_they_are(run_fix, images, masks, rng):
+    (images / "train_a.jpg").unlink()
+    (images / "train_b.jpg").unlink()
+    five = images / "train_a.tif"
     tifffile.imwrite(five, rng.integers(0, 9, (40, 60, 5)).astype(np.uint16),
                      photometric="minisblack", planarconfig="contig")  # fmt: skip
-    turned = pictures / "train_b.png"
+    turned = images / "train_b.png"
     exif = Image.Exif()
     exif[0x0112] = 6
     colors = rng.integers(0, 256, (40, 60, 4)).astype(np.uint8)
     Image.fromarray(colors).save(turned, exif=exif)  # upright it is 60x40, as its mask
-    wrong = pictures / "train_c.tif"
-    (pictures / "train_c.jpg").unlink()
+    wrong = images / "train_c.tif"
+    (images / "train_c.jpg").unlink()
     tifffile.imwrite(wrong, np.zeros((7, 8, 5), np.uint8),
                      photometric="minisblack", planarconfig="contig")  # fmt: skip
     mask_to_image(np.array(Image.open(masks / "train_a.png")) // 255 * 255).save(
@@ -519,7 +519,7 @@ def test_pictures_of_many_bands_are_copied_as_they_are(run_fix, pictures, masks,
     )
     status, text, copy = run_fix()
     assert status == 0
-    assert "0 pictures changed; 1 left out" in text
-    assert "train_c: picture (7, 8) and mask (33, 80) differ in size" in text
+    assert "0 images changed; 1 left out" in text
+    assert "train_c: image (7, 8) and mask (33, 80) differ in size" in text
     for path in (five, turned):
         assert (copy / "JPEGImages" / path.name).read_bytes() == path.read_bytes()

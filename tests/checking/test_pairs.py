@@ -1,4 +1,4 @@
-"""Pictures and masks by name: exact pairs, near pairs, and what is left over."""
+"""Images and masks by name: exact pairs, near pairs, and what is left over."""
 
 import pytest
 from hypothesis import given
@@ -10,10 +10,10 @@ from utils.checking.pairs import find_pairs
 
 @pytest.fixture
 def make(tmp_path):
-    """make(pictures, masks): empty files of these names; returns VOCdevkit_path."""
+    """make(images, masks): empty files of these names; returns VOCdevkit_path."""
 
-    def touch(pictures, masks):
-        for folder, names in (("JPEGImages", pictures), ("SegmentationClass", masks)):
+    def touch(images, masks):
+        for folder, names in (("JPEGImages", images), ("SegmentationClass", masks)):
             (tmp_path / "VOC2007" / folder).mkdir(parents=True, exist_ok=True)
             for name in names:
                 (tmp_path / "VOC2007" / folder / name).touch()
@@ -27,7 +27,7 @@ def names(samples):
 
 
 def test_pairs_are_sorted_and_complete(make):
-    samples, almost, faults = find_pairs(
+    samples, almost, problems = find_pairs(
         make(["b.JPG", "a.jpeg", "c.d.bmp"], ["c.d.png", "b.PNG", "a.png"])
     )
     assert names(samples) == [
@@ -37,14 +37,14 @@ def test_pairs_are_sorted_and_complete(make):
     ]
     assert samples[0].image_path.parent.name == "JPEGImages"
     assert samples[0].mask_path.parent.name == "SegmentationClass"
-    assert almost == faults == []
+    assert almost == problems == []
 
 
 def test_what_has_no_partner_is_named(make):
-    samples, almost, faults = find_pairs(make(["a.jpg", "b.jpg"], ["a.png", "z.png", "y.png"]))
+    samples, almost, problems = find_pairs(make(["a.jpg", "b.jpg"], ["a.png", "z.png", "y.png"]))
     assert names(samples) == [("a", "a.jpg", "a.png")]
     assert almost == []
-    assert faults == [
+    assert problems == [
         ("picture_without_mask", "b.jpg"),
         ("mask_without_picture", "y.png"),
         ("mask_without_picture", "z.png"),
@@ -52,7 +52,7 @@ def test_what_has_no_partner_is_named(make):
 
 
 @pytest.mark.parametrize(
-    ("picture", "mask"),
+    ("image", "mask"),
     [
         ("Cat.jpg", "cat.png"),
         ("cat.jpg", "cat .png"),
@@ -64,40 +64,40 @@ def test_what_has_no_partner_is_named(make):
         ("Straße.jpg", "STRASSE.png"),
     ],
 )
-def test_names_that_nearly_pair(make, picture, mask):
-    samples, almost, faults = find_pairs(make(["fine.jpg", picture], ["fine.png", mask]))
+def test_names_that_nearly_pair(make, image, mask):
+    samples, almost, problems = find_pairs(make(["fine.jpg", image], ["fine.png", mask]))
     assert names(samples) == [("fine", "fine.jpg", "fine.png")]
-    assert names(almost) == [(picture[: picture.rindex(".")], picture, mask)]
-    assert faults == [("names_almost_pair", f"{picture} and {mask}")]
+    assert names(almost) == [(image[: image.rindex(".")], image, mask)]
+    assert problems == [("names_almost_pair", f"{image} and {mask}")]
 
 
 @pytest.mark.parametrize(
-    ("pictures", "masks"),
+    ("images", "masks"),
     [
         (["cat.jpg", "CAT.jpg"], ["Cat.png"]),
         (["cat.jpg"], ["Cat.png", "CAT.png"]),
-        (["v1.5.jpg"], ["v1.png"]),  # ".5" is no extension of pictures
+        (["v1.5.jpg"], ["v1.png"]),  # ".5" is no extension of images
     ],
 )
-def test_near_names_that_are_not_unique_are_no_pair(make, pictures, masks):
-    samples, almost, faults = find_pairs(make(pictures, masks))
+def test_near_names_that_are_not_unique_are_no_pair(make, images, masks):
+    samples, almost, problems = find_pairs(make(images, masks))
     assert samples == almost == []
-    assert sorted(faults) == sorted(
-        [("picture_without_mask", name) for name in pictures]
+    assert sorted(problems) == sorted(
+        [("picture_without_mask", name) for name in images]
         + [("mask_without_picture", name) for name in masks]
     )
 
 
 def test_a_paired_file_is_not_paired_again(make):
-    samples, almost, faults = find_pairs(make(["a.jpg", "A.jpg"], ["a.png"]))
+    samples, almost, problems = find_pairs(make(["a.jpg", "A.jpg"], ["a.png"]))
     assert names(samples) == [("a", "a.jpg", "a.png")]
     assert almost == []
-    assert faults == [("picture_without_mask", "A.jpg")]
+    assert problems == [("picture_without_mask", "A.jpg")]
 
 
 def test_duplicate_names(make):
-    _, _, faults = find_pairs(make(["a.jpg", "a.png", "b.jpg"], ["a.png", "b.PNG", "b.png"]))
-    assert faults == [
+    _, _, problems = find_pairs(make(["a.jpg", "a.png", "b.jpg"], ["a.png", "b.PNG", "b.png"]))
+    assert problems == [
         ("duplicate_names", "a.jpg and a.png"),
         ("duplicate_names", "b.PNG and b.png"),
     ]
@@ -105,9 +105,9 @@ def test_duplicate_names(make):
 
 def test_other_files_are_passed_over(make):
     base = make(["a.jpg", "Thumbs.db", ".hidden.jpg", "notes.txt"], ["a.png", ".a.png", "a.json"])
-    samples, almost, faults = find_pairs(base)
+    samples, almost, problems = find_pairs(base)
     assert names(samples) == [("a", "a.jpg", "a.png")]
-    assert almost == faults == []
+    assert almost == problems == []
 
 
 def test_the_path_may_be_the_folder_itself(make):
@@ -130,24 +130,26 @@ FILES = st.lists(
 
 
 @given(FILES, FILES)
-def test_every_file_is_told_of_once(tmp_path_factory, pictures, masks):
+def test_every_file_is_told_of_once(tmp_path_factory, images, masks):
     """A file is in a pair, in a near pair, alone, or one of two of a name: never nowhere."""
     base = tmp_path_factory.mktemp("voc")
     present = set()
-    for folder, files in (("JPEGImages", pictures), ("SegmentationClass", masks)):
+    for folder, files in (("JPEGImages", images), ("SegmentationClass", masks)):
         (base / folder).mkdir()
         for stem, extension in files:
             (base / folder / (stem + extension)).touch()
             present.add((folder, stem + extension))
-    samples, almost, faults = find_pairs(base)
+    samples, almost, problems = find_pairs(base)
     for one in samples:
         assert one.image_path.stem == one.mask_path.stem == one.name
     told = [(path.parent.name, path.name) for one in [*samples, *almost] for path in one[1:]]
-    told += [("JPEGImages", text) for kind, text in faults if kind == "picture_without_mask"]
-    told += [("SegmentationClass", text) for kind, text in faults if kind == "mask_without_picture"]
+    told += [("JPEGImages", text) for kind, text in problems if kind == "picture_without_mask"]
+    told += [
+        ("SegmentationClass", text) for kind, text in problems if kind == "mask_without_picture"
+    ]
     assert len(told) == len(set(told))
     assert set(told) <= present
     doubled = {
-        name for kind, text in faults if kind == "duplicate_names" for name in text.split(" and ")
+        name for kind, text in problems if kind == "duplicate_names" for name in text.split(" and ")
     }
     assert {name for _, name in present - set(told)} <= doubled

@@ -270,7 +270,7 @@ def test_a_colour_map_of_greys_is_taken_at_its_word(color_map, save):
         ),
     ],
 )
-def test_faults_of_a_colour_map_name_the_line(color_map, text, message):
+def test_problems_of_a_colour_map_name_the_line(color_map, text, message):
     path = color_map(text)
     with pytest.raises(UserError) as caught:
         read_color_map(path)

@@ -1,4 +1,4 @@
-"""Every fault by its name, made in a small folder; and the quick check before a training."""
+"""Every problem by its name, made in a small folder; and the quick check before a training."""
 
 import io
 import json
@@ -14,9 +14,9 @@ import voc_annotation
 from errors import UserError
 from utils.checking import scan
 from utils.checking.problems import (
-    FAULTS,
+    PROBLEMS,
     class_weights,
-    format_faults,
+    format_problems,
     format_report,
     report_to_dict,
 )
@@ -28,7 +28,7 @@ from voc_annotation import AnnotationConfig
 
 
 @pytest.fixture
-def pictures(voc_dir):
+def images(voc_dir):
     return voc_dir / "VOC2007" / "JPEGImages"
 
 
@@ -63,19 +63,19 @@ def run(voc_dir, capsys):
     return check
 
 
-def assert_fault(found, kind, count, *details):
-    """The only fault, in the text, in the JSON, and as severe as it should be."""
+def assert_problem(found, kind, count, *details):
+    """The only problem, in the text, in the JSON, and as severe as it should be."""
     status, text, report = found
-    fatal, title, remedy = FAULTS[kind]
+    fatal, title, remedy = PROBLEMS[kind]
     assert set(report["faults"]) == {kind}
-    fault = report["faults"][kind]
-    assert (fault["fatal"], fault["count"], fault["remedy"]) == (fatal, count, remedy)
+    problem = report["faults"][kind]
+    assert (problem["fatal"], problem["count"], problem["remedy"]) == (fatal, count, remedy)
     assert status == (2 if fatal else 0)
-    assert f"{'fault' if fatal else 'note'}: {count:,} {title}\n" in text
+    assert f"{'problem' if fatal else 'note'}: {title}: {count:,}\n" in text
     assert f"  do: {remedy}" in text
     for detail in details:
-        assert any(detail in line for line in fault["first"]), fault["first"]
-        assert f"    {fault['first'][0]}\n" in text
+        assert any(detail in line for line in problem["first"]), problem["first"]
+        assert f"    {problem['first'][0]}\n" in text
 
 
 def by_table(ids, **values):
@@ -88,118 +88,120 @@ def by_table(ids, **values):
 TESTED = set()
 
 
-def fault(kind):
-    """Notes that a fault has a test."""
+def problem(kind):
+    """Notes that a problem has a test."""
     TESTED.add(kind)
     return lambda function: function
 
 
-# Faults
+# Problems
 
 
 def test_a_sound_folder_with_a_255_border_is_clean(run):
     status, text, report = run(num_classes=3)
     assert status == 0
     assert report["faults"] == {}
-    assert "fault" not in text
+    assert "problem" not in text
     assert "note" not in text
     assert report["values"]["255"]["void"]
     assert report["void_255"] == report["values"]["255"]["pixels"] > 0
 
 
-@fault("picture_without_mask")
-def test_pictures_without_mask(run, masks):
+@problem("picture_without_mask")
+def test_images_without_mask(run, masks):
     (masks / "train_a.png").unlink()
-    assert_fault(run(), "picture_without_mask", 1, "train_a.jpg")
+    assert_problem(run(), "picture_without_mask", 1, "train_a.jpg")
 
 
-@fault("mask_without_picture")
-def test_masks_without_picture(run, pictures):
-    (pictures / "train_a.jpg").unlink()
-    (pictures / "val_b.jpg").unlink()
-    assert_fault(run(), "mask_without_picture", 2, "train_a.png", "val_b.png")
+@problem("mask_without_picture")
+def test_masks_without_image(run, images):
+    (images / "train_a.jpg").unlink()
+    (images / "val_b.jpg").unlink()
+    assert_problem(run(), "mask_without_picture", 2, "train_a.png", "val_b.png")
 
 
-@fault("names_almost_pair")
+@problem("names_almost_pair")
 @pytest.mark.parametrize("name", ["Train_A.png", "train_a .png", "train_a.jpg.png", "train_a.bmp"])
 def test_names_that_almost_pair(run, masks, name):
     with Image.open(masks / "train_a.png") as image:
         image.save(masks / name)
     (masks / "train_a.png").unlink()
-    assert_fault(run(), "names_almost_pair", 1, f"train_a.jpg and {name}")
+    assert_problem(run(), "names_almost_pair", 1, f"train_a.jpg and {name}")
 
 
-@fault("duplicate_names")
-def test_duplicate_names(run, pictures):
-    (pictures / "train_a.jpeg").write_bytes((pictures / "train_a.jpg").read_bytes())
-    assert_fault(run(), "duplicate_names", 1, "train_a.jpeg and train_a.jpg")
+@problem("duplicate_names")
+def test_duplicate_names(run, images):
+    (images / "train_a.jpeg").write_bytes((images / "train_a.jpg").read_bytes())
+    assert_problem(run(), "duplicate_names", 1, "train_a.jpeg and train_a.jpg")
 
 
-@fault("picture_broken")
+@problem("picture_broken")
 @pytest.mark.parametrize("keep", [0, 300])
-def test_broken_pictures(run, pictures, keep):
-    path = pictures / "val_a.jpg"
+def test_broken_images(run, images, keep):
+    path = images / "val_a.jpg"
     path.write_bytes(path.read_bytes()[:keep])
-    assert_fault(run(), "picture_broken", 1, f"The picture {path} can't be read: ")
+    assert_problem(run(), "picture_broken", 1, f"The image {path} can't be read: ")
 
 
-@fault("picture_bands")
-def test_pictures_with_other_bands_stop_a_training_and_nothing_else(
-    run, voc_dir, pictures, tmp_path
+@problem("picture_bands")
+def test_images_with_other_channels_stop_a_training_and_nothing_else(
+    run, voc_dir, images, tmp_path
 ):
-    (pictures / "val_a.jpg").unlink()
-    bands = np.zeros((48, 64, 5), np.uint16)
-    tifffile.imwrite(pictures / "val_a.tif", bands, photometric="minisblack", planarconfig="contig")
+    (images / "val_a.jpg").unlink()
+    channels = np.zeros((48, 64, 5), np.uint16)
+    tifffile.imwrite(
+        images / "val_a.tif", channels, photometric="minisblack", planarconfig="contig"
+    )
     status, text, _ = run(num_classes=3)
     assert status == 0
-    assert "picture modes: RGB (5), 5 x uint16 (1)\n" in text
+    assert "image modes: RGB (5), 5 x uint16 (1)\n" in text
     cache = tmp_path / "cache.json"
     for _ in range(2):  # read, and from the cache
         with pytest.raises(UserError) as caught:
             quick(voc_dir, in_channels=3, cache=cache)
         assert (
-            f"fault: 1 {FAULTS['picture_bands'].title}\n    {pictures / 'val_a.tif'} can be read "
-            "with in_channels 5, but in_channels is 3\n" in str(caught.value)
+            f"problem: {PROBLEMS['picture_bands'].title}: 1\n    {images / 'val_a.tif'} can be "
+            "read with in_channels 5, but in_channels is 3\n" in str(caught.value)
         )
     with pytest.raises(UserError, match=r"train_a\.jpg can be read with in_channels 1 or 3, but"):
         quick(voc_dir, in_channels=5)
-    assert not quick(voc_dir).faults
+    assert not quick(voc_dir).problems
 
 
-def test_a_cache_that_knows_no_bands_is_not_believed(voc_dir, tmp_path):
+def test_a_cache_that_knows_no_channels_is_not_believed(voc_dir, tmp_path):
     cache = tmp_path / "cache.json"
     quick(voc_dir, cache=cache)
     entries = json.loads(cache.read_text("utf-8"))
     for entry in entries.values():
-        del entry["facts"]["picture_channels"]
+        del entry["facts"]["image_channels"]
     cache.write_text(json.dumps(entries), "utf-8")
-    assert not quick(voc_dir, in_channels=3, cache=cache).faults
+    assert not quick(voc_dir, in_channels=3, cache=cache).problems
 
 
-@fault("mask_broken")
+@problem("mask_broken")
 @pytest.mark.parametrize("keep", [0, 0.5])
 def test_broken_masks(run, masks, keep):
     path = masks / "val_a.png"
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * keep)])
-    assert_fault(run(), "mask_broken", 1, f"{path} ")
+    assert_problem(run(), "mask_broken", 1, f"{path} ")
 
 
-@fault("sizes_differ")
+@problem("sizes_differ")
 def test_sizes_that_differ(run, masks):
     with Image.open(masks / "train_a.png") as image:
         turned = image.transpose(Image.Transpose.ROTATE_90)
     turned.save(masks / "train_a.png")
-    assert_fault(
+    assert_problem(
         run(), "sizes_differ", 1, "train_a.jpg is 60x40, ", "train_a.png is 40x60 (width x height)"
     )
 
 
-@fault("mask_lossy")
-@fault("mask_format")
-@fault("mask_16-bit")
-@fault("mask_alpha")
-@fault("mask_colour")
+@problem("mask_lossy")
+@problem("mask_format")
+@problem("mask_16-bit")
+@problem("mask_alpha")
+@problem("mask_colour")
 @pytest.mark.parametrize(
     ("kind", "mode", "form"),
     [
@@ -217,7 +219,7 @@ def test_masks_that_hold_no_ids(run, masks, kind, mode, form):
         ids = np.array(image)
     image = Image.fromarray(ids.astype(np.uint16)) if mode == "I;16" else Image.fromarray(ids)
     (image if mode == "I;16" else image.convert(mode)).save(path, form)
-    assert_fault(run(), kind, 1, str(path))
+    assert_problem(run(), kind, 1, str(path))
 
 
 def soft(size, value):
@@ -227,58 +229,58 @@ def soft(size, value):
     return image.resize(size[::-1], Image.Resampling.BOX)
 
 
-@fault("mask_smooth")
+@problem("mask_smooth")
 def test_soft_edges(run, masks):
     image = soft((40, 60), 255)
     image.save(masks / "train_a.png")
     values = len(image.getcolors()) - 2
-    assert_fault(run(), "mask_smooth", 1, f"train_a.png ({values} values along edges)")
+    assert_problem(run(), "mask_smooth", 1, f"train_a.png ({values} values along edges)")
 
 
-@fault("ids_0_255")
+@problem("ids_0_255")
 def test_0_and_255(run, change, masks):
     change(lambda ids: np.where((ids == 0) | (ids == 255), np.uint8(0), np.uint8(255)))
     pixels = sum(np.count_nonzero(np.array(Image.open(path))) for path in masks.iterdir())
     found = run()
-    assert_fault(found, "ids_0_255", 6, f"value 255: {pixels:,} pixels, for instance in {masks}")
+    assert_problem(found, "ids_0_255", 6, f"value 255: {pixels:,} pixels, for instance in {masks}")
     assert "Change 255 to 1" in found[1]
 
 
 def test_only_background_with_a_border_is_told_as_0_and_255(run, change):
     change(lambda ids: by_table(ids, v1=0, v2=0))
-    assert_fault(run(num_classes=3), "ids_0_255", 6)
+    assert_problem(run(num_classes=3), "ids_0_255", 6)
 
 
-@fault("only_one_class")
+@problem("only_one_class")
 @pytest.mark.parametrize(("value", "classes"), [(0, "[0]"), (3, "[3]")])
 def test_only_one_class(run, change, value, classes):
     change(lambda ids: np.full_like(ids, value))
-    assert_fault(run(), "only_one_class", 1, f"the only value in 6 masks is {classes}")
+    assert_problem(run(), "only_one_class", 1, f"the only value in 6 masks is {classes}")
 
 
-@fault("ids_with_gaps")
+@problem("ids_with_gaps")
 def test_ids_with_gaps(run, change):
     change(lambda ids: by_table(ids, v1=50, v2=100))
     found = run()
-    assert_fault(found, "ids_with_gaps", 3, "the values are 0, 50, 100")
+    assert_problem(found, "ids_with_gaps", 3, "the values are 0, 50, 100")
     assert run(num_classes=3)[2]["faults"].keys() == {"ids_with_gaps"}
     # With so many classes they may be right: the others just don't occur.
     assert run(num_classes=101)[0] == 0
 
 
-@fault("ids_off_by_one")
+@problem("ids_off_by_one")
 def test_ids_from_one(run, change, masks):
     change(lambda ids: by_table(ids, v0=1, v1=2, v2=3))
-    assert_fault(run(num_classes=3), "ids_off_by_one", 6, "value 3: ", f"{masks / 'train_a.png'}")
+    assert_problem(run(num_classes=3), "ids_off_by_one", 6, "value 3: ", f"{masks / 'train_a.png'}")
 
 
-@fault("ids_out_of_range")
+@problem("ids_out_of_range")
 def test_ids_out_of_range(run, change, masks):
     change(lambda ids: by_table(ids, v2=3), "train_a")
     change(lambda ids: by_table(ids, v2=4), "train_b")
     found = run(num_classes=3)
     assert set(found[2]["faults"]) == {"ids_out_of_range"}
-    assert_fault(
+    assert_problem(
         found,
         "ids_out_of_range",
         2,
@@ -289,38 +291,38 @@ def test_ids_out_of_range(run, change, masks):
     assert run(num_classes=3, ignore_labels=(3, 4, 255))[0] == 0
 
 
-@fault("no_background")
+@problem("no_background")
 def test_no_id_0(run, change):
     change(lambda ids: by_table(ids, v0=3))
-    assert_fault(run(), "no_background", 1, "the ids are 1, 2, 3")
+    assert_problem(run(), "no_background", 1, "the ids are 1, 2, 3")
 
 
-@fault("class_absent")
+@problem("class_absent")
 def test_classes_that_occur_nowhere(run):
-    assert_fault(run(num_classes=5), "class_absent", 2, "class 3", "class 4")
+    assert_problem(run(num_classes=5), "class_absent", 2, "class 3", "class 4")
 
 
-@fault("class_only_in_val")
+@problem("class_only_in_val")
 def test_classes_that_are_in_val_alone(run, change):
     change(lambda ids: by_table(ids, v1=3), "val_b")
-    assert_fault(run(), "class_only_in_val", 1, "class 3")
+    assert_problem(run(), "class_only_in_val", 1, "class 3")
 
 
-@fault("in_both_lists")
+@problem("in_both_lists")
 @pytest.mark.parametrize("same", ["name", "bytes", "pixels"])
-def test_pictures_in_both_lists(run, voc_dir, pictures, masks, write_list, same):
+def test_images_in_both_lists(run, voc_dir, images, masks, write_list, same):
     if same == "name":
         write_list(voc_dir, "val", ["val_a", "val_b", "train_c"])
-        assert_fault(run(), "in_both_lists", 1, "train_c (val) is train_c (train)")
+        assert_problem(run(), "in_both_lists", 1, "train_c (val) is train_c (train)")
         return
     if same == "bytes":
-        (pictures / "val_b.jpg").write_bytes((pictures / "train_c.jpg").read_bytes())
+        (images / "val_b.jpg").write_bytes((images / "train_c.jpg").read_bytes())
     else:
-        (pictures / "val_b.jpg").unlink()
-        with Image.open(pictures / "train_c.jpg") as image:
-            image.save(pictures / "val_b.png")
+        (images / "val_b.jpg").unlink()
+        with Image.open(images / "train_c.jpg") as image:
+            image.save(images / "val_b.png")
     (masks / "val_b.png").write_bytes((masks / "train_c.png").read_bytes())
-    assert_fault(run(), "in_both_lists", 1, "val_b (val) is train_c (train)")
+    assert_problem(run(), "in_both_lists", 1, "val_b (val) is train_c (train)")
 
 
 def test_folds_are_judged_too(run, voc_dir, change, write_list):
@@ -328,18 +330,18 @@ def test_folds_are_judged_too(run, voc_dir, change, write_list):
     for split in ("train", "val"):
         names = [path.split("_") for path in ("train_a", "val_b")]
         write_list(voc_dir, f"{split}_0", ["_".join(name) for name in names if name[0] == split])
-    assert_fault(run(), "class_only_in_val", 2, "class 3")
+    assert_problem(run(), "class_only_in_val", 2, "class 3")
 
 
-def test_every_fault_has_a_test():
-    assert set(FAULTS) == TESTED
+def test_every_problem_has_a_test():
+    assert set(PROBLEMS) == TESTED
 
 
-def test_the_report_itself(run, pictures):
-    Image.open(pictures / "val_a.jpg").convert("L").save(pictures / "val_a.jpg")
+def test_the_report_itself(run, images):
+    Image.open(images / "val_a.jpg").convert("L").save(images / "val_a.jpg")
     _, text, report = run(num_classes=3)
-    assert "6 pairs of picture and mask\n" in text
-    assert "picture modes: RGB (5), L (1)\n" in text
+    assert "6 pairs of image and mask\n" in text
+    assert "image modes: RGB (5), L (1)\n" in text
     assert "sizes (width x height): " in text
     assert " and 3 more\n" in text
     assert report["pairs"] == 6
@@ -356,7 +358,7 @@ def test_the_report_itself(run, pictures):
 
 def facts(**counts):
     counts = {int(value[1:]): count for value, count in counts.items()}
-    return Facts(picture_size=(1, 9), picture_mode="RGB", mask_size=(1, 9), counts=counts)
+    return Facts(image_size=(1, 9), image_mode="RGB", mask_size=(1, 9), counts=counts)
 
 
 def report_of(*all_facts, num_classes=None, ignore_labels=(255,)):
@@ -373,13 +375,13 @@ def test_class_weights_by_hand():
     # Frequencies: 170 / 200, 20 / 100, 10 / 100; the median is 0.2.
     assert class_weights(report) == [0.2353, 1.0, 2.0, 1.0, 1.0]
     assert report.frequency_base[[0, 1, 2]].tolist() == [200, 100, 100]
-    assert report.pictures[[0, 1, 2, 255]].tolist() == [2, 1, 1, 1]
+    assert report.images[[0, 1, 2, 255]].tolist() == [2, 1, 1, 1]
     assert class_weights(report_of(facts(v0=3, v1=1))) == [0.6667, 2.0]
 
 
-def test_no_weights_are_suggested_for_faulty_data():
+def test_no_weights_are_suggested_for_problemy_data():
     report = report_of(facts(v0=5, v1=3, v3=1), num_classes=2)
-    assert set(report.faults) == {"ids_out_of_range"}
+    assert set(report.problems) == {"ids_out_of_range"}
     assert report_to_dict(report)["cls_weights"] is None
     assert "cls_weights" not in format_report(report)
 
@@ -387,32 +389,32 @@ def test_no_weights_are_suggested_for_faulty_data():
 def test_the_table_by_hand():
     lines = format_report(report_of(facts(v0=1500, v1=250, v255=250), facts(v1=2000))).splitlines()
     assert lines[:8] == [
-        "2 pairs of picture and mask",
+        "2 pairs of image and mask",
         "sizes (width x height): 9x1 (2)",
-        "picture modes: RGB (2)",
+        "image modes: RGB (2)",
         "",
-        "value        pixels    share   in pictures",
+        "value        pixels    share   in images",
         "    0         1,500   37.50%             1",
         "    1         2,250   56.25%             2",
         "  255           250    6.25%             1  void",
     ]
 
 
-def test_fatal_faults_stand_first_and_five_files_are_named():
+def test_fatal_problems_stand_first_and_five_files_are_named():
     report = Report()
     for index in range(1200):
-        report.fault("picture_without_mask", f"a{index}")
-    report.fault("mask_broken", "b")
-    assert format_faults(report).splitlines() == [
-        "fault: 1 masks can't be read",
+        report.problem("picture_without_mask", f"a{index}")
+    report.problem("mask_broken", "b")
+    assert format_problems(report).splitlines() == [
+        "problem: unreadable masks: 1",
         "    b",
-        f"  do: {FAULTS['mask_broken'].remedy}",
-        "note: 1,200 pictures have no mask",
+        f"  do: {PROBLEMS['mask_broken'].remedy}",
+        "note: images without a mask: 1,200",
         *(f"    a{index}" for index in range(5)),
         "    and 1,195 more",
-        f"  do: {FAULTS['picture_without_mask'].remedy}",
+        f"  do: {PROBLEMS['picture_without_mask'].remedy}",
     ]
-    assert "note" not in format_faults(report, only_fatal=True)
+    assert "note" not in format_problems(report, only_fatal=True)
 
 
 @pytest.mark.parametrize(
@@ -431,12 +433,12 @@ def test_fatal_faults_stand_first_and_five_files_are_named():
 )
 def test_what_values_are_judged_to_be(values, num_classes, kinds):
     report = report_of(facts(**{f"v{value}": 9 for value in values}), num_classes=num_classes)
-    assert set(report.faults) == kinds
+    assert set(report.problems) == kinds
 
 
 def test_long_lists_of_values_are_shortened():
     report = report_of(facts(**{f"v{value}": 9 for value in range(0, 200, 10)}))
-    assert report.faults["ids_with_gaps"].first == [
+    assert report.problems["ids_with_gaps"].first == [
         "the values are 0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, ... 190, "
         "for instance in n0.png"
     ]
@@ -464,27 +466,27 @@ def test_sound_data_pass(voc_dir):
     report = quick(voc_dir)
     assert report.pairs == 6
     assert report.classes == [0, 1, 2]
-    assert not report.faults
+    assert not report.problems
 
 
-def test_all_fatal_faults_are_told_at_once(voc_dir, masks, pictures, change):
+def test_all_fatal_problems_are_told_at_once(voc_dir, masks, images, change):
     change(lambda ids: by_table(ids, v2=7), "train_a")
     (masks / "train_b.png").write_bytes(b"no mask")
-    (pictures / "val_a.jpg").write_bytes(b"no picture")
+    (images / "val_a.jpg").write_bytes(b"no image")
     Image.new("L", (7, 7)).save(masks / "val_b.png")
     with pytest.raises(UserError) as caught:
         quick(voc_dir, num_classes=5)
     text = str(caught.value)
-    assert text.startswith("The data can't be used as it is.\nfault: 1 pictures can't be ")
+    assert text.startswith("The data can't be used as it is.\nproblem: unreadable images: ")
     for kind in ("picture_broken", "mask_broken", "sizes_differ", "ids_out_of_range"):
-        assert FAULTS[kind].title in text
-        assert FAULTS[kind].remedy in text
-    assert text.count("fault:") == 4
+        assert PROBLEMS[kind].title in text
+        assert PROBLEMS[kind].remedy in text
+    assert text.count("problem:") == 4
     assert "note:" not in text
 
 
 def test_notes_do_not_stop_a_training(voc_dir):
-    assert set(quick(voc_dir, num_classes=4).faults) == {"class_absent"}
+    assert set(quick(voc_dir, num_classes=4).problems) == {"class_absent"}
 
 
 def test_the_same_name_in_both_lists_is_refused(voc_dir, write_list):
@@ -493,11 +495,11 @@ def test_the_same_name_in_both_lists_is_refused(voc_dir, write_list):
         quick(voc_dir)
 
 
-def test_pictures_to_score_may_hold_one_class(voc_dir, change):
+def test_images_to_score_may_hold_one_class(voc_dir, change):
     change(np.zeros_like)
     samples = read_samples(voc_dir, "val")
     assert check_samples([], samples, 3, (255,), progress=False).pairs == 2
-    with pytest.raises(UserError, match="set holds fewer than two classes"):
+    with pytest.raises(UserError, match="sets of fewer than two classes"):
         check_samples(samples, samples[:0], 3, (255,), progress=False)
 
 

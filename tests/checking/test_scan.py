@@ -1,4 +1,4 @@
-"""Facts of a picture and its mask, anti-aliased edges, and the cache of facts."""
+"""Facts of an image and its mask, anti-aliased edges, and the cache of facts."""
 
 import json
 import os
@@ -15,13 +15,13 @@ from utils.data.voc import Sample
 
 
 @pytest.fixture
-def sample(tmp_path, write_mask, write_picture):
-    """A picture of 3 x 4 pixels and its mask with the values 0, 1, 2 and 255."""
-    picture = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
+def sample(tmp_path, write_mask, write_image):
+    """An image of 3 x 4 pixels and its mask with the values 0, 1, 2 and 255."""
+    image = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
     mask = np.array([[0, 0, 1, 2], [0, 0, 1, 2], [0, 255, 255, 2]], np.uint8)
     return Sample(
         "one",
-        write_picture(tmp_path / "one.png", picture),
+        write_image(tmp_path / "one.png", image),
         write_mask(tmp_path / "one_mask.png", mask),
     )
 
@@ -42,35 +42,35 @@ def disc(pen, scale):
 
 def test_facts_of_a_sound_pair(sample):
     facts = scan_pair(sample)
-    assert (facts.picture_error, facts.mask_error, facts.mask_detail) == ("", "", "")
-    assert facts.picture_size == facts.mask_size == (3, 4)
-    assert facts.picture_mode == "RGB"
-    assert facts.picture_bytes != 0 != facts.picture_pixels
+    assert (facts.image_error, facts.mask_error, facts.mask_detail) == ("", "", "")
+    assert facts.image_size == facts.mask_size == (3, 4)
+    assert facts.image_mode == "RGB"
+    assert facts.image_bytes != 0 != facts.image_pixels
     assert facts.counts == {0: 5, 1: 2, 2: 3, 255: 2}
     assert all(type(key) is type(value) is int for key, value in facts.counts.items())
     assert facts.smooth == ()
 
 
-def test_without_decoding_the_picture_stays_unread(sample):
+def test_without_decoding_the_image_stays_unread(sample):
     # The header says the size; what comes after it is gone.
     Image.open(sample.image_path).save(sample.image_path, "BMP")
     sample.image_path.write_bytes(sample.image_path.read_bytes()[:60])
     facts = scan_pair(sample, decode=False)
-    assert facts.picture_error == ""
-    assert facts.picture_size == (3, 4)
-    assert (facts.picture_mode, facts.picture_bytes, facts.picture_pixels) == ("", 0, 0)
+    assert facts.image_error == ""
+    assert facts.image_size == (3, 4)
+    assert (facts.image_mode, facts.image_bytes, facts.image_pixels) == ("", 0, 0)
     assert facts.counts == {0: 5, 1: 2, 2: 3, 255: 2}
-    assert f"The picture {sample.image_path} can't be read" in scan_pair(sample).picture_error
+    assert f"The image {sample.image_path} can't be read" in scan_pair(sample).image_error
 
 
-def test_a_missing_or_broken_picture(sample):
-    sample.image_path.write_bytes(b"no picture")
+def test_a_missing_or_broken_image(sample):
+    sample.image_path.write_bytes(b"no image")
     for decode in (True, False):
         facts = scan_pair(sample, decode)
-        assert facts.picture_error.startswith(f"The picture {sample.image_path} can't be read")
-        assert facts.picture_size is None
+        assert facts.image_error.startswith(f"The image {sample.image_path} can't be read")
+        assert facts.image_size is None
     sample.image_path.unlink()
-    assert scan_pair(sample).picture_error == f"There is no file {sample.image_path}."
+    assert scan_pair(sample).image_error == f"There is no file {sample.image_path}."
 
 
 def test_sizes_are_upright(sample):
@@ -78,23 +78,23 @@ def test_sizes_are_upright(sample):
     exif[0x0112] = 6
     Image.new("RGB", (4, 3)).save(sample.image_path, exif=exif)
     for decode in (True, False):
-        assert scan_pair(sample, decode).picture_size == (4, 3)
+        assert scan_pair(sample, decode).image_size == (4, 3)
 
 
 def test_hashes_tell_files_and_pixels_apart(sample, tmp_path):
     one = scan_pair(sample)
     again = scan_pair(sample._replace(image_path=sample.image_path.rename(tmp_path / "b.png")))
-    assert (again.picture_bytes, again.picture_pixels) == (one.picture_bytes, one.picture_pixels)
+    assert (again.image_bytes, again.image_pixels) == (one.image_bytes, one.image_pixels)
 
     image = Image.open(tmp_path / "b.png")
     image.save(sample.image_path, "BMP")
     other_file = scan_pair(sample)
-    assert other_file.picture_bytes != one.picture_bytes
-    assert other_file.picture_pixels == one.picture_pixels
+    assert other_file.image_bytes != one.image_bytes
+    assert other_file.image_pixels == one.image_pixels
 
-    # The same bytes of pixels in another shape are another picture.
+    # The same bytes of pixels in another shape are another image.
     Image.fromarray(np.array(image).reshape(4, 3, 3)).save(sample.image_path)
-    assert scan_pair(sample).picture_pixels != one.picture_pixels
+    assert scan_pair(sample).image_pixels != one.image_pixels
 
 
 @pytest.mark.parametrize(
@@ -238,16 +238,16 @@ def test_facts_are_kept_whole(sample, tmp_path, scans):
     second = scan_with(tmp_path / "cache.json", sample)
     assert scans == ["one"]
     assert second == first
-    assert type(second.smooth) is type(second.mask_size) is type(second.picture_size) is tuple
+    assert type(second.smooth) is type(second.mask_size) is type(second.image_size) is tuple
 
 
 def test_facts_of_broken_files_are_kept_too(sample, tmp_path, scans):
-    sample.image_path.write_bytes(b"no picture")
+    sample.image_path.write_bytes(b"no image")
     sample.mask_path.write_bytes(b"no mask")
     first = scan_with(tmp_path / "cache.json", sample)
     assert scan_with(tmp_path / "cache.json", sample) == first
     assert scans == ["one"]
-    assert first.picture_error
+    assert first.image_error
     assert first.mask_error == "broken"
 
 
@@ -360,5 +360,5 @@ def test_files_that_vanish_are_not_kept(sample, tmp_path, scans):
 
 
 def test_facts_start_empty():
-    assert Facts() == Facts(counts={}, smooth=(), mask_error="", picture_error="")
+    assert Facts() == Facts(counts={}, smooth=(), mask_error="", image_error="")
     assert Facts().counts is not Facts().counts

@@ -1,4 +1,4 @@
-"""Pictures of annotation files: found under odd names, the right way up, saved without loss."""
+"""Images of annotation files: found under odd names, the right way up, saved without loss."""
 
 import io
 
@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from errors import UserError
-from utils.convert.annotated_images import PictureFinder, read_picture, save_picture
+from utils.convert.annotated_images import ImageFinder, read_annotated_image, save_annotated_image
 from utils.images.reading import read_image
 
 ANY = (None, None)
@@ -20,7 +20,7 @@ def pixels(rng):
 
 
 def encode(image, kind="PNG", orientation=None, **options):
-    """The bytes of a picture file."""
+    """The bytes of an image file."""
     if orientation:
         options["exif"] = Image.Exif()
         options["exif"][0x0112] = orientation
@@ -60,33 +60,33 @@ def touch(path):
 )
 def test_names_that_lead_to_a_file(stored, name, tmp_path):
     expected = touch(tmp_path / stored)
-    assert PictureFinder().find(name, [tmp_path]) == expected
-    assert PictureFinder(str(tmp_path)).find(name, [tmp_path / "elsewhere"]) == expected
+    assert ImageFinder().find(name, [tmp_path]) == expected
+    assert ImageFinder(str(tmp_path)).find(name, [tmp_path / "elsewhere"]) == expected
 
 
 def test_a_file_above_the_folder(tmp_path):
     touch(tmp_path / "json" / "a.json")
     touch(tmp_path / "pictures" / "a.jpg")
-    found = PictureFinder().find("..\\pictures\\a.jpg", [tmp_path / "json"])
+    found = ImageFinder().find("..\\pictures\\a.jpg", [tmp_path / "json"])
     assert found.resolve() == tmp_path / "pictures" / "a.jpg"
 
 
 def test_an_absolute_path_that_exists(tmp_path):
     path = touch(tmp_path / "far" / "a.jpg")
     touch(tmp_path / "near" / "a.jpg")
-    assert PictureFinder().find(str(path), [tmp_path / "near"]) == path
+    assert ImageFinder().find(str(path), [tmp_path / "near"]) == path
 
 
 @pytest.mark.parametrize("name", ["b.jpg", "a.png", "a", "", "/", "..", "\0", "x" * 5000])
 def test_names_that_lead_nowhere(name, tmp_path):
     touch(tmp_path / "folder" / "a.jpg")
-    assert PictureFinder().find(name, [tmp_path, tmp_path / "gone"]) is None
+    assert ImageFinder().find(name, [tmp_path, tmp_path / "gone"]) is None
 
 
 def test_the_longest_end_of_the_name_counts(tmp_path):
     touch(tmp_path / "one" / "a.jpg")
     longer = touch(tmp_path / "two" / "b" / "a.jpg")
-    assert PictureFinder().find("x/b/a.jpg", [tmp_path / "one", tmp_path / "two"]) == longer
+    assert ImageFinder().find("x/b/a.jpg", [tmp_path / "one", tmp_path / "two"]) == longer
 
 
 def test_of_names_that_differ_in_case_the_exact_one_counts(tmp_path):
@@ -94,14 +94,14 @@ def test_of_names_that_differ_in_case_the_exact_one_counts(tmp_path):
     touch(tmp_path / "A.JPG")
     if len(list(tmp_path.iterdir())) == 1:
         pytest.skip("this file system takes the two for one")
-    finder = PictureFinder()
+    finder = ImageFinder()
     assert finder.find("a.jpg", [tmp_path]) == tmp_path / "a.jpg"
     assert finder.find("a.Jpg", [tmp_path]) is None
 
 
-def test_a_folder_of_pictures_that_is_missing():
+def test_a_folder_of_images_that_is_missing():
     with pytest.raises(UserError, match="There is no folder image_dir 'nowhere'"):
-        PictureFinder("nowhere")
+        ImageFinder("nowhere")
 
 
 # Which way up
@@ -109,11 +109,11 @@ def test_a_folder_of_pictures_that_is_missing():
 
 @pytest.mark.parametrize("orientation", range(2, 9))
 @pytest.mark.parametrize("frame", ["stored", "upright"])
-def test_a_turned_picture_is_saved_as_it_was_shown(orientation, frame, pixels, tmp_path):
+def test_a_turned_image_is_saved_as_it_was_shown(orientation, frame, pixels, tmp_path):
     data = encode(Image.fromarray(pixels), orientation=orientation)
-    picture = read_picture(data, ANY, (frame,), "one.json")
-    assert picture.data is None
-    save_picture(picture, tmp_path, "one")
+    image = read_annotated_image(data, ANY, (frame,), "one.json")
+    assert image.data is None
+    save_annotated_image(image, tmp_path, "one")
     expected = Image.open(io.BytesIO(data))
     if frame == "upright":
         expected = ImageOps.exif_transpose(expected)
@@ -126,11 +126,11 @@ def test_the_declared_size_tells_the_frame(pixels):
     data = encode(Image.fromarray(pixels), orientation=6)
     for frames in (("stored", "upright"), ("upright", "stored")):
         for declared in ((5, 8), (8, 5)):
-            image = read_picture(data, declared, frames, "one.json").image
+            image = read_annotated_image(data, declared, frames, "one.json").image
             assert (image.height, image.width) == declared
-    image = read_picture(data, (5, None), ("upright", "stored"), "one.json").image
+    image = read_annotated_image(data, (5, None), ("upright", "stored"), "one.json").image
     assert (image.height, image.width) == (5, 8)
-    image = read_picture(data, ANY, ("upright", "stored"), "one.json").image
+    image = read_annotated_image(data, ANY, ("upright", "stored"), "one.json").image
     assert (image.height, image.width) == (8, 5)
 
 
@@ -138,43 +138,44 @@ def test_a_wrong_size(pixels, tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(encode(Image.fromarray(pixels)))
     with pytest.raises(UserError) as caught:
-        read_picture(path, (8, 5), ("upright", "stored"), "one.json")
+        read_annotated_image(path, (8, 5), ("upright", "stored"), "one.json")
     assert str(caught.value) == (
-        f"one.json says that the picture is 5x8 pixels, but {path} is 8x5. They must belong "
-        "together."
+        f"one.json says that the image is 5x8 pixels, but {path} is 8x5. They must belong together."
     )
-    with pytest.raises(UserError, match=r"is 9xNone pixels, but the picture in one\.json is 8x5"):
-        read_picture(path.read_bytes(), (None, 9), ("stored",), "one.json")
+    with pytest.raises(UserError, match=r"is 9xNone pixels, but the image in one\.json is 8x5"):
+        read_annotated_image(path.read_bytes(), (None, 9), ("stored",), "one.json")
 
 
 def test_a_size_that_ignores_the_orientation(pixels):
     data = encode(Image.fromarray(pixels), orientation=6)
     with pytest.raises(UserError, match=r"is 5x8 when its EXIF orientation is applied\. Turn the"):
-        read_picture(data, (5, 8), ("upright",), "a.jpg in coco.json")
+        read_annotated_image(data, (5, 8), ("upright",), "a.jpg in coco.json")
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture", b"\xff\xd8\xff\xe0 cut off"])
-def test_a_broken_picture(content, tmp_path):
+@pytest.mark.parametrize("content", [b"", b"no image", b"\xff\xd8\xff\xe0 cut off"])
+def test_a_broken_image(content, tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"^one\.json: .*a\.jpg can't be read: "):
-        read_picture(path, ANY, ("upright",), "one.json")
-    with pytest.raises(UserError, match=r"^one\.json: the picture in one\.json can't be read: "):
-        read_picture(content, ANY, ("stored",), "one.json")
+        read_annotated_image(path, ANY, ("upright",), "one.json")
+    with pytest.raises(UserError, match=r"^one\.json: the image in one\.json can't be read: "):
+        read_annotated_image(content, ANY, ("stored",), "one.json")
 
 
-def test_a_truncated_picture(pixels):
+def test_a_truncated_image(pixels):
     data = encode(Image.fromarray(np.tile(pixels, (20, 20, 1))), "JPEG")
     with pytest.raises(UserError, match="can't be read: "):
-        read_picture(data[: len(data) // 2], ANY, ("stored",), "one.json")
+        read_annotated_image(data[: len(data) // 2], ANY, ("stored",), "one.json")
 
 
 # Saving
 
 
 def saved(data, folder):
-    """What becomes of the bytes of a picture file: the one file in the folder."""
-    save_picture(read_picture(data, ANY, ("upright",), "one.json"), folder, "a.b 猫")
+    """What becomes of the bytes of an image file: the one file in the folder."""
+    save_annotated_image(
+        read_annotated_image(data, ANY, ("upright",), "one.json"), folder, "a.b 猫"
+    )
     (path,) = folder.iterdir()
     assert path.stem == "a.b 猫"
     return path
@@ -215,7 +216,7 @@ def test_a_jpeg_is_copied_byte_for_byte(mode, orientation, pixels, tmp_path):
         ("WEBP", "RGBA"),
     ],
 )
-def test_other_pictures_become_png_with_the_same_pixels(kind, mode, pixels, tmp_path):
+def test_other_images_become_png_with_the_same_pixels(kind, mode, pixels, tmp_path):
     if mode.startswith("I;16"):
         image = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
     elif mode in ("I", "F"):

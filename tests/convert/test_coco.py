@@ -1,4 +1,4 @@
-"""COCO files of CVAT, Label Studio and Roboflow: regions, categories, pictures, faults."""
+"""COCO files of CVAT, Label Studio and Roboflow: regions, categories, images, problems."""
 
 import copy
 import json
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from errors import UserError
-from utils.convert.annotated_images import PictureFinder
+from utils.convert.annotated_images import ImageFinder
 from utils.convert.coco import is_coco, scan_coco
 
 SIZE = (6, 8)
@@ -46,7 +46,7 @@ def coco(annotations=(), images=None, categories=None):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with the pictures a.png and b.png."""
+    """A folder with the images a.png and b.png."""
     for name in ("a.png", "b.png"):
         Image.new("RGB", SIZE[::-1]).save(tmp_path / name)
     return tmp_path
@@ -54,11 +54,11 @@ def folder(tmp_path):
 
 def scan(data, folder, image_dir="", **options):
     data = json.loads(json.dumps(data))
-    return scan_coco(folder / "coco.json", data, PictureFinder(str(image_dir)), **options)
+    return scan_coco(folder / "coco.json", data, ImageFinder(str(image_dir)), **options)
 
 
 def mask_of(data, folder, classes=CLASSES, **options):
-    """The mask of the first picture."""
+    """The mask of the first image."""
     return scan(data, folder, **options).items[0].load(classes)[1]
 
 
@@ -78,8 +78,8 @@ def test_a_polygon(folder):
     (item,) = file.items
     assert (item.name, item.labels) == ("a", {"cat"})
     assert item.origin == f"a.png in {folder / 'coco.json'}"
-    picture, mask = item.load(CLASSES)
-    assert picture.data == (folder / "a.png").read_bytes()
+    image, mask = item.load(CLASSES)
+    assert image.data == (folder / "a.png").read_bytes()
     assert mask.dtype == np.uint8
     assert np.array_equal(mask, square())
 
@@ -110,7 +110,7 @@ def test_a_broken_run_length_code_is_named(folder):
         mask_of(data, folder)
 
 
-def test_pictures_without_annotations_are_background_only(folder):
+def test_images_without_annotations_are_background_only(folder):
     data = coco([annotation(image=2)], images=[image(), image(2, "b.png")])
     first, second = scan(data, folder).items
     assert first.labels == frozenset()
@@ -203,7 +203,7 @@ def test_a_label_that_is_not_in_the_list(folder):
         mask_of(coco([annotation()]), folder, classes=("background", "dog"))
 
 
-# Pictures
+# Images
 
 
 @pytest.mark.parametrize(
@@ -220,30 +220,30 @@ def test_a_label_that_is_not_in_the_list(folder):
         ("annotations", "images/sub/a.JPG", "sub/a.jpg"),
     ],
 )
-def test_where_exports_keep_their_pictures(json_folder, stored, file_name, tmp_path):
+def test_where_exports_keep_their_images(json_folder, stored, file_name, tmp_path):
     path = tmp_path / stored
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", SIZE[::-1], (9, 99, 199)).save(path)
     data = coco([annotation()], images=[image(file_name=file_name)])
     json_path = tmp_path / json_folder / "instances_train.json"
-    (item,) = scan_coco(json_path, data, PictureFinder()).items
+    (item,) = scan_coco(json_path, data, ImageFinder()).items
     assert item.name == path.stem
     assert item.load(CLASSES)[0].data == path.read_bytes()
 
 
-def test_a_folder_of_pictures(folder):
+def test_a_folder_of_images(folder):
     (folder / "far").mkdir()
     Image.new("RGB", SIZE[::-1]).save(folder / "far" / "a.png", compress_level=1)
     (item,) = scan(coco(), folder, image_dir=folder / "far").items
     assert item.load(CLASSES)[0].data == (folder / "far" / "a.png").read_bytes()
 
 
-def test_missing_pictures_are_named_together(folder):
+def test_missing_images_are_named_together(folder):
     images = [image(key, f"gone/{key}.jpg") for key in range(1, 8)]
     with pytest.raises(UserError) as caught:
         scan(coco(images=[*images, image(9)]), folder, image_dir=folder)
     assert str(caught.value) == (
-        f"{folder / 'coco.json'} names 7 pictures that are not there: gone/1.jpg, gone/2.jpg, "
+        f"{folder / 'coco.json'} names 7 images that are not there: gone/1.jpg, gone/2.jpg, "
         f"gone/3.jpg, gone/4.jpg, gone/5.jpg, .... Looked in {folder}. Put them there, or set "
         "image_dir."
     )
@@ -253,13 +253,13 @@ def test_missing_pictures_are_named_together(folder):
 
 def test_sizes_must_agree_where_they_are_given(folder):
     data = coco(images=[image(size=(8, 6))])
-    with pytest.raises(UserError, match=r"^a\.png in .*coco\.json says that the picture is 6x8 pi"):
+    with pytest.raises(UserError, match=r"^a\.png in .*coco\.json says that the image is 6x8 pi"):
         mask_of(data, folder)
-    # Label Studio gives none for pictures that it could not open.
+    # Label Studio gives none for images that it could not open.
     assert mask_of(coco(images=[image(size=(None, None))]), folder).shape == SIZE
 
 
-def test_a_turned_picture_must_be_declared_upright(folder):
+def test_a_turned_image_must_be_declared_upright(folder):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", SIZE[::-1]).save(folder / "a.png", exif=exif)
@@ -268,7 +268,7 @@ def test_a_turned_picture_must_be_declared_upright(folder):
         mask_of(coco(), folder)
 
 
-# Faults
+# Problems
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_a_turned_picture_must_be_declared_upright(folder):
         (lambda data: data["annotations"].append([]), r"annotation 2 is '\[\]'\. Expected braces"),
     ],
 )
-def test_faulty_lists(change, message, folder):
+def test_problemy_lists(change, message, folder):
     data = coco([annotation()])
     change(data)
     with pytest.raises(UserError, match=message) as caught:
@@ -315,7 +315,7 @@ def test_faulty_lists(change, message, folder):
         ({"segmentation": [], "bbox": [1, 2, "3", 4]}, r"has the point \['3', 4\]\. Expected"),
     ],
 )
-def test_faulty_annotations(fields, message, folder):
+def test_problemy_annotations(fields, message, folder):
     data = coco([annotation(), annotation() | fields])
     with pytest.raises(UserError, match=message) as caught:
         scan(data, folder, fill_boxes=True)
@@ -345,7 +345,7 @@ def test_any_value_is_an_error_that_names_the_file_or_a_mask_of_known_ids(folder
         record[data.draw(st.sampled_from(sorted(record)))] = data.draw(JUNK)
     crowd = data.draw(st.sampled_from(["auto", "void", "class"]))
     try:
-        finder = PictureFinder()
+        finder = ImageFinder()
         file = scan_coco(folder / "coco.json", content, finder, crowd, data.draw(st.booleans()))
         masks = [item.load(("background", *file.categories))[1] for item in file.items]
     except UserError as error:

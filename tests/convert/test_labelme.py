@@ -1,4 +1,4 @@
-"""labelme files: every kind of shape to the pixel, every version, every fault by its message."""
+"""labelme files: every kind of shape to the pixel, every version, every problem by its message."""
 
 import base64
 import io
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from errors import UserError
-from utils.convert.annotated_images import PictureFinder, save_picture
+from utils.convert.annotated_images import ImageFinder, save_annotated_image
 from utils.convert.labelme import draw_shape, is_labelme, load_labelme, read_shapes, scan_labelme
 from utils.images.reading import read_image
 
@@ -45,7 +45,7 @@ def rows(text):
 
 @pytest.fixture
 def write(tmp_path):
-    """write(shapes, name, **fields): a labelme file, with an embedded grey 40x30 picture."""
+    """write(shapes, name, **fields): a labelme file, with an embedded grey 40x30 image."""
 
     def make(shapes=(), name="one.json", **fields):
         path = tmp_path / name
@@ -66,11 +66,11 @@ def write(tmp_path):
 
 
 def scan(path, image_dir=""):
-    return scan_labelme(path, json.loads(path.read_bytes()), PictureFinder(str(image_dir)))
+    return scan_labelme(path, json.loads(path.read_bytes()), ImageFinder(str(image_dir)))
 
 
 def load(path, classes=CLASSES, image_dir=""):
-    """(Picture, mask) of a labelme file, the way json_to_dataset.py reads it."""
+    """(Image, mask) of a labelme file, the way json_to_dataset.py reads it."""
     return scan(path, image_dir).load(classes)
 
 
@@ -259,10 +259,10 @@ NULLS = V4 | {
 
 @pytest.mark.parametrize("content", [V3_0, V3_16, V4, V5, NULLS], ids=lambda one: one["version"])
 @pytest.mark.parametrize("embedded", [True, False])
-def test_every_version(content, embedded, tmp_path, write_picture):
-    picture = np.full((*SIZE, 3), 7, np.uint8)
-    write_picture(tmp_path / "one.png", picture)
-    text = to_base64(Image.fromarray(picture)) if embedded else None
+def test_every_version(content, embedded, tmp_path, write_image):
+    image = np.full((*SIZE, 3), 7, np.uint8)
+    write_image(tmp_path / "one.png", image)
+    text = to_base64(Image.fromarray(image)) if embedded else None
     path = tmp_path / "a.b 猫.json"
     path.write_text(json.dumps(content | {"imageData": text}), encoding="utf-8")
     assert is_labelme(content)
@@ -278,7 +278,7 @@ def test_what_is_not_labelme(data):
     assert not is_labelme(data)
 
 
-# Pictures
+# Images
 
 
 @pytest.fixture
@@ -287,9 +287,9 @@ def photo(rng):
     return rng.integers(0, 256, (*SIZE, 3)).astype(np.uint8)
 
 
-def shown(picture, folder):
-    """What the written picture looks like to the trainer."""
-    save_picture(picture, folder, "written")
+def shown(image, folder):
+    """What the written image looks like to the trainer."""
+    save_annotated_image(image, folder, "written")
     (path,) = folder.glob("written.*")
     return read_image(path)
 
@@ -298,47 +298,47 @@ def shown(picture, folder):
     "name", ["one.png", "..\\pics\\ONE.PNG", "C:\\a\\one.png", "../pics/one.png"]
 )
 @pytest.mark.parametrize("data", [None, ""])
-def test_a_picture_beside_the_file(name, data, write, photo, tmp_path, write_picture):
+def test_an_image_beside_the_file(name, data, write, photo, tmp_path, write_image):
     folder = "pics" if "pics" in name else "json"
-    source = write_picture(tmp_path / folder / "one.png", photo)
+    source = write_image(tmp_path / folder / "one.png", photo)
     path = write(name="json/other.json", imagePath=name, imageData=data)
-    picture, _ = load(path)
-    assert picture.data == source.read_bytes()
-    assert np.array_equal(shown(picture, tmp_path), photo)
+    image, _ = load(path)
+    assert image.data == source.read_bytes()
+    assert np.array_equal(shown(image, tmp_path), photo)
 
 
-def test_the_embedded_picture_comes_first(write, photo, tmp_path, write_picture):
-    write_picture(tmp_path / "one.png", 255 - photo)
+def test_the_embedded_image_comes_first(write, photo, tmp_path, write_image):
+    write_image(tmp_path / "one.png", 255 - photo)
     text = to_base64(Image.fromarray(photo))
     for data in (text, f"data:image/png;base64,{text}", text[:50] + "\n" + text[50:]):
-        picture, _ = load(write(imageData=data))
-        assert np.array_equal(shown(picture, tmp_path), photo)
+        image, _ = load(write(imageData=data))
+        assert np.array_equal(shown(image, tmp_path), photo)
 
 
-def test_a_folder_of_pictures(write, photo, tmp_path, write_picture):
-    write_picture(tmp_path / "far" / "one.png", photo)
-    path = write(imagePath="C:\\pictures\\one.png", imageData=None)
+def test_a_folder_of_images(write, photo, tmp_path, write_image):
+    write_image(tmp_path / "far" / "one.png", photo)
+    path = write(imagePath="C:\\images\\one.png", imageData=None)
     with pytest.raises(UserError) as caught:
         scan(path)
     assert str(caught.value) == (
-        f"{path} belongs to the picture 'C:\\\\pictures\\\\one.png', which is not in {tmp_path}, "
+        f"{path} belongs to the image 'C:\\\\images\\\\one.png', which is not in {tmp_path}, "
         "nor inside the file as imageData. Put it there, or set image_dir."
     )
-    picture, _ = load(path, image_dir=tmp_path / "far")
-    assert np.array_equal(shown(picture, tmp_path), photo)
+    image, _ = load(path, image_dir=tmp_path / "far")
+    assert np.array_equal(shown(image, tmp_path), photo)
     with pytest.raises(UserError, match=r"'gone\.png', which is not in .*far, nor inside"):
         scan(write(imagePath="gone.png", imageData=None), image_dir=tmp_path / "far")
 
 
 @pytest.mark.parametrize("name", [None, "", 3])
-def test_no_picture_at_all(name, write):
+def test_no_image_at_all(name, write):
     with pytest.raises(UserError, match=r"one\.json has neither imageData nor imagePath: it names"):
         scan(write(imagePath=name, imageData=None))
 
 
 @pytest.mark.parametrize("declared", [True, False])
-def test_a_picture_by_path_is_turned_upright(declared, write, photo, tmp_path):
-    """labelme turns pictures upright before it shows them: shapes are in those pixels."""
+def test_an_image_by_path_is_turned_upright(declared, write, photo, tmp_path):
+    """labelme turns images upright before it shows them: shapes are in those pixels."""
     exif = Image.Exif()
     exif[0x0112] = 6  # shown turned to the right: 40 high, 30 wide
     Image.fromarray(photo).save(tmp_path / "one.png", exif=exif)
@@ -346,53 +346,51 @@ def test_a_picture_by_path_is_turned_upright(declared, write, photo, tmp_path):
         ("imageHeight", "imageWidth")
     )  # fmt: skip
     path = write([shape("rectangle", (25, 35), (29, 39))], imageData=None, **size)
-    picture, mask = load(path)
-    assert np.array_equal(shown(picture, tmp_path), np.rot90(photo, -1))
+    image, mask = load(path)
+    assert np.array_equal(shown(image, tmp_path), np.rot90(photo, -1))
     assert mask.shape == (40, 30)
     assert mask[35:, 25:].all()
 
 
 @pytest.mark.parametrize("data", [None, "embedded"])
-def test_a_picture_that_an_old_labelme_did_not_turn(data, write, photo, tmp_path):
+def test_an_image_that_an_old_labelme_did_not_turn(data, write, photo, tmp_path):
     """Before 3.7, or with a stale tag in what it embedded: the declared size says so."""
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(photo).save(tmp_path / "one.png", exif=exif)
     if data:
         data = to_base64(Image.fromarray(photo), exif=exif)
-    picture, mask = load(write(imageData=data))
-    assert np.array_equal(shown(picture, tmp_path), photo)
+    image, mask = load(write(imageData=data))
+    assert np.array_equal(shown(image, tmp_path), photo)
     assert mask.shape == SIZE
 
 
-def test_an_embedded_picture_without_size_is_as_stored(write, photo, tmp_path):
+def test_an_embedded_image_without_size_is_as_stored(write, photo, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 3
     text = to_base64(Image.fromarray(photo), exif=exif)
-    picture, _ = load(write(imageData=text, imageHeight=None, imageWidth=None))
-    assert np.array_equal(shown(picture, tmp_path), photo)
+    image, _ = load(write(imageData=text, imageHeight=None, imageWidth=None))
+    assert np.array_equal(shown(image, tmp_path), photo)
 
 
-def test_a_picture_with_transparency_and_one_with_16_bits(write, photo, tmp_path):
+def test_an_image_with_transparency_and_one_with_16_bits(write, photo, tmp_path):
     alpha = Image.fromarray(np.dstack([photo, photo[..., 0]]))
-    picture, _ = load(write(imageData=to_base64(alpha)))
-    assert np.array_equal(shown(picture, tmp_path), photo)
+    image, _ = load(write(imageData=to_base64(alpha)))
+    assert np.array_equal(shown(image, tmp_path), photo)
     deep = Image.fromarray(photo[..., 0].astype(np.uint16) * 257)
-    picture, _ = load(write(imageData=to_base64(deep)))
-    assert np.array_equal(shown(picture, tmp_path)[..., 0], photo[..., 0])
+    image, _ = load(write(imageData=to_base64(deep)))
+    assert np.array_equal(shown(image, tmp_path)[..., 0], photo[..., 0])
 
 
 @pytest.mark.parametrize("size", [{"imageHeight": 31}, {"imageWidth": 4}, {"imageWidth": "40"}])
-def test_a_size_that_contradicts_the_picture(size, write):
-    with pytest.raises(
-        UserError, match=r"one\.json says that the picture is .* but the picture in"
-    ):
+def test_a_size_that_contradicts_the_image(size, write):
+    with pytest.raises(UserError, match=r"one\.json says that the image is .* but the image in"):
         load(write(**size))
 
 
 @pytest.mark.parametrize("data", ["AAAA", "nopicture123", "iVBORw0KGgo="])
 def test_broken_image_data(data, write):
-    with pytest.raises(UserError, match=r"one\.json: the picture in .*one\.json can't be read: "):
+    with pytest.raises(UserError, match=r"one\.json: the image in .*one\.json can't be read: "):
         load(write(imageData=data))
 
 
@@ -402,7 +400,7 @@ def test_image_data_that_is_no_base64(data, write):
         load(write(imageData=data))
 
 
-# Faults of shapes
+# Problems of shapes
 
 
 @pytest.mark.parametrize(
@@ -443,7 +441,7 @@ def test_image_data_that_is_no_base64(data, write):
         ),
     ],
 )
-def test_faulty_shapes_are_named(one, message, write):
+def test_problemy_shapes_are_named(one, message, write):
     path = write([shape("point", (5, 5)), one])
     with pytest.raises(UserError, match=message) as caught:
         scan(path)
@@ -475,7 +473,7 @@ def test_any_value_is_an_error_that_names_the_file_or_changes_nothing(write, fie
 
 
 def test_a_file_is_read_anew_when_its_turn_comes(write):
-    """So that the pictures of all files together need not fit into memory."""
+    """So that the images of all files together need not fit into memory."""
     path = write([shape("rectangle", (0, 0), (9, 9))])
     item = scan(path)
     write([shape("rectangle", (0, 0), (9, 9), label="dog")])

@@ -153,7 +153,7 @@ def test_compressed_rle_is_that_of_pycocotools(rng):
 @pytest.mark.parametrize("size", [[3, 4], [4, 3], None, 3, "3x3", [3], [3, 3, 1]])
 def test_rle_of_another_size(size):
     with pytest.raises(
-        UserError, match=r"^here has an RLE mask of size .*, but the picture has \[3, 3"
+        UserError, match=r"^here has an RLE mask of size .*, but the image has \[3, 3"
     ):
         decode_rle({"size": size, "counts": [9]}, (3, 3), "here")
 
@@ -186,7 +186,7 @@ def test_a_broken_rle(counts):
 
 
 @given(st.text(st.characters(min_codepoint=40, max_codepoint=120), max_size=12))
-def test_any_text_is_an_error_or_fills_the_picture(text):
+def test_any_text_is_an_error_or_fills_the_image(text):
     try:
         mask = decode_rle({"size": [3, 3], "counts": text}, (3, 3), "here")
     except UserError:

@@ -1,4 +1,4 @@
-"""Augmentation: picture and mask move together, and nothing else decides than the generator."""
+"""Augmentation: image and mask move together, and nothing else decides than the generator."""
 
 import colorsys
 
@@ -27,7 +27,7 @@ def geometry(**strengths):
 
 
 def blocks(height, width, side=16):
-    """A picture whose red channel is 100 times its mask of random square blocks, 0 to 2.
+    """An image whose red channel is 100 times its mask of random square blocks, 0 to 2.
 
     Green and blue are 0, so that no pixel of it looks like the grey padding.
     """
@@ -58,9 +58,9 @@ def rows_and_columns(inside):
 
 
 @pytest.mark.parametrize("size", [(96, 96), (64, 128), (160, 80)])
-@pytest.mark.parametrize("picture", [(112, 112), (96, 208), (208, 64)])
-def test_picture_and_mask_move_together(picture, size):
-    image, mask = blocks(*picture)
+@pytest.mark.parametrize("shape", [(112, 112), (96, 208), (208, 64)])
+def test_image_and_mask_move_together(shape, size):
+    image, mask = blocks(*shape)
     compared = 0
     for seed in range(40):
         new_image, new_mask = Augment(hue=0, value=0)(
@@ -103,14 +103,14 @@ def test_nothing_but_the_generator_decides():
     np.testing.assert_array_equal(mask, before[1])
 
 
-@pytest.mark.parametrize("picture", [(50, 80), (80, 50), (64, 64), (200, 30), (3, 400), (400, 3)])
-def test_without_strengths_it_is_a_letterbox_at_a_random_place(picture):
-    image, mask = blocks(*picture)
+@pytest.mark.parametrize("shape", [(50, 80), (80, 50), (64, 64), (200, 30), (3, 400), (400, 3)])
+def test_without_strengths_it_is_a_letterbox_at_a_random_place(shape):
+    image, mask = blocks(*shape)
     tops = set()
     for seed in range(20):
         new_image, new_mask = STILL(image, mask, (64, 64), np.random.default_rng(seed))
         inside = new_mask != VOID
-        box = letterbox_box(picture, (64, 64))
+        box = letterbox_box(shape, (64, 64))
         assert rows_and_columns(inside) == (box.height, box.width)
         canvas, _ = letterbox_image(image, (64, 64))
         difference = new_image[inside].astype(int) - canvas[box.slices].reshape(-1, 3)
@@ -158,15 +158,15 @@ def test_scale_and_jitter_stay_within_their_bounds_and_use_them():
 
 
 @pytest.mark.parametrize(
-    ("picture", "expected"), [((200, 20), (32, 3)), ((20, 200), (6, 64)), ((40, 200), (13, 64))]
+    ("shape", "expected"), [((200, 20), (32, 3)), ((20, 200), (6, 64)), ((40, 200), (13, 64))]
 )
-def test_the_longer_side_is_scaled_on_a_canvas_that_is_not_square(picture, expected):
+def test_the_longer_side_is_scaled_on_a_canvas_that_is_not_square(shape, expected):
     augment = geometry(jitter=0, scale=(0.5, 0.5))
-    _, mask = augment(*blocks(*picture), (64, 128), np.random.default_rng(0))
+    _, mask = augment(*blocks(*shape), (64, 128), np.random.default_rng(0))
     assert rows_and_columns(mask != VOID) == expected
 
 
-def test_a_picture_larger_than_the_canvas_is_cut_at_random_places():
+def test_an_image_larger_than_the_canvas_is_cut_at_random_places():
     image, mask = blocks(64, 64, 8)
     augment = geometry(jitter=0, scale=(2, 2), flip=0)
     seen = set()
@@ -185,10 +185,10 @@ def test_a_picture_larger_than_the_canvas_is_cut_at_random_places():
     assert len(seen) > 15
 
 
-@pytest.mark.parametrize("picture", [(1, 300), (300, 1), (1, 1), (2, 5000)])
+@pytest.mark.parametrize("shape", [(1, 300), (300, 1), (1, 1), (2, 5000)])
 @pytest.mark.parametrize("size", [(32, 32), (16, 96), (1, 1)])
-def test_extreme_shapes(picture, size):
-    image, mask = np.zeros((*picture, 3), np.uint8), np.ones(picture, np.uint8)
+def test_extreme_shapes(shape, size):
+    image, mask = np.zeros((*shape, 3), np.uint8), np.ones(shape, np.uint8)
     for seed in range(20):
         new_image, new_mask = Augment()(image, mask, size, np.random.default_rng(seed))
         assert (new_image.shape, new_mask.shape) == ((*size, 3), size)
@@ -276,8 +276,8 @@ def test_the_strengths_bound_the_colours(rng):
     assert 64 < max(hue) <= 68
 
 
-def many_bands(height, width, count):
-    """Smooth bands, of which no two are alike, with the mask of `blocks`."""
+def many_channels(height, width, count):
+    """Smooth channels, of which no two are alike, with the mask of `blocks`."""
     noise = np.random.default_rng(3).integers(0, 256, (height // 9, width // 9, count))
     hills = resize_image(noise.astype(np.uint8), (height, width))
     return hills, blocks(height, width)[1]
@@ -285,22 +285,22 @@ def many_bands(height, width, count):
 
 @pytest.mark.parametrize("count", [1, 2, 4, 5, 9])
 @pytest.mark.parametrize("seed", range(6))  # some grow, some shrink, some are flipped
-def test_all_bands_move_alike(count, seed):
-    image, mask = many_bands(60, 90, count)
+def test_all_channels_move_alike(count, seed):
+    image, mask = many_channels(60, 90, count)
     augment, size = geometry(), (64, 80)
     moved, _ = augment(image, mask, size, np.random.default_rng(seed))
     assert (moved.shape, moved.dtype) == ((*size, count), np.uint8)
-    for band in range(count):
-        three = np.repeat(image[..., band : band + 1], 3, axis=2)
+    for channel in range(count):
+        three = np.repeat(image[..., channel : channel + 1], 3, axis=2)
         alone, _ = augment(three, mask, size, np.random.default_rng(seed))
         # Colours there and back through HSV leave grey as it is; OpenCV rounds the places.
         assert (
-            np.abs(moved[..., band].astype(int) - alone[..., 0]).max() <= 3
+            np.abs(moved[..., channel].astype(int) - alone[..., 0]).max() <= 3
         )  # and OpenCV rounds places
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 5])
-def test_bands_that_are_no_colours_change_in_brightness_alone(count):
+def test_channels_that_are_no_colours_change_in_brightness_alone(count):
     rows = [[30, 70, 110, 150, 190], [100, 140, 180, 220, 255]]
     image = np.array(rows, np.uint8)[:, None, :count]
     changed = change_colors(image, (1.1, 0.2, 1.5))

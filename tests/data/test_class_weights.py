@@ -24,7 +24,7 @@ def samples(tmp_path, write_mask):
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_by_hand(samples, workers):
-    # frequencies: 0: 8 of 12 pixels; 1: 2 of the first picture's 8; 2: 2 of the second's 4
+    # frequencies: 0: 8 of 12 pixels; 1: 2 of the first image's 8; 2: 2 of the second's 4
     # median of 2/3, 1/4, 1/2: 1/2
     rows = (0, 0, 0, 0, 0, 0, 1, 1, 255), (0, 255, 255, 2, 2, 0)
     weights, note = balanced_weights(samples(*rows), 3, workers=workers)

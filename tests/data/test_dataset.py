@@ -79,7 +79,7 @@ def test_the_last_batch_of_several_devices_is_filled_with_void(samples, augment,
     assert len(several) == len(one)
     images, masks = several[1]
     assert same((images[:1], masks[:1]), one[1])
-    for image in images:  # the picture that the batch holds already
+    for image in images:  # the image that the batch holds already
         np.testing.assert_array_equal(image, images[0])
     assert (masks[1:] == VOID).all()
     assert several.batch_samples(1) == one.batch_samples(1)
@@ -209,11 +209,11 @@ def check_error(dataset, message):
 
 
 @pytest.mark.parametrize("augment", [None, Augment()])
-def test_a_broken_picture_is_named_and_kept(samples, augment):
+def test_a_broken_image_is_named_and_kept(samples, augment):
     path = samples[0].image_path
     path.write_bytes(path.read_bytes()[:400])
     check_error(
-        UnetDataset(samples, SHAPE, 6, 3, augment), r"The picture .*train_a\.jpg can't be read"
+        UnetDataset(samples, SHAPE, 6, 3, augment), r"The image .*train_a\.jpg can't be read"
     )
 
 
@@ -221,7 +221,7 @@ def test_a_mask_of_another_size_is_named_and_kept(samples):
     samples[0] = Sample("mixed", samples[0].image_path, samples[1].mask_path)
     check_error(
         UnetDataset(samples, SHAPE, 6, 3),
-        r"The picture .*train_a\.jpg and its mask differ in size: "
+        r"The image .*train_a\.jpg and its mask differ in size: "
         r"\(40, 60\) and \(60, 40\) \(height, width\)\.",
     )
 
@@ -280,7 +280,7 @@ def test_keras_fits_two_epochs_and_evaluates(samples):
 
 
 def test_the_error_is_found_again_when_keras_wraps_it(samples):
-    samples[4].image_path.write_bytes(b"no picture")
+    samples[4].image_path.write_bytes(b"no image")
     dataset = training(samples)
     with pytest.raises(Exception, match="can't be read"):
         tiny_network().fit(dataset, shuffle=False, verbose=0)
@@ -336,7 +336,7 @@ def test_no_file_is_blamed_when_memory_runs_out(samples, monkeypatch):
 
 
 def test_samples_of_a_batch(samples):
-    # The height of each picture, which `Names` writes into the mask, tells which it is.
+    # The height of each image, which `Names` writes into the mask, tells which it is.
     heights = {len(read_image(sample.image_path)): sample for sample in samples}
     dataset = UnetDataset(samples, SHAPE, 4, 3, Names())
     for epoch in (0, 1):
@@ -366,7 +366,7 @@ def test_the_cache_keeps_what_fits_and_changes_nothing(voc_dir, monkeypatch):
             dataset.set_epoch(epoch)
         for expected, actual in zip(plain[0], cached[0], strict=True):
             np.testing.assert_array_equal(expected, actual)
-    # Three epochs of four without; with, a picture that is kept is read once.
+    # Three epochs of four without; with, an image that is kept is read once.
     kept = len(cached._cache)
     assert kept >= 1
     assert sum(image.nbytes + mask.nbytes for image, mask in cached._cache.values()) <= sum(
@@ -384,22 +384,22 @@ def test_waiting_is_measured_and_starts_anew_each_epoch(voc_dir):
 
 
 @pytest.mark.parametrize("count", [1, 5])
-def test_pictures_with_other_bands(samples, tmp_path, rng, count):
-    bands, made = {}, []
+def test_images_with_other_channels(samples, tmp_path, rng, count):
+    channels, made = {}, []
     for sample in samples:
         with Image.open(sample.mask_path) as mask:
             pixels = rng.integers(0, 256, (*mask.size[::-1], count)).astype(np.uint8)
         path = tmp_path / f"{sample.name}.tif"
         tifffile.imwrite(path, pixels.squeeze(), photometric="minisblack", planarconfig="contig")
-        bands[sample.name] = pixels
+        channels[sample.name] = pixels
         made.append(sample._replace(image_path=path))
     dataset = UnetDataset(made, SHAPE, 4, 3, in_channels=count)
     images, _ = dataset[0]
     assert images.shape == (4, *SHAPE, count)
     for image, sample in zip(images, made, strict=False):
-        expected, _ = letterbox_image(bands[sample.name], SHAPE)
+        expected, _ = letterbox_image(channels[sample.name], SHAPE)
         np.testing.assert_array_equal(image, normalize(expected))
     augmented, masks = UnetDataset(made, SHAPE, 4, 3, Augment(), in_channels=count)[0]
     assert (augmented.shape, masks.shape) == ((4, *SHAPE, count), (4, *SHAPE))
-    with pytest.raises(UserError, match=rf"has {count} bands?, but in_channels is 4"):
+    with pytest.raises(UserError, match=rf"has {count} channels?, but in_channels is 4"):
         UnetDataset(made, SHAPE, 4, 3, in_channels=4)[0]

@@ -89,11 +89,11 @@ def test_masks_that_pillow_wrote_give_the_stored_numbers(tmp_path, mode):
 @pytest.mark.parametrize(
     ("depth", "kind", "channels", "reason"),
     [
-        (8, RGB, 3, "it is a colour picture (PNG, mode RGB)"),
+        (8, RGB, 3, "it is a colour image (PNG, mode RGB)"),
         (8, RGBA, 4, "it has an alpha channel (PNG, mode RGBA)"),
         (8, GREY_ALPHA, 2, "it has an alpha channel (PNG, mode LA)"),
         (16, GREY, 1, "it has 16-bit values (PNG, mode I;16)"),
-        (16, RGB, 3, "it is a colour picture (PNG, mode RGB)"),
+        (16, RGB, 3, "it is a colour image (PNG, mode RGB)"),
     ],
 )
 def test_png_kinds_that_hold_no_class_ids_are_refused(tmp_path, depth, kind, channels, reason):
@@ -124,7 +124,7 @@ def test_other_files_named_png_are_refused(tmp_path, kind, reason):
     assert reason in str(caught.value)
 
 
-@pytest.mark.parametrize("data", [b"", b"no picture at all", "cut"])
+@pytest.mark.parametrize("data", [b"", b"no image at all", "cut"])
 def test_broken_masks_are_named(tmp_path, data):
     path = tmp_path / "mask.png"
     noise = np.random.default_rng(0).integers(0, 256, (64, 64))
@@ -257,7 +257,7 @@ def test_voc_folder_is_voc2007_or_the_path_itself(tmp_path):
     assert list_path(tmp_path, "val") == inner / "ImageSets" / "Segmentation" / "val.txt"
 
 
-def test_a_folder_without_pictures_is_refused(tmp_path):
+def test_a_folder_without_images_is_refused(tmp_path):
     with pytest.raises(UserError) as caught:
         voc_folder(tmp_path)
     assert f"No dataset in VOCdevkit_path {str(tmp_path)!r}: there is no" in str(caught.value)
@@ -270,7 +270,7 @@ def touch(folder, *names):
         (folder / name).touch()
 
 
-def test_index_folder_sorts_and_skips_what_is_no_picture(tmp_path):
+def test_index_folder_sorts_and_skips_what_is_no_image(tmp_path):
     touch(tmp_path, "b.JPG", "a.v2.png", "c.txt", ".d.jpg", "noextension", "é 猫.Jpeg")
     found = index_folder(tmp_path, image_extensions())
     assert list(found) == ["a.v2", "b", "é 猫"]
@@ -298,10 +298,10 @@ def test_image_extensions_are_those_that_can_be_read():
 
 @pytest.fixture
 def named(tmp_path, write_list):
-    """named(lines, pictures, masks): a VOC folder of empty files; reads its list."""
+    """named(lines, images, masks): a VOC folder of empty files; reads its list."""
 
-    def make(lines, pictures, masks):
-        touch(tmp_path / "VOC2007" / "JPEGImages", *pictures)
+    def make(lines, images, masks):
+        touch(tmp_path / "VOC2007" / "JPEGImages", *images)
         touch(tmp_path / "VOC2007" / "SegmentationClass", *masks)
         path = write_list(tmp_path, "train", [])
         path.write_bytes(lines if isinstance(lines, bytes) else lines.encode())
@@ -357,7 +357,7 @@ def test_a_missing_list(voc_dir):
 
 @pytest.mark.parametrize("lines", ["", "\n \r\n\n", "\ufeff"])
 def test_an_empty_list(named, lines):
-    with pytest.raises(UserError, match=r"train\.txt is empty\. Put pictures in the dataset"):
+    with pytest.raises(UserError, match=r"train\.txt is empty\. Put images in the dataset"):
         named(lines, ["a.jpg"], ["a.png"])
 
 
@@ -368,24 +368,24 @@ def test_a_list_in_another_encoding(named, encoding):
 
 
 @pytest.mark.parametrize(
-    ("name", "pictures", "masks", "message"),
+    ("name", "images", "masks", "message"),
     [
-        ("dog", ["cow.jpg"], ["dog.png"], "names 'dog', which has no picture. Add the file"),
+        ("dog", ["cow.jpg"], ["dog.png"], "names 'dog', which has no image. Add the file"),
         ("dog", ["dog.jpg"], ["cow.png"], "names 'dog', which has no mask. Add the file"),
         (
             "dog.jpg",
             ["dog.jpg"],
             ["dog.png"],
-            "names 'dog.jpg', which has no picture. Names stand without extension: write 'dog'.",
+            "names 'dog.jpg', which has no image. Names stand without extension: write 'dog'.",
         ),
-        ("dog", ["Dog.jpg"], ["dog.png"], "no picture. Did you mean 'Dog.jpg'? Case and"),
+        ("dog", ["Dog.jpg"], ["dog.png"], "no image. Did you mean 'Dog.jpg'? Case and"),
         ("dog", ["dog.jpg"], ["DOG.png"], "no mask. Did you mean 'DOG.png'? Case and"),
         ("dog_01", ["dog_01.jpg"], ["dog_01_mask.png"], "Did you mean 'dog_01_mask.png'?"),
         ("dog", ["dog.jpg"], ["dog.jpg"], "names 'dog', which has no mask. Add the file"),
     ],
 )
-def test_names_without_picture_or_mask(named, name, pictures, masks, message):
+def test_names_without_image_or_mask(named, name, images, masks, message):
     with pytest.raises(UserError) as caught:
-        named(name, pictures, masks)
+        named(name, images, masks)
     assert message in str(caught.value)
     assert "train.txt" in str(caught.value)

@@ -15,7 +15,7 @@ SPLITS = ("train", "val", "trainval", "test")
 
 
 def names_of(count):
-    return [f"picture {index}" for index in range(count)]
+    return [f"image {index}" for index in range(count)]
 
 
 def counts(lists):
@@ -160,7 +160,7 @@ def test_groups_stay_whole(sizes, trainval_percent, train_percent, seed, stratif
     assert all(len(splits) == 1 for splits in sides(lists, lambda name: name[:3]).values())
     assert sorted(lists["train"] + lists["val"] + lists["test"]) == names
     assert lists["train"]
-    # With one group or one picture there is nothing to validate on.
+    # With one group or one image there is nothing to validate on.
     wanted = expected_counts(len(names), trainval_percent, train_percent)[1]
     assert lists["val"] or not wanted or len(sizes) == 1
 
@@ -217,7 +217,7 @@ def test_classes_are_in_proportion(seed):
 @given(st.data(), st.integers(0, 99), st.sampled_from([0.5, 0.7, 0.8]))
 def test_a_class_that_occurs_twice_is_in_train_and_val(data, seed, share):
     names = [f"{index:02}" for index in range(40)]
-    # At most four rare classes, so that their pictures fit into the smaller list.
+    # At most four rare classes, so that their images fit into the smaller list.
     presence = {name: {0} for name in names}
     for label in range(1, 5):
         for name in data.draw(
@@ -230,7 +230,7 @@ def test_a_class_that_occurs_twice_is_in_train_and_val(data, seed, share):
     for label, count in total.items():
         held = [any(label in presence[name] for name in lists[split]) for split in ("train", "val")]
         assert any(held)
-        # Two classes in the same two pictures, and in others, can be at odds.
+        # Two classes in the same two images, and in others, can be at odds.
         if count >= 2 and not any(len(presence[n]) > 2 for n in names if label in presence[n]):
             assert all(held), (label, count)
 
@@ -292,8 +292,8 @@ def test_folds_are_stratified():
 @pytest.mark.parametrize(
     ("folds", "group_by", "message"),
     [
-        (1, "", "folds must be 2 up to the number of pictures, 6; got 1."),
-        (7, "", "folds must be 2 up to the number of pictures, 6; got 7."),
+        (1, "", "folds must be 2 up to the number of images, 6; got 1."),
+        (7, "", "folds must be 2 up to the number of images, 6; got 7."),
         (4, "^.", "folds must be 2 up to the number of groups, 3; got 4."),
     ],
 )

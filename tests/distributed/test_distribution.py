@@ -207,7 +207,7 @@ run("one")
 run_in_two("two", devices=2)
 run("focal", focal_loss=True, dice_loss=False)
 run("focal_two", focal_loss=True, dice_loss=False, devices=0)
-# Two pictures: what an odd batch is filled up with would count in batch normalization.
+# Two images: what an odd batch is filled up with would count in batch normalization.
 resnet = {"backbone": "resnet50", "train_list": "pair"}
 # A small rate: over few pixels, batch normalization makes rounding errors grow with each step.
 # Were it not of the whole batch, its statistics would differ at any rate.

@@ -12,7 +12,7 @@ from utils.labels import VOID
 
 
 def eroded(mask):
-    """One erosion of a bool mask by 3x3; what is beyond the picture is no part of it."""
+    """One erosion of a bool mask by 3x3; what is beyond the image is no part of it."""
     padded = np.pad(mask, 1)
     height, width = mask.shape
     parts = [padded[y : y + height, x : x + width] for y in range(3) for x in range(3)]
@@ -76,7 +76,7 @@ def test_a_region_is_what_the_authors_code_takes_away(rng, distance):
     assert found.all() == (distance == 60)
 
 
-def test_the_picture_s_border_is_a_boundary():
+def test_the_image_s_border_is_a_boundary():
     # The outermost ring of 10x10.
     assert boundary_region(np.zeros((10, 10), np.uint8), 1).sum() == 36
 

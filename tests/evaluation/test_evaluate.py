@@ -17,7 +17,7 @@ from utils.evaluation.evaluate import evaluate
 
 @pytest.fixture
 def sample(tmp_path, write_mask):
-    """sample(ids, name): a sample with this mask; its picture is never opened."""
+    """sample(ids, name): a sample with this mask; its image is never opened."""
 
     def make(ids, name="one"):
         path = write_mask(tmp_path / f"{name}.png", np.array(ids, np.uint8))
@@ -77,7 +77,7 @@ def test_each_sample_is_predicted_once_in_order(sample):
     assert seen == samples
 
 
-def test_pictures_are_told_of_in_order_with_their_counts(sample, rng):
+def test_images_are_told_of_in_order_with_their_counts(sample, rng):
     sizes = {f"{index:02d}": (1 + index, 20 - index) for index in range(20)}
     masks = {name: rng.integers(0, 2, size) for name, size in sizes.items()}
     samples = [sample(np.where(mask, 1, 255), name) for name, mask in masks.items()]
@@ -87,7 +87,7 @@ def test_pictures_are_told_of_in_order_with_their_counts(sample, rng):
         predicting(masks, samples),
         2,
         boundary=True,
-        on_picture=lambda *picture: told.append(picture),
+        on_image=lambda *image: told.append(image),
     )
     assert [(one, size) for one, size, _ in told] == list(zip(samples, sizes.values(), strict=True))
     for one, _, counts in told:
@@ -100,7 +100,7 @@ def test_pictures_are_told_of_in_order_with_their_counts(sample, rng):
     assert total.boundary.tolist() == sum(counts.boundary for *_, counts in told).tolist()
 
 
-def test_counting_goes_on_while_the_next_picture_is_predicted(sample, monkeypatch):
+def test_counting_goes_on_while_the_next_image_is_predicted(sample, monkeypatch):
     """Were they done in turn, the second prediction would wait for ever."""
     counted = threading.Event()
     real = utils.evaluation.evaluate.read_mask
@@ -120,8 +120,8 @@ def test_counting_goes_on_while_the_next_picture_is_predicted(sample, monkeypatc
     assert evaluate(samples, predictions(), 2).matrix.sum() == 4
 
 
-def test_few_pictures_wait_to_be_counted(sample, monkeypatch):
-    """Memory does not grow with the set, however slowly pictures are counted."""
+def test_few_images_wait_to_be_counted(sample, monkeypatch):
+    """Memory does not grow with the set, however slowly images are counted."""
     done, ahead = [], []
     real = utils.evaluation.evaluate.read_mask
 
@@ -152,13 +152,13 @@ def test_as_many_predictions_as_samples(sample, count):
 def test_what_goes_wrong_with_a_prediction_is_passed_on(sample):
     def predictions():
         yield np.zeros((1, 2), np.uint8)
-        raise UserError("the picture is broken")
+        raise UserError("the image is broken")
 
-    with pytest.raises(UserError, match="the picture is broken"):
+    with pytest.raises(UserError, match="the image is broken"):
         evaluate([sample([[0, 1]], name) for name in "abc"], predictions(), 2)
 
 
-def test_pixels_count_alike_in_small_and_large_pictures(sample):
+def test_pixels_count_alike_in_small_and_large_images(sample):
     samples = [sample(np.zeros((1, 2))), sample(np.ones((10, 10)), "large")]
     predictions = predicting({"one": np.ones((1, 2)), "large": np.ones((10, 10))}, samples)
     assert evaluate(samples, predictions, 2).matrix.tolist() == [[0, 2], [0, 100]]

@@ -1,4 +1,4 @@
-"""Which pictures a report shows, and what they look like."""
+"""Which images a report shows, and what they look like."""
 
 import base64
 import io
@@ -20,11 +20,11 @@ from utils.evaluation.gallery import (
     error_map,
     thumbnails,
 )
-from utils.evaluation.score_tables import PictureScore
+from utils.evaluation.score_tables import ImageScore
 
 
-def pictures(mious):
-    return [PictureScore(None, (1, 1), 1, 0, 0.5, miou, None) for miou in mious]
+def images(mious):
+    return [ImageScore(None, (1, 1), 1, 0, 0.5, miou, None) for miou in mious]
 
 
 def mious(group):
@@ -40,7 +40,7 @@ def decoded(uri):
 
 def test_the_worst_and_those_around_the_median(rng):
     values = [index / 100 for index in range(100)]
-    worst, median = choose(pictures(rng.permutation(values)))
+    worst, median = choose(images(rng.permutation(values)))
     assert mious(worst) == values[:6]
     assert mious(median) == values[47:53]
 
@@ -50,15 +50,15 @@ def test_the_worst_and_those_around_the_median(rng):
     # The six about the middle of 8 are 1 to 6, of 10 2 to 7, of 13 3 to 8.
     [(1, []), (6, []), (7, []), (8, [6]), (10, [6, 7]), (13, [6, 7, 8]), (18, list(range(6, 12)))],
 )
-def test_few_pictures(count, around):
-    worst, median = choose(pictures(range(count)))
+def test_few_images(count, around):
+    worst, median = choose(images(range(count)))
     assert mious(worst) == list(range(min(count, 6)))
     assert mious(median) == around
 
 
 @given(st.lists(st.one_of(st.floats(0, 1), st.just(np.nan)), max_size=30), st.integers(1, 8))
-def test_no_picture_is_shown_twice(values, count):
-    given = pictures(values)
+def test_no_image_is_shown_twice(values, count):
+    given = images(values)
     worst, median = choose(given, count)
     known = [one for one in given if not np.isnan(one.miou)]
     assert len(worst) == min(count, len(known))
@@ -79,12 +79,12 @@ def test_colors_of_classes():
 
 
 @pytest.fixture
-def drawn(tmp_path, write_mask, write_picture):
+def drawn(tmp_path, write_mask, write_image):
     """drawn(image, true, predicted, **options): the thumbnails, decoded."""
 
     def draw(image, true, predicted, num_classes=3, ignore_labels=(255,)):
         sample = Sample(
-            "one", write_picture(tmp_path / "p.png", image), write_mask(tmp_path / "t.png", true)
+            "one", write_image(tmp_path / "p.png", image), write_mask(tmp_path / "t.png", true)
         )
         path = write_mask(tmp_path / "one.png", predicted)
         uris = thumbnails(sample, path, num_classes, ignore_labels)
@@ -93,14 +93,14 @@ def drawn(tmp_path, write_mask, write_picture):
     return draw
 
 
-def test_a_small_picture_is_shown_as_it_is(drawn, rng):
+def test_a_small_image_is_shown_as_it_is(drawn, rng):
     image = np.full((9, 7, 3), (200, 100, 50), np.uint8)
     true = rng.choice([0, 1, 2, 3, 255], (9, 7)).astype(np.uint8)
     predicted = rng.integers(0, 3, (9, 7)).astype(np.uint8)
     shown = drawn(image, true, predicted, 3, (3, 255))
-    assert list(shown) == ["picture", "truth", "prediction", "errors"]
-    assert shown["picture"].format == "JPEG"
-    np.testing.assert_allclose(np.array(shown["picture"]), image, atol=4)
+    assert list(shown) == ["image", "truth", "prediction", "errors"]
+    assert shown["image"].format == "JPEG"
+    np.testing.assert_allclose(np.array(shown["image"]), image, atol=4)
     true = np.where(true == 3, 255, true)
     colors = np.zeros((256, 3), np.uint8)
     colors[1], colors[2], colors[255] = (128, 0, 0), (0, 128, 0), (255, 255, 255)
@@ -118,13 +118,13 @@ def test_a_small_picture_is_shown_as_it_is(drawn, rng):
         ((1, 481), (1, 480)),
     ],
 )
-def test_a_large_picture_is_shown_small(drawn, size, expected):
+def test_a_large_image_is_shown_small(drawn, size, expected):
     mask = np.zeros(size, np.uint8)
     shown = drawn(np.zeros((*size, 3), np.uint8), mask, mask)
     assert {(one.height, one.width) for one in shown.values()} == {expected}
 
 
-def test_thin_errors_show_in_a_small_picture(drawn):
+def test_thin_errors_show_in_a_small_image(drawn):
     true = np.zeros((1440, 1440), np.uint8)
     predicted = true.copy()
     predicted[::7] = 1  # rows; a third of the rows are shown
@@ -133,10 +133,10 @@ def test_thin_errors_show_in_a_small_picture(drawn):
     assert rows == len(range(0, 1440, 7))
 
 
-def test_a_picture_of_five_bands_shows_its_first_three(drawn, tmp_path, write_mask):
+def test_an_image_of_five_bands_shows_its_first_three(drawn, tmp_path, write_mask):
     pixels = np.full((9, 7, 5), (200, 100, 50, 0, 255), np.uint8)
     path = tmp_path / "five.tif"
     tifffile.imwrite(path, pixels, photometric="minisblack", planarconfig="contig")
     mask = write_mask(tmp_path / "m.png", np.zeros((9, 7), np.uint8))
-    shown = decoded(thumbnails(Sample("one", path, mask), mask, 2, ())["picture"])
+    shown = decoded(thumbnails(Sample("one", path, mask), mask, 2, ())["image"])
     np.testing.assert_allclose(np.array(shown), pixels[..., :3], atol=4)

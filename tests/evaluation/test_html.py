@@ -90,7 +90,7 @@ def test_a_confusion_matrix_by_hand():
 
 
 @pytest.mark.parametrize(("classes", "cells"), [(40, 1600), (41, 0), (255, 0)])
-def test_a_matrix_of_many_classes_is_a_picture(classes, cells):
+def test_a_matrix_of_many_classes_is_an_image(classes, cells):
     markup = confusion_table(np.eye(classes, dtype=int), [f"c{n}" for n in range(classes)])
     tree = parsed(markup.replace('left to right">', 'left to right"/>'))
     assert len(list(tree.iter("td"))) == cells

@@ -17,7 +17,7 @@ from utils.data.voc import read_samples
 from utils.evaluation.evaluate import evaluate
 from utils.evaluation.html_report import Evaluation, find_curves, write_report
 from utils.evaluation.metrics import score
-from utils.evaluation.score_tables import score_picture
+from utils.evaluation.score_tables import score_image
 
 HOSTILE = '<script>alert("cat")</script> & <img src=x>'
 NAMES = ("background", HOSTILE, "猫")
@@ -57,17 +57,17 @@ def evaluation(voc_dir, tmp_path, rng, write_mask):
         predicted = np.where(wrong | (mask == 255), rng.integers(0, 3, mask.shape), mask)
         write_mask(tmp_path / "predictions" / f"{sample.name}.png", predicted.astype(np.uint8))
     predictions = [read_label_ids(tmp_path / "predictions" / f"{one.name}.png") for one in samples]
-    pictures = []
+    images = []
     counts = evaluate(
         samples,
         predictions,
         3,
         boundary=True,
-        on_picture=lambda *picture: pictures.append(score_picture(*picture)),
+        on_image=lambda *image: images.append(score_image(*image)),
     )
     facts = {"weights": f"logs/{HOSTILE}.h5", "pictures": "6"}
     folder = tmp_path / "predictions"
-    return Evaluation(facts, NAMES, (255,), score(counts), pictures, folder)
+    return Evaluation(facts, NAMES, (255,), score(counts), images, folder)
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_the_numbers_are_those_of_the_scores(evaluation, tmp_path):
         scores.miou, scores.miou_without_background, scores.frequency_weighted_iou,
         scores.mean_dice, scores.mean_boundary_iou, scores.accuracy, scores.void_share,
         *scores.iou, *scores.dice, *scores.recall, *scores.precision, *scores.boundary_iou,
-        *scores.frequency, *(one.miou for one in evaluation.pictures),
+        *scores.frequency, *(one.miou for one in evaluation.images),
     ):  # fmt: skip
         assert f"{100 * value:.2f}" in text
     for value in (scores.pixels, scores.void_pixels, *scores.counts.void):
@@ -126,16 +126,16 @@ def captions(text):
     return re.findall(r"<figcaption><b>(.*?)</b>", text)
 
 
-def test_six_pictures_are_shown_once_the_worst_first(evaluation, tmp_path):
+def test_six_images_are_shown_once_the_worst_first(evaluation, tmp_path):
     text = written(evaluation, tmp_path)
     assert captions(text) == ["val_b", "val_a", "train_d", "train_c", "train_b", "train_a"]
-    assert "All pictures, the worst first" in text
+    assert "All images, the worst first" in text
     assert "Around the median" not in text
 
 
-def test_pictures_of_a_larger_set(evaluation, tmp_path):
-    """18 pictures: the same six, listed three times over."""
-    object.__setattr__(evaluation, "pictures", evaluation.pictures * 3)
+def test_images_of_a_larger_set(evaluation, tmp_path):
+    """18 images: the same six, listed three times over."""
+    object.__setattr__(evaluation, "images", evaluation.images * 3)
     text = written(evaluation, tmp_path)
     order = ["val_b", "val_a", "train_d", "train_c", "train_b", "train_a"]
     assert captions(text) == [name for name in order[:4] for _ in range(3)]
@@ -143,9 +143,9 @@ def test_pictures_of_a_larger_set(evaluation, tmp_path):
     assert "Around the median" in text
 
 
-def test_pictures_of_void_alone_are_not_shown(evaluation, tmp_path):
-    nothing = evaluation.pictures[0]._replace(miou=np.nan, accuracy=np.nan)
-    object.__setattr__(evaluation, "pictures", [nothing])
+def test_images_of_void_alone_are_not_shown(evaluation, tmp_path):
+    nothing = evaluation.images[0]._replace(miou=np.nan, accuracy=np.nan)
+    object.__setattr__(evaluation, "images", [nothing])
     assert captions(written(evaluation, tmp_path)) == []
 
 

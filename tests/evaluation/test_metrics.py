@@ -140,7 +140,7 @@ def test_counts_add_up():
 
 
 @pytest.mark.parametrize("size", [2**20 - 1, 2**20, 2**20 + 1, 2**21 + 3])
-def test_pictures_of_millions_of_pixels(rng, size):
+def test_images_of_millions_of_pixels(rng, size):
     true = rng.choice(np.array([0, 1, 2, 254, VOID], np.uint8), size)
     predicted = rng.integers(0, 255, size).astype(np.uint8)
     counts = count_pixels(true, predicted, 255)

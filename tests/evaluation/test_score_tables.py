@@ -12,12 +12,12 @@ from utils.evaluation.score_tables import (
     display_width,
     format_scores,
     percent,
-    score_picture,
+    score_image,
     scores_to_dict,
     shorten,
     write_confusion_matrix,
+    write_images,
     write_json,
-    write_pictures,
 )
 
 NAMES = ("background", "cat", "dog")
@@ -186,17 +186,17 @@ def test_a_confusion_matrix_by_hand(tmp_path):
     ]
 
 
-def test_pictures_by_hand(tmp_path):
+def test_images_by_hand(tmp_path):
     def counts(matrix, void):
         return Counts(np.array(matrix), np.array(void), np.zeros((2, 2), int))
 
     half = counts([[1, 0], [1, 0]], [3, 0])
     nothing = counts([[0, 0], [0, 0]], [0, 6])
-    pictures = [
-        score_picture(Sample("a, b", None, None), (1, 5), half),
-        score_picture(Sample("猫", None, None), (2, 3), nothing),
+    images = [
+        score_image(Sample("a, b", None, None), (1, 5), half),
+        score_image(Sample("猫", None, None), (2, 3), nothing),
     ]
-    write_pictures(pictures, ("nothing", "cat"), tmp_path / "pictures.csv")
+    write_images(images, ("nothing", "cat"), tmp_path / "pictures.csv")
     data = (tmp_path / "pictures.csv").read_bytes()
     assert data.startswith(b"\xef\xbb\xbf")
     rows = list(csv.reader(data.decode("utf-8-sig").splitlines()))

@@ -1,4 +1,4 @@
-"""Modes of Pillow and numbers of any kind as bands of 8 bits."""
+"""Modes of Pillow and numbers of any kind as channels of 8 bits."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import tifffile
 from PIL import Image
 
 from errors import UserError
-from utils.images.channels import check_bands, check_pixels, to_8_bit, to_array, to_rgb
+from utils.images.channels import check_channels, check_pixels, to_8_bit, to_array, to_rgb
 
 
 @pytest.mark.parametrize(
@@ -60,22 +60,22 @@ def test_the_message_about_too_many_pixels():
     with pytest.raises(UserError) as caught:
         check_pixels(91, 11, "a.png", 1000)
     assert str(caught.value) == (
-        "The picture a.png has 91x11 = 1,001 pixels; max_pixels is 1,000. Raise max_pixels if "
-        "memory allows (4 bytes a pixel and more), or cut the picture."
+        "The image a.png has 91x11 = 1,001 pixels; max_pixels is 1,000. Raise max_pixels if "
+        "memory allows (4 bytes a pixel and more), or cut the image."
     )
     with pytest.raises(UserError, match="max_pixels is 500,000,000"):
         check_pixels(25_000, 20_001, "a.png")
 
 
-def test_pictures_of_more_than_max_pixels_are_refused(tmp_path):
+def test_images_of_more_than_max_pixels_are_refused(tmp_path):
     image = Image.new("L", (91, 11))
     assert to_array(image, 1001).shape == (11, 91, 3)
-    with pytest.raises(UserError, match="The picture given has 91x11 = 1,001 pixels"):
+    with pytest.raises(UserError, match="The image given has 91x11 = 1,001 pixels"):
         to_array(image, 1000)
     image.save(tmp_path / "a.png")
     with (
         Image.open(tmp_path / "a.png") as late,
-        pytest.raises(UserError, match=r"The picture \S+a\.png has 91x11 = 1,001 pixels"),
+        pytest.raises(UserError, match=r"The image \S+a\.png has 91x11 = 1,001 pixels"),
     ):
         to_array(late, 1000)
 
@@ -112,13 +112,13 @@ def test_a_palette_s_grey_is_that_of_its_colours():
 @pytest.mark.parametrize(
     ("mode", "color"), [("RGBA", (1, 2, 3, 0)), ("CMYK", (4, 5, 6, 7)), ("LA", (8, 9))]
 )
-def test_as_many_bands_as_asked_for_stay_as_they_are(mode, color):
+def test_as_many_channels_as_asked_for_stay_as_they_are(mode, color):
     array = to_array(Image.new(mode, (3, 2), color), in_channels=len(color))
     assert array.shape == (2, 3, len(color))
     assert np.all(array == color)
 
 
-def test_other_bands_are_turned_upright_too(rng):
+def test_other_channels_are_turned_upright_too(rng):
     stored = rng.integers(0, 256, (4, 7, 4)).astype(np.uint8)
     image = Image.fromarray(stored)
     image.getexif()[0x0112] = 6
@@ -129,33 +129,40 @@ def test_other_bands_are_turned_upright_too(rng):
 
 @pytest.mark.parametrize(
     ("mode", "found", "asked"),
-    [("RGB", "3 bands", 4), ("RGBA", "4 bands", 5), ("L", "1 band", 4), ("P", "3 bands", 2)],
+    [
+        ("RGB", "3 channels", 4),
+        ("RGBA", "4 channels", 5),
+        ("L", "1 channel", 4),
+        ("P", "3 channels", 2),
+    ],
 )
-def test_other_bands_than_asked_for_are_refused(mode, found, asked):
+def test_other_channels_than_asked_for_are_refused(mode, found, asked):
     with pytest.raises(UserError) as caught:
         to_array(Image.new(mode, (3, 2)), in_channels=asked)
     assert str(caught.value) == (
-        f"The picture given has {found}, but in_channels is {asked}. Give files with {asked} "
-        f"bands, or train with in_channels={found[0]}."
+        f"The image given has {found}, but in_channels is {asked}. Give files with {asked} "
+        f"channels, or train with in_channels={found[0]}."
     )
 
 
-def test_the_message_about_bands_counts_one_right():
-    check_bands(5, 5, "a.tif")
-    with pytest.raises(UserError, match=r"a\.tif has 5 bands, .* is 1\. Give files with 1 band, "):
-        check_bands(5, 1, "a.tif")
+def test_the_message_about_channels_counts_one_right():
+    check_channels(5, 5, "a.tif")
+    with pytest.raises(
+        UserError, match=r"a\.tif has 5 channels, .* is 1\. Give files with 1 channel, "
+    ):
+        check_channels(5, 1, "a.tif")
 
 
-def test_one_band_of_several_is_not_taken_for_grey(tmp_path, rng):
-    """Pillow opens the first band of some planar files as if it were all."""
+def test_one_channel_of_several_is_not_taken_for_grey(tmp_path, rng):
+    """Pillow opens the first channel of some planar files as if it were all."""
     path = tmp_path / "a.tif"
-    bands = rng.integers(0, 60_000, (5, 8, 9)).astype(np.uint16)
-    tifffile.imwrite(path, bands, photometric="minisblack", planarconfig="separate",
+    channels = rng.integers(0, 60_000, (5, 8, 9)).astype(np.uint16)
+    tifffile.imwrite(path, channels, photometric="minisblack", planarconfig="separate",
                      compression="zlib")  # fmt: skip
     with Image.open(path) as image, pytest.raises(UserError) as caught:
         assert image.mode == "I;16"
         to_array(image)
-    assert f"Of the picture {path}, Pillow shows only one of 5 bands. Give the path" in str(
+    assert f"Of the image {path}, Pillow shows only one of 5 channels. Give the path" in str(
         caught.value
     )
 
@@ -179,17 +186,17 @@ def test_one_band_of_several_is_not_taken_for_grey(tmp_path, rng):
 def test_numbers_become_8_bits(dtype, values, expected):
     values = np.array(values, dtype)
     assert to_8_bit(values[None]).tolist() == [expected]
-    # The same in each strip of a picture of many rows.
+    # The same in each strip of an image of many rows.
     tall = to_8_bit(np.tile(values[:, None, None], (200, 1, 3)))
     assert tall.dtype == np.uint8
     assert tall[..., 2].ravel().tolist() == expected * 200
 
 
-def test_bands_share_one_scale():
+def test_channels_share_one_scale():
     assert to_8_bit(np.array([[[0.0, 250.0], [500.0, 1000.0]]])).tolist() == [[[0, 64], [128, 255]]]
 
 
-def test_bands_are_shown_as_rgb(rng):
+def test_channels_are_shown_as_rgb(rng):
     pixels = rng.integers(0, 256, (4, 6, 5)).astype(np.uint8)
     colors = pixels[..., :3].copy()
     assert to_rgb(colors) is colors

@@ -1,4 +1,4 @@
-"""Reading pictures of all kinds, upright and within a limit of pixels."""
+"""Reading images of all kinds, upright and within a limit of pixels."""
 
 import struct
 import warnings
@@ -19,11 +19,11 @@ from utils.images.reading import image_size, open_image, read_image
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 ORIENTATION = 0x0112
-# What a viewer does to show a picture upright, by the EXIF standard.
+# What a viewer does to show an image upright, by the EXIF standard.
 
 
 def oriented(path, array, orientation):
-    """Writes a picture with an EXIF orientation."""
+    """Writes an image with an EXIF orientation."""
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     Image.fromarray(array).save(path, exif=exif)
@@ -52,8 +52,8 @@ def test_exif_orientation(tmp_path, rng, orientation):
     ],
 )
 def test_image_size_is_that_of_the_array(tmp_path, extension, orientation):
-    picture = np.zeros((20, 30, 3), np.uint8)
-    path = oriented(tmp_path / f"picture.{extension}", picture, orientation)
+    image = np.zeros((20, 30, 3), np.uint8)
+    path = oriented(tmp_path / f"picture.{extension}", image, orientation)
     assert image_size(path) == read_image(path).shape[:2]
 
 
@@ -82,25 +82,25 @@ def test_cmyk_jpeg(tmp_path):
 
 
 @pytest.mark.parametrize("function", [open_image, read_image, image_size])
-@pytest.mark.parametrize("data", [b"", b"no picture", b"\xff\xd8\xff\xe0\x00\x10JFIF"])
-def test_broken_pictures_are_named(tmp_path, function, data):
+@pytest.mark.parametrize("data", [b"", b"no image", b"\xff\xd8\xff\xe0\x00\x10JFIF"])
+def test_broken_images_are_named(tmp_path, function, data):
     path = tmp_path / "picture.jpg"
     path.write_bytes(data)
     with pytest.raises(UserError) as caught:
         function(path)
-    assert str(caught.value).startswith(f"The picture {path} can't be read: ")
+    assert str(caught.value).startswith(f"The image {path} can't be read: ")
 
 
-@pytest.mark.parametrize("name", ["picture.jpg", "picture.png", "picture.webp"])
-def test_a_truncated_picture_is_refused_though_its_header_is_right(tmp_path, rng, name):
+@pytest.mark.parametrize("name", ["image.jpg", "image.png", "image.webp"])
+def test_a_truncated_image_is_refused_though_its_header_is_right(tmp_path, rng, name):
     path = tmp_path / name
     Image.fromarray(rng.integers(0, 256, (60, 80, 3)).astype(np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(UserError, match=r"The picture .* can't be read: "):
+    with pytest.raises(UserError, match=r"The image .* can't be read: "):
         read_image(path)
 
 
-def test_a_folder_is_no_picture(tmp_path):
+def test_a_folder_is_no_image(tmp_path):
     with pytest.raises(UserError, match="can't be read"):
         read_image(tmp_path)
 
@@ -113,7 +113,7 @@ def test_a_folder_is_no_picture(tmp_path):
         image_size,
     ],
 )
-def test_a_missing_picture_is_named(tmp_path, function):
+def test_a_missing_image_is_named(tmp_path, function):
     with pytest.raises(UserError) as caught:
         function(tmp_path / "none.jpg")
     assert str(caught.value) == f"There is no file {tmp_path / 'none.jpg'}."
@@ -146,12 +146,12 @@ def test_opencv_and_pillow_read_jpegs_alike(tmp_path):
             np.testing.assert_array_equal(read_image(path), expected)
 
 
-# Large pictures
+# Large images
 
 
 @pytest.fixture
 def large(monkeypatch):
-    """Pictures of 100 pixels are large already; the list of those that Pillow decoded."""
+    """Images of 100 pixels are large already; the list of those that Pillow decoded."""
     opened, original = [], image_files.open_image
     monkeypatch.setattr(image_files, "_LARGE", 100)
 
@@ -172,7 +172,7 @@ def test_files_of_more_than_max_pixels_are_refused(tmp_path, name, function):
     function(path, 1001)
     with pytest.raises(UserError) as caught:
         function(path, 1000)
-    assert str(caught.value).startswith(f"The picture {path} has 91x11 = 1,001 pixels; max_pixels")
+    assert str(caught.value).startswith(f"The image {path} has 91x11 = 1,001 pixels; max_pixels")
 
 
 def test_max_pixels_alone_decides_whatever_pillow_s_own_limit(tmp_path):
@@ -209,7 +209,7 @@ def save_with(path, array, options):
 
 @pytest.mark.parametrize("shape", [(40, 61, 3), (40, 61)])
 @pytest.mark.parametrize("name", PLAIN)
-def test_plain_large_pictures_are_read_alike_by_opencv(tmp_path, rng, large, name, shape):
+def test_plain_large_images_are_read_alike_by_opencv(tmp_path, rng, large, name, shape):
     path, array = tmp_path / name, rng.integers(0, 256, shape).astype(np.uint8)
     save_with(path, array, PLAIN[name])
     expected = array if array.ndim == 3 else np.repeat(array[..., None], 3, axis=2)
@@ -220,7 +220,7 @@ def test_plain_large_pictures_are_read_alike_by_opencv(tmp_path, rng, large, nam
 @pytest.mark.parametrize("shape", [(40, 61, 3), (40, 61)])
 @pytest.mark.parametrize("name", PLAIN)
 @pytest.mark.usefixtures("large")
-def test_a_truncated_large_picture_is_refused(tmp_path, rng, name, shape):
+def test_a_truncated_large_image_is_refused(tmp_path, rng, name, shape):
     path = tmp_path / name
     save_with(path, rng.integers(0, 256, shape).astype(np.uint8), PLAIN[name])
     data = path.read_bytes()
@@ -231,7 +231,7 @@ def test_a_truncated_large_picture_is_refused(tmp_path, rng, name, shape):
         assert "\n" not in str(caught.value)
 
 
-def test_other_large_pictures_are_left_to_pillow(tmp_path, rng, large):
+def test_other_large_images_are_left_to_pillow(tmp_path, rng, large):
     array = rng.integers(0, 256, (40, 61, 3)).astype(np.uint8)
     frames = [Image.fromarray(array[::-1]), Image.fromarray(array[:, ::-1])]
     alpha = Image.fromarray(np.dstack([array, array[..., :1]]))
@@ -248,7 +248,7 @@ def test_other_large_pictures_are_left_to_pillow(tmp_path, rng, large):
         "turned.tif": lambda path: save_with(path, array, {"exif": {ORIENTATION: 3}}),
         "a.webp": lambda path: Image.fromarray(array).save(path, lossless=True),
         "a.ppm": lambda path: Image.fromarray(array).save(path),
-        # Its first picture is shown where nothing moves, and is none of the frames.
+        # Its first image is shown where nothing moves, and is none of the frames.
         "moving.png": lambda path: Image.fromarray(array).save(
             path, save_all=True, default_image=True, append_images=frames
         ),
@@ -261,7 +261,7 @@ def test_other_large_pictures_are_left_to_pillow(tmp_path, rng, large):
     assert large == list(kinds)
 
 
-def test_the_first_picture_of_several_is_read(tmp_path, rng, large):
+def test_the_first_image_of_several_is_read(tmp_path, rng, large):
     array = rng.integers(0, 256, (40, 61, 3)).astype(np.uint8)
     others = [Image.fromarray(array[::-1]), Image.fromarray(array[:, ::-1])]
     for name in ("a.png", "a.tif"):
@@ -281,7 +281,7 @@ def test_what_opencv_can_not_decode_pillow_may(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.bmp"])
-def test_a_picture_is_refused_before_it_is_decoded(tmp_path, monkeypatch, large, name):
+def test_an_image_is_refused_before_it_is_decoded(tmp_path, monkeypatch, large, name):
     path = tmp_path / name
     Image.new("RGB", (91, 11)).save(path)
     for function in ("imread", "imdecode"):

@@ -1,4 +1,4 @@
-"""TIFF files of many bands, in every layout, sound and broken."""
+"""TIFF files of many channels, in every layout, sound and broken."""
 
 import importlib.util
 import struct
@@ -25,33 +25,33 @@ LAYOUTS = {
 }
 
 
-def write(path, bands, layout="in each pixel", **options):
-    """Writes (H, W, bands) as TIFF."""
+def write(path, channels, layout="in each pixel", **options):
+    """Writes (H, W, channels) as TIFF."""
     options = LAYOUTS[layout] | options
     if layout == "pages":
         with tifffile.TiffWriter(path) as file:
-            for page in np.moveaxis(bands, -1, 0):
+            for page in np.moveaxis(channels, -1, 0):
                 file.write(page, contiguous=False, **options)
         return path
     if options.get("planarconfig") != "contig":
-        bands = np.ascontiguousarray(np.moveaxis(bands, -1, 0))
-    tifffile.imwrite(path, bands, photometric="minisblack", **options)
+        channels = np.ascontiguousarray(np.moveaxis(channels, -1, 0))
+    tifffile.imwrite(path, channels, photometric="minisblack", **options)
     return path
 
 
 @pytest.fixture
-def bands(rng):
+def channels(rng):
     """uint16 (21, 37, 5), multiples of 257: scaled to 8 bits they are not rounded."""
     return rng.integers(0, 256, (21, 37, 5)).astype(np.uint16) * 257
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("count", [2, 4, 5])
-def test_every_layout(tmp_path, bands, layout, count):
-    path = write(tmp_path / "a.tif", bands[..., :count], layout)
+def test_every_layout(tmp_path, channels, layout, count):
+    path = write(tmp_path / "a.tif", channels[..., :count], layout)
     image = read_image(path, in_channels=count)
     assert (image.dtype, image.flags["C_CONTIGUOUS"]) == (np.uint8, True)
-    np.testing.assert_array_equal(image, bands[..., :count] // 257)
+    np.testing.assert_array_equal(image, channels[..., :count] // 257)
     assert count in read_header(path).channels
     assert image_size(path) == (21, 37)
     assert read_tiff_header(path) == ((21, 37), count, "uint16")
@@ -59,14 +59,14 @@ def test_every_layout(tmp_path, bands, layout, count):
 
 @pytest.mark.parametrize(("shape", "count"), [((1, 7), 5), ((7, 1), 5), ((1, 1), 4)])
 @pytest.mark.parametrize("layout", ["in each pixel", "planar", "pages"])
-def test_a_side_of_one_pixel(tmp_path, bands, shape, count, layout):
-    part = bands[: shape[0], : shape[1], :count]
+def test_a_side_of_one_pixel(tmp_path, channels, shape, count, layout):
+    part = channels[: shape[0], : shape[1], :count]
     image = read_image(write(tmp_path / "a.tif", part, layout), in_channels=count)
     np.testing.assert_array_equal(image, part // 257)
 
 
-def test_bytes_stay_and_floats_are_scaled(tmp_path, bands):
-    small = (bands // 257).astype(np.uint8)
+def test_bytes_stay_and_floats_are_scaled(tmp_path, channels):
+    small = (channels // 257).astype(np.uint8)
     path = write(tmp_path / "a.tif", small)
     np.testing.assert_array_equal(read_image(path, in_channels=5), small)
     write(path, (small / 255).astype(np.float32))
@@ -75,15 +75,15 @@ def test_bytes_stay_and_floats_are_scaled(tmp_path, bands):
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
 @pytest.mark.parametrize("layout", ["in each pixel", "planar"])
-def test_orientation(tmp_path, bands, orientation, layout):
-    path = write(tmp_path / "a.tif", bands, layout, extratags=[(274, "H", 1, orientation)])
-    upright = UPRIGHT[orientation](bands // 257)
+def test_orientation(tmp_path, channels, orientation, layout):
+    path = write(tmp_path / "a.tif", channels, layout, extratags=[(274, "H", 1, orientation)])
+    upright = UPRIGHT[orientation](channels // 257)
     np.testing.assert_array_equal(read_image(path, in_channels=5), upright)
     assert image_size(path) == upright.shape[:2]
 
 
-def test_three_bands_that_pillow_does_not_know(tmp_path, bands):
-    colors = bands[..., :3]
+def test_three_channels_that_pillow_does_not_know(tmp_path, channels):
+    colors = channels[..., :3]
     path = write(tmp_path / "a.tif", (colors // 257 / 255).astype(np.float32), "planar")
     np.testing.assert_array_equal(read_image(path), colors // 257)
     assert read_header(path).channels == (3,)
@@ -91,25 +91,26 @@ def test_three_bands_that_pillow_does_not_know(tmp_path, bands):
 
 @pytest.mark.parametrize("layout", ["in each pixel", "deflate", "planar", "planar tiles"])
 @pytest.mark.parametrize("asked", [1, 3, 4])
-def test_other_bands_are_refused(tmp_path, bands, layout, asked):
-    path = write(tmp_path / "a.tif", bands, layout)
+def test_other_channels_are_refused(tmp_path, channels, layout, asked):
+    path = write(tmp_path / "a.tif", channels, layout)
     assert read_header(path).channels == (5,)
     with pytest.raises(UserError) as caught:
         read_image(path, in_channels=asked)
     assert str(caught.value).startswith(
-        f"The picture {path} has 5 bands, but in_channels is {asked}. Give files with {asked} band"
+        f"The image {path} has 5 channels, but in_channels is {asked}. Give files with {asked} "
+        "channel"
     )
 
 
-def test_pages_can_be_bands_and_the_first_a_picture(tmp_path, bands):
-    path = write(tmp_path / "a.tif", bands, "pages")
+def test_pages_can_be_channels_and_the_first_an_image(tmp_path, channels):
+    path = write(tmp_path / "a.tif", channels, "pages")
     assert read_header(path).channels == (1, 3, 5)
-    np.testing.assert_array_equal(read_image(path, in_channels=1), bands[..., :1] // 257)
-    with pytest.raises(UserError, match="has 5 bands, but in_channels is 4"):
+    np.testing.assert_array_equal(read_image(path, in_channels=1), channels[..., :1] // 257)
+    with pytest.raises(UserError, match="has 5 channels, but in_channels is 4"):
         read_image(path, in_channels=4)
 
 
-def test_four_bands_are_those_that_are_stored(tmp_path, rng):
+def test_four_channels_are_those_that_are_stored(tmp_path, rng):
     stored = rng.integers(0, 256, (9, 8, 4)).astype(np.uint8)
     for name, options in {
         "a.png": {},
@@ -130,13 +131,13 @@ def test_grey_of_colour_files(tmp_path, rng, name):
     np.testing.assert_array_equal(read_image(tmp_path / name, in_channels=1), expected)
 
 
-def test_any_bands_are_read_to_be_shown(tmp_path, bands):
-    path = write(tmp_path / "a.tif", bands)
-    np.testing.assert_array_equal(read_to_show(path), bands[..., :3] // 257)
+def test_any_channels_are_read_to_be_shown(tmp_path, channels):
+    path = write(tmp_path / "a.tif", channels)
+    np.testing.assert_array_equal(read_to_show(path), channels[..., :3] // 257)
     with pytest.raises(UserError, match="37x21 = 777 pixels; max_pixels is 776"):
         read_to_show(path, 776)
-    Image.fromarray(bands[..., 0]).save(path)
-    np.testing.assert_array_equal(read_to_show(path), (bands[..., :1] // 257).repeat(3, axis=2))
+    Image.fromarray(channels[..., 0]).save(path)
+    np.testing.assert_array_equal(read_to_show(path), (channels[..., :1] // 257).repeat(3, axis=2))
 
 
 def test_which_files_are_tiff(tmp_path):
@@ -159,8 +160,8 @@ def test_a_missing_file(tmp_path, name):
         read_image(tmp_path / name, in_channels=5)
 
 
-def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, bands, monkeypatch):
-    path = write(tmp_path / "a.tif", bands)
+def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, channels, monkeypatch):
+    path = write(tmp_path / "a.tif", channels)
     assert read_image(path, 777, 5).shape == (21, 37, 5)
     monkeypatch.setattr(tifffile.TiffPage, "asarray", lambda *_, **__: pytest.fail("decoded"))
     with pytest.raises(UserError, match="37x21 = 777 pixels; max_pixels is 776"):
@@ -177,29 +178,29 @@ def patch_tag(path, tag, value):
     path.write_bytes(data)
 
 
-def test_a_file_that_promises_more_than_it_can_hold(tmp_path, bands):
-    path = write(tmp_path / "a.tif", bands, "deflate")
+def test_a_file_that_promises_more_than_it_can_hold(tmp_path, channels):
+    path = write(tmp_path / "a.tif", channels, "deflate")
     patch_tag(path, 256, 20_000)
     patch_tag(path, 257, 20_000)
     with pytest.raises(UserError) as caught:
         read_image(path, in_channels=5)
-    assert str(caught.value) == f"The picture {path} can't be read: the file is not whole."
+    assert str(caught.value) == f"The image {path} can't be read: the file is not whole."
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_truncated_file(tmp_path, bands, layout):
-    path = write(tmp_path / "a.tif", bands, layout)
+def test_a_truncated_file(tmp_path, channels, layout):
+    path = write(tmp_path / "a.tif", channels, layout)
     data = path.read_bytes()
     for part in (0.01, 0.2, 0.5, 0.9, 1 - 1 / len(data)):
         path.write_bytes(data[: int(part * len(data))])
-        with pytest.raises(UserError, match=f"The picture {path} ") as caught:
+        with pytest.raises(UserError, match=f"The image {path} ") as caught:
             read_image(path, in_channels=5)
         assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("layout", ["in each pixel", "planar tiles", "pages"])
-def test_random_bytes_are_one_line(tmp_path, rng, bands, layout):
-    path = write(tmp_path / "a.tif", bands, layout)
+def test_random_bytes_are_one_line(tmp_path, rng, channels, layout):
+    path = write(tmp_path / "a.tif", channels, layout)
     sound = path.read_bytes()
     for _ in range(60):
         data = bytearray(sound)
@@ -214,7 +215,7 @@ def test_random_bytes_are_one_line(tmp_path, rng, bands, layout):
                 assert len(str(error)) < 300 + len(str(path))
 
 
-def test_kinds_of_numbers_that_are_no_pictures(tmp_path):
+def test_kinds_of_numbers_that_are_no_images(tmp_path):
     path = write(tmp_path / "a.tif", np.zeros((4, 4, 5), np.complex64))
     with pytest.raises(UserError, match="its numbers are complex64, not integers or floats"):
         read_image(path, in_channels=5)
@@ -242,8 +243,8 @@ def test_pages_that_are_not_alike(tmp_path, other):
 @pytest.mark.skipif(
     importlib.util.find_spec("imagecodecs") is not None, reason="imagecodecs reads it"
 )
-def test_compressions_that_need_another_package(tmp_path, bands):
-    path = write(tmp_path / "a.tif", bands)
+def test_compressions_that_need_another_package(tmp_path, channels):
+    path = write(tmp_path / "a.tif", channels)
     patch_tag(path, 259, 5)  # LZW
     with pytest.raises(CompressionError, match="needs another package: pip install imagecodecs"):
         read_tiff(path, 5, 10**6)

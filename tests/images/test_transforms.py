@@ -11,7 +11,7 @@ from utils.images.transforms import (
     letterbox_image,
     letterbox_mask,
     normalize,
-    over_bands,
+    over_channels,
     paste,
     resize_image,
     resize_mask,
@@ -24,7 +24,7 @@ sizes = st.tuples(sides, sides)
 @given(sizes, sizes, st.integers(0, 255))
 @example((1, 3000), (64, 7), 200)
 @example((3000, 1), (2, 96), 200)
-def test_a_uniform_picture_stays_uniform(before, after, value):
+def test_a_uniform_image_stays_uniform(before, after, value):
     resized = resize_image(np.full((*before, 3), value, np.uint8), after)
     assert (resized.shape, resized.dtype) == ((*after, 3), np.uint8)
     assert np.all(resized == value)
@@ -77,7 +77,7 @@ def test_resizing_a_mask_adds_no_ids(before, after):
 
 
 @given(sizes, sizes)
-def test_picture_and_mask_are_resized_alike(before, after):
+def test_image_and_mask_are_resized_alike(before, after):
     # Two halves: where they meet may be rounded differently, by a column in all.
     mask = np.zeros(before, np.uint8)
     mask[:, before[1] // 2 :] = 200
@@ -163,17 +163,19 @@ def test_normalize_maps_0_to_minus_1_and_255_to_1(rng):
 
 @pytest.mark.parametrize("count", [1, 2, 4, 5, 130])
 @pytest.mark.parametrize("size", [(11, 13), (40, 30), (11, 30)])
-def test_any_number_of_bands_is_resized_as_each_alone(rng, count, size):
+def test_any_number_of_channels_is_resized_as_each_alone(rng, count, size):
     image = rng.integers(0, 256, (23, 17, count)).astype(np.uint8)
     resized = resize_image(image, size)
     assert resized.shape == (*size, count)
-    for band in range(count):
-        alone = resize_image(np.ascontiguousarray(image[..., band]), size).astype(int)
-        assert np.abs(resized[..., band] - alone).max() <= 1  # OpenCV rounds more bands otherwise
+    for channel in range(count):
+        alone = resize_image(np.ascontiguousarray(image[..., channel]), size).astype(int)
+        assert (
+            np.abs(resized[..., channel] - alone).max() <= 1
+        )  # OpenCV rounds more channels otherwise
 
 
 @pytest.mark.parametrize("count", [1, 5, 130])
-def test_the_padding_of_any_number_of_bands_is_grey(rng, count):
+def test_the_padding_of_any_number_of_channels_is_grey(rng, count):
     image = rng.integers(0, 100, (20, 40, count)).astype(np.uint8)
     canvas, box = letterbox_image(image, (40, 40))
     assert canvas.shape == (40, 40, count)
@@ -185,7 +187,7 @@ def test_the_padding_of_any_number_of_bands_is_grey(rng, count):
     np.testing.assert_allclose(normalized, canvas / 127.5 - 1, atol=1e-7)
 
 
-def test_bands_go_to_a_function_in_groups(rng):
+def test_channels_go_to_a_function_in_groups(rng):
     image = rng.integers(0, 256, (3, 4, 257)).astype(np.uint8)
     seen = []
 
@@ -194,5 +196,5 @@ def test_bands_go_to_a_function_in_groups(rng):
         assert part.flags["C_CONTIGUOUS"]
         return (part[:2] if part.shape[2] > 1 else part[:2, :, 0]) // 2
 
-    np.testing.assert_array_equal(over_bands(halves, image), image[:2] // 2)
+    np.testing.assert_array_equal(over_channels(halves, image), image[:2] // 2)
     assert seen == [128, 128, 1]

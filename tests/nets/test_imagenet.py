@@ -94,14 +94,14 @@ def test_features_are_those_of_keras(backbone, model_data, rng):
     assert all(name.startswith(("decoder", "head")) for name in report.not_in_file)
 
     coarse = rng.uniform(0, 255, (1, 28, 28, 3)).astype("float32")
-    picture = np.rint(np.kron(coarse, np.ones((1, 16, 16, 1))))[:, :size, :size]
+    image = np.rint(np.kron(coarse, np.ones((1, 16, 16, 1))))[:, :size, :size]
     module = {"vgg": tf_keras.applications.vgg16, "resnet50": tf_keras.applications.resnet50}
-    theirs_in = module[backbone].preprocess_input(picture.copy())
+    theirs_in = module[backbone].preprocess_input(image.copy())
     names = FEATURES[backbone]
     outputs = [theirs.get_layer(name).output for name in names]
     expected = tf_keras.Model(theirs.inputs, outputs).predict_on_batch(theirs_in)
     outputs = [ours.get_layer(name).output for name, _ in names.values()]
-    found = keras.Model(ours.inputs, outputs).predict_on_batch(picture / 127.5 - 1)
+    found = keras.Model(ours.inputs, outputs).predict_on_batch(image / 127.5 - 1)
     for (name, margin), one, other in zip(names.values(), expected, found, strict=True):
         one = one * unit_factors(theirs, backbone).get(name, 1)
         inner = np.s_[:, margin:-margin, margin:-margin]
@@ -180,8 +180,8 @@ def test_features_are_those_of_torchvision(backbone, model_data, rng):
     assert (report.not_in_model, report.shape_differs, report.unexpected) == ([], [], [])
 
     coarse = rng.uniform(0, 255, (1, 16, 16, 3)).astype("float32")
-    picture = np.rint(np.kron(coarse, np.ones((1, 16, 16, 1))))
-    normalized = (picture / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
+    image = np.rint(np.kron(coarse, np.ones((1, 16, 16, 1))))
+    normalized = (image / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
     with torch.no_grad():
         theirs.eval()(torch.tensor(normalized.transpose(0, 3, 1, 2), dtype=torch.float32))
     names = {
@@ -189,7 +189,7 @@ def test_features_are_those_of_torchvision(backbone, model_data, rng):
         "resnet50": ["conv1_relu", "res2c_out", "res3d_out", "res4f_out"],
     }[backbone]
     model = keras.Model(ours.inputs, [ours.get_layer(name).output for name in names])
-    found = model.predict_on_batch(picture / 127.5 - 1)
+    found = model.predict_on_batch(image / 127.5 - 1)
     for name, expected, values in zip(names, outputs, found, strict=True):
         margin = {"block1_conv1": 1, "block2_conv2": 4, "block4_conv3": 7}.get(name)
         margin = margin or {"conv1_relu": 2, "res2c_out": 6, "res3d_out": 7}.get(name, 6)

@@ -105,7 +105,7 @@ def value_and_gradient(loss, y_true, y_pred):
 
 
 def pixels(*probabilities):
-    """A picture of one row, (1, 1, W, C)."""
+    """An image of one row, (1, 1, W, C)."""
     return np.array([[probabilities]], np.float32)
 
 
@@ -172,7 +172,7 @@ def test_probabilities_are_clipped():
     [
         (21, False, 0.0),
         (21, True, 0.0),
-        # 1 - 3/21: in a big picture even eps a pixel outweighs s, and an absent class scores
+        # 1 - 3/21: in a big image even eps a pixel outweighs s, and an absent class scores
         # 1e-5 / (512 * 512 * 1e-7 + 1e-5) = 0.0004.
         (3, False, 0.857),
         (3, True, 0.0),
@@ -437,7 +437,7 @@ def test_class_weights_must_be_one_a_class():
 
 
 @every_loss
-@pytest.mark.parametrize("first", [1, 3])  # pictures of the first device, of four in all
+@pytest.mark.parametrize("first", [1, 3])  # images of the first device, of four in all
 def test_devices_that_see_a_part_each_have_the_loss_of_the_whole(name, first):
     factory, expected = LOSSES[name]
     ids, y_pred = batch(shape=(4, 5, 7))

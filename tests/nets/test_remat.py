@@ -1,4 +1,4 @@
-"""The twin that computes activations again: same results, fewer kept."""
+"""The trainer that computes activations again: same results, fewer kept."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ import pytest
 from nets.precision import dtype_policy
 from nets.remat import rematerialized
 from nets.unet import Unet, set_encoder_trainable
-from training import compile_twin, make_loss
+from training import compile_trainer, make_loss
 
 PROJECT = Path(__file__).parents[2]
 PEAK = """
@@ -34,18 +34,18 @@ for stage in range(4):
 model = keras.Model(start, keras.layers.Conv2D(3, 1, activation="softmax", name="head_conv")(x))
 model = rematerialized(model) if sys.argv[1] == "again" else model
 model.compile("sgd", "sparse_categorical_crossentropy")
-pictures, masks = np.zeros((8, 256, 256, 3), "float32"), np.zeros((8, 256, 256), "uint8")
+images, masks = np.zeros((8, 256, 256, 3), "float32"), np.zeros((8, 256, 256), "uint8")
 before = status("VmRSS")
 for _ in range(2):
-    model.train_on_batch(pictures, masks)
+    model.train_on_batch(images, masks)
 print(status("VmHWM") - before)
 """
 
 
 @pytest.fixture
 def batch(rng):
-    pictures = rng.uniform(-1, 1, (2, 32, 64, 3)).astype("float32")
-    return pictures, rng.integers(0, 3, (2, 32, 64)).astype("uint8")
+    images = rng.uniform(-1, 1, (2, 32, 64, 3)).astype("float32")
+    return images, rng.integers(0, 3, (2, 32, 64)).astype("uint8")
 
 
 def gradients(model, recompute, batch):
@@ -55,7 +55,7 @@ def gradients(model, recompute, batch):
     tells how often they were updated.
     """
     before = model.get_weights()
-    trainer = compile_twin(model, keras.optimizers.SGD(1.0), make_loss(True, False), recompute)
+    trainer = compile_trainer(model, keras.optimizers.SGD(1.0), make_loss(True, False), recompute)
     loss = trainer.train_on_batch(*batch, return_dict=True)["loss"]
     steps = [old - new for old, new in zip(before, model.get_weights(), strict=True)]
     model.set_weights(before)
@@ -85,24 +85,26 @@ def test_gradients_are_the_same(backbone, policy, tolerance, train_encoder, batc
 
 def test_outputs_and_weights_are_the_same(batch):
     model = Unet((None, None, 3), 3, width=4)
-    twin = rematerialized(model)
-    np.testing.assert_array_equal(twin.predict_on_batch(batch[0]), model.predict_on_batch(batch[0]))
-    assert [id(weight) for weight in twin.weights] == [id(weight) for weight in model.weights]
-    assert twin.output_shape == model.output_shape == (None, None, None, 3)
+    trainer = rematerialized(model)
+    np.testing.assert_array_equal(
+        trainer.predict_on_batch(batch[0]), model.predict_on_batch(batch[0])
+    )
+    assert [id(weight) for weight in trainer.weights] == [id(weight) for weight in model.weights]
+    assert trainer.output_shape == model.output_shape == (None, None, None, 3)
     # The network itself stays as it was: its layers, and one place in it for each.
     assert all(layer.output is not None for layer in model.layers)
 
 
 def test_stages_are_those_of_the_names():
-    twin = rematerialized(Unet((32, 32, 3), 3, width=4))
+    trainer = rematerialized(Unet((32, 32, 3), 3, width=4))
     names = [f"block{index}" for index in range(1, 6)]
     names += [f"decoder{index}" for index in range(1, 5)] + ["head"]
-    assert [layer.name for layer in twin.layers[1:]] == [f"{name}_stage" for name in names]
+    assert [layer.name for layer in trainer.layers[1:]] == [f"{name}_stage" for name in names]
 
 
 def test_all_up_to_the_last_batch_normalization_is_a_stage():
-    twin = rematerialized(Unet((32, 32, 3), 3, "resnet50", width=4))
-    first, *rest = twin.layers[1:]
+    trainer = rematerialized(Unet((32, 32, 3), 3, "resnet50", width=4))
+    first, *rest = trainer.layers[1:]
     names = [layer.name for layer in first.stage]
     assert (names[0], names[-1]) == ("conv1_pad", "bn5c_branch2c")
     assert [layer.name for layer in rest] == [
@@ -113,10 +115,10 @@ def test_all_up_to_the_last_batch_normalization_is_a_stage():
 def test_the_policy_is_kept():
     with dtype_policy("mixed_float16"):
         model = Unet((32, 32, 3), 3, width=4)
-    twin = rematerialized(model)
-    assert twin.dtype_policy.name == "mixed_float16"
+    trainer = rematerialized(model)
+    assert trainer.dtype_policy.name == "mixed_float16"
     # Between the stages too: float32 there would cost twice the memory.
-    assert [str(layer.output[0].dtype) for layer in twin.layers[1:-1]] == ["float16"] * 9
+    assert [str(layer.output[0].dtype) for layer in trainer.layers[1:-1]] == ["float16"] * 9
 
 
 @pytest.mark.system

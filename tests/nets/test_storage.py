@@ -121,16 +121,16 @@ def train_one_step(model):
     model.train_on_batch(np.ones((1, 8, 8, 2)), np.zeros((1, 8, 8, 2)))
 
 
-def test_the_optimizer_of_a_twin_stays_out_of_the_file(path):
+def test_the_optimizer_of_a_trainer_stays_out_of_the_file(path):
     model = chain("a", "b")
-    twin = keras.Model(model.inputs, model.outputs)
-    train_one_step(twin)
+    trainer = keras.Model(model.inputs, model.outputs)
+    train_one_step(trainer)
     save_weights(model, path, DESCRIPTION)
     with h5py.File(path) as file:
         assert "optimizer" not in file
     other = chain("a", "b")
     load_weights(other, path)
-    assert_equal_weights(other.get_weights(), twin.get_weights())
+    assert_equal_weights(other.get_weights(), trainer.get_weights())
 
 
 def test_a_plain_keras_file_with_an_optimizer_loads(path):

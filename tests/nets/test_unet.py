@@ -212,7 +212,7 @@ def test_open_sizes_give_the_results_of_fixed_sizes():
         np.testing.assert_allclose(probabilities, fixed.predict(images, verbose=0), atol=1e-6)
 
 
-def test_pictures_of_other_channel_counts():
+def test_images_of_other_channel_counts():
     model = tiny_unet((32, 32, 1))
     assert model.get_layer("block1_conv1").kernel.shape == (3, 3, 1, 8)
 

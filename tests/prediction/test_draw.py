@@ -1,4 +1,4 @@
-"""Colours and outlines over a picture, whatever the strips that they are drawn in."""
+"""Colours and outlines over an image, whatever the strips that they are drawn in."""
 
 import tracemalloc
 
@@ -37,8 +37,8 @@ def slow_outline(mask, thickness):
     return result
 
 
-def whole_picture(image, mask, mix_type):
-    """What mix_type 0, 1 and 2 give, worked out on the picture as one."""
+def whole_image(image, mask, mix_type):
+    """What mix_type 0, 1 and 2 give, worked out on the image as one."""
     if mix_type == 0:
         return np.rint(image * np.float32(0.3) + COLORS[mask] * np.float32(0.7)).astype(np.uint8)
     if mix_type == 1:
@@ -52,7 +52,7 @@ def test_colours_do_not_depend_on_the_strips(monkeypatch, rng, mix_type, strip):
     monkeypatch.setattr(draw, "_STRIP", strip)
     image = rng.integers(0, 256, (37, 53, 3)).astype(np.uint8)
     mask = make_blocks(rng, (37, 53))
-    expected = whole_picture(image, mask, mix_type)
+    expected = whole_image(image, mask, mix_type)
     np.testing.assert_array_equal(draw_mask(image, mask, COLORS, mix_type), expected)
 
 
@@ -76,7 +76,7 @@ def test_outlines_of_any_mask(seed, height, width):
     np.testing.assert_array_equal(drawn, slow_outline(mask, 2))
 
 
-def test_outlines_grow_with_the_picture(rng):
+def test_outlines_grow_with_the_image(rng):
     image = rng.integers(0, 256, (1600, 1600, 3)).astype(np.uint8)
     mask = np.zeros((1600, 1600), np.uint8)
     mask[300:700, 500:1300] = 1
@@ -89,7 +89,7 @@ def test_outlines_grow_with_the_picture(rng):
     np.testing.assert_array_equal(draw_mask(image, mask, COLORS, 3), expected)
 
 
-def test_a_picture_of_one_class_gets_a_frame():
+def test_an_image_of_one_class_gets_a_frame():
     image = np.full((20, 30, 3), 9, np.uint8)
     drawn = draw_mask(image, np.ones((20, 30), np.uint8), COLORS, 3)
     assert (drawn[2:-2, 2:-2] == 9).all()
@@ -119,13 +119,13 @@ def test_drawing_in_place(monkeypatch, rng, mix_type):
 
 
 @pytest.mark.parametrize("mix_type", MIX_TYPES)
-def test_large_pictures_are_not_copied(mix_type):
+def test_large_images_are_not_copied(mix_type):
     image, mask = np.ones((4000, 3000, 3), np.uint8), np.ones((4000, 3000), np.uint8)
     tracemalloc.start()
     draw_mask(image, mask, COLORS, mix_type, out=image)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 4e6  # the picture has 36 MB
+    assert peak < 4e6  # the image has 36 MB
 
 
 def test_mix_types_are_checked():

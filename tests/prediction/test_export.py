@@ -22,7 +22,7 @@ from utils.files import whole_folder
 from utils.images.transforms import normalize, resize_image
 from utils.labels import voc_palette
 from utils.prediction import export
-from utils.prediction.export import FORMATS, check_formats, draw_pictures, export_model
+from utils.prediction.export import FORMATS, check_formats, draw_images, export_model
 from utils.prediction.inference import predict_mask
 
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -52,7 +52,7 @@ def sharp_network():
     keras.utils.set_random_seed(0)
     network = Unet((*SIZE, 3), 3, width=4, encoder_initializer="he_normal")
     head = network.get_layer("head_conv")
-    images = normalize(np.stack(draw_pictures(SIZE)))
+    images = normalize(np.stack(draw_images(SIZE)))
     logits = keras.Model(network.inputs, head.output).predict_on_batch(images)
     kernel, bias = head.get_weights()
     mean, spread = logits.mean(axis=(0, 1, 2)), logits.std(axis=(0, 1, 2))
@@ -67,8 +67,8 @@ def network():
 
 @pytest.fixture(scope="module")
 def images():
-    pictures = np.random.default_rng(7).integers(0, 256, (3, *SIZE, 3), np.uint8)
-    return normalize(pictures)
+    images = np.random.default_rng(7).integers(0, 256, (3, *SIZE, 3), np.uint8)
+    return normalize(images)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def names_in(folder):
 
 
 def test_the_network_of_the_tests_names_every_class(network):
-    images = normalize(np.stack(draw_pictures(SIZE)))
+    images = normalize(np.stack(draw_images(SIZE)))
     probabilities = network.predict_on_batch(images)
     assert np.bincount(probabilities.argmax(axis=-1).ravel(), minlength=3).min() > 100
     assert probabilities.max(axis=-1).mean() > 0.7
@@ -226,7 +226,7 @@ def test_one_probability_that_is_off_by_more_than_a_thousandth(network, tmp_path
 
 
 def test_classes_that_change_by_a_hair(tmp_path, monkeypatch):
-    """Three pictures of 5,120 pixels: 15 of them are 0.098%, 16 are 0.104%."""
+    """Three images of 5,120 pixels: 15 of them are 0.098%, 16 are 0.104%."""
     even = Unet((*SIZE, 3), 3, width=4)
     head = even.get_layer("head_conv")
     head.set_weights([np.zeros((1, 1, 4, 3)), np.array([1e-4, 0, -1])])
@@ -251,7 +251,7 @@ def test_classes_that_change_by_a_hair(tmp_path, monkeypatch):
     monkeypatch.setattr(export, "_write", lambda model, kind, size, path: path.mkdir())
     use(15)
     assert export_saved(even, tmp_path).same_class == pytest.approx(1 - 15 / (3 * 64 * 80))
-    assert calls == [2, 1]  # all pictures, and more than one at once
+    assert calls == [2, 1]  # all images, and more than one at once
     use(16)
     with pytest.raises(UserError, match=r"same class in 99.90% of the pixels \(at least 99.9%"):
         export_saved(even, tmp_path)
@@ -265,13 +265,13 @@ def test_not_a_number_and_another_shape_are_wrong(change, network, tmp_path, fak
     assert names_in(tmp_path) == []
 
 
-def test_pictures_of_the_caller_are_letterboxed(network, tmp_path, fake_export, monkeypatch):
+def test_images_of_the_caller_are_letterboxed(network, tmp_path, fake_export, monkeypatch):
     seen = []
     fake_export()
     monkeypatch.setattr(
         export, "_compare", lambda model, kind, path, images: (0.0, float(seen.append(images) or 1))
     )
-    export_saved(network, tmp_path, pictures=[np.full((30, 90, 3), 255, np.uint8)])
+    export_saved(network, tmp_path, examples=[np.full((30, 90, 3), 255, np.uint8)])
     assert seen[0].shape == (1, *SIZE, 3)
     grey = 128 / 127.5 - 1
     np.testing.assert_allclose(seen[0][0, [0, 32, 63], 0, 0], [grey, 1, grey], atol=1e-6)
@@ -400,11 +400,11 @@ def test_only_our_lines_reach_the_terminal(network, tmp_path, capfd):
     assert re.fullmatch(pattern + r"in 100\.000% of the pixels", printed.out.splitlines()[0])
 
 
-def test_pictures_to_compare_on():
-    pictures = draw_pictures(SIZE)
-    assert {(picture.shape, picture.dtype.name) for picture in pictures} == {((*SIZE, 3), "uint8")}
-    assert all(picture.std() > 20 for picture in pictures)
-    np.testing.assert_array_equal(pictures, draw_pictures(SIZE))
+def test_images_to_compare_on():
+    images = draw_images(SIZE)
+    assert {(image.shape, image.dtype.name) for image in images} == {((*SIZE, 3), "uint8")}
+    assert all(image.std() > 20 for image in images)
+    np.testing.assert_array_equal(images, draw_images(SIZE))
 
 
 def test_the_readme_s_program(network, tmp_path):
@@ -423,35 +423,35 @@ def test_the_readme_s_program(network, tmp_path):
     (tmp_path / photo).parent.mkdir(parents=True, exist_ok=True)
     # At other sizes the program resizes classes, `predict_mask` probabilities.
     for size, least in ((SIZE, 0.999), ((50, 90), 0.88), ((130, 61), 0.88)):
-        picture = resize_image(draw_pictures((64, 64))[0], size)
-        Image.fromarray(picture).save(tmp_path / photo, "PNG")  # the pixels as they are
+        image = resize_image(draw_images((64, 64))[0], size)
+        Image.fromarray(image).save(tmp_path / photo, "PNG")  # the pixels as they are
         subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, timeout=60)
         with Image.open(tmp_path / result) as mask:
             ids, colors = np.array(mask), mask.getpalette()
-        expected = predict_mask(network.predict_on_batch, picture, SIZE)
+        expected = predict_mask(network.predict_on_batch, image, SIZE)
         assert ids.shape == size and (ids == expected).mean() >= least
         assert colors[:9] == PALETTE[:3].ravel().tolist()
 
 
-@pytest.mark.parametrize("bands", [1, 5])
-def test_other_bands(bands, tmp_path):
-    network = Unet((*SIZE, bands), 3, width=4)
+@pytest.mark.parametrize("channels", [1, 5])
+def test_other_channels(channels, tmp_path):
+    network = Unet((*SIZE, channels), 3, width=4)
     (result,) = export_model(
-        network, describe(in_channels=bands), tmp_path, ["savedmodel"], PALETTE
+        network, describe(in_channels=channels), tmp_path, ["savedmodel"], PALETTE
     )
     assert result.largest_difference < 1e-5
     note = json.loads((tmp_path / "unet_savedmodel.json").read_bytes())
-    assert note["channels"] == bands
-    assert note["color_order"] == {1: "grey", 5: "as in the picture files"}[bands]
-    assert note["letterbox"]["fill"] == [128] * bands
-    assert note["input"]["shape"] == [None, *SIZE, bands]
-    with pytest.raises(UserError, match=rf"has input \(64, 80, {bands}\) .* says \(64, 80, 3\)"):
+    assert note["channels"] == channels
+    assert note["color_order"] == {1: "grey", 5: "as in the image files"}[channels]
+    assert note["letterbox"]["fill"] == [128] * channels
+    assert note["input"]["shape"] == [None, *SIZE, channels]
+    with pytest.raises(UserError, match=rf"has input \(64, 80, {channels}\) .* says \(64, 80, 3\)"):
         export_model(network, describe(), tmp_path, ["savedmodel"], PALETTE)
 
 
-def test_no_two_bands_of_the_pictures_are_alike():
-    for picture, colors in zip(draw_pictures(SIZE, 7), draw_pictures(SIZE), strict=True):
-        assert picture.shape == (*SIZE, 7)
-        np.testing.assert_array_equal(picture[..., :3], colors)
-        bands = picture.reshape(-1, 7).T
-        assert len({band.tobytes() for band in bands}) == 7
+def test_no_two_channels_of_the_images_are_alike():
+    for image, colors in zip(draw_images(SIZE, 7), draw_images(SIZE), strict=True):
+        assert image.shape == (*SIZE, 7)
+        np.testing.assert_array_equal(image[..., :3], colors)
+        channels = image.reshape(-1, 7).T
+        assert len({channel.tobytes() for channel in channels}) == 7

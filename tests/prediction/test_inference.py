@@ -1,4 +1,4 @@
-"""From a picture to a mask of the picture's own size."""
+"""From an image to a mask of the image's own size."""
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ from utils.prediction.inference import check_tta, is_tiled, most_probable, predi
 
 @pytest.mark.parametrize("input_shape", [(64, 64), (96, 48), (48, 96)])
 @pytest.mark.parametrize("size", [(64, 64), (120, 80), (70, 200), (200, 70), (31, 33), (10, 300)])
-def test_the_mask_lies_on_the_picture(size, input_shape):
+def test_the_mask_lies_on_the_image(size, input_shape):
     image, mask = blocks(*size, side=max(size) // 4)
     predicted = predict_mask(ColorNet(), image, input_shape)
     assert (predicted.shape, predicted.dtype) == (size, np.uint8)
@@ -25,7 +25,7 @@ def test_the_mask_lies_on_the_picture(size, input_shape):
     np.testing.assert_array_equal(predicted[inner], mask[inner])
 
 
-def test_a_picture_of_the_network_s_size_is_exact():
+def test_an_image_of_the_network_s_size_is_exact():
     image, mask = blocks(48, 64, side=1)
     np.testing.assert_array_equal(predict_mask(ColorNet(), image, (48, 64)), mask)
 
@@ -162,5 +162,5 @@ def test_an_unknown_tta_is_refused():
         ((50_000, 50_000), False, False),
     ],
 )
-def test_which_pictures_are_tiled(size, tile, expected):
+def test_which_images_are_tiled(size, tile, expected):
     assert is_tiled(size, (64, 64), tile) is expected

@@ -57,7 +57,7 @@ def make_mask(size, counts):
     )
 
 
-def make_picture(rng, size):
+def make_image(rng, size):
     return rng.integers(0, 256, (*size, 3)).astype(np.uint8)
 
 
@@ -76,10 +76,10 @@ SIZES = [(8, 8), (64, 64), (360, 480), (480, 360), (900, 130), (130, 900), (1, 1
 @pytest.mark.parametrize("kind", NAMES)
 def test_all_is_there_and_nothing_overlaps(drawn, rng, size, kind):
     names = NAMES[kind][: np.prod(size)]
-    picture, mask = make_picture(rng, size), np.resize(np.arange(len(names)), size)
-    result = add_legend(picture, mask.astype(np.uint8), COLORS, names)
+    image, mask = make_image(rng, size), np.resize(np.arange(len(names)), size)
+    result = add_legend(image, mask.astype(np.uint8), COLORS, names)
     assert result.dtype == np.uint8
-    np.testing.assert_array_equal(result[: size[0], : size[1]], picture)
+    np.testing.assert_array_equal(result[: size[0], : size[1]], image)
     for item in drawn:
         left, top, right, bottom = item.box
         assert 0 < left < right < item.size[0]
@@ -95,7 +95,7 @@ def test_all_is_there_and_nothing_overlaps(drawn, rng, size, kind):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_the_panel_is_all_of_the_canvas_that_is_not_white(drawn, rng, size):
-    result = add_legend(make_picture(rng, size), np.zeros(size, np.uint8), COLORS, ("sky",))
+    result = add_legend(make_image(rng, size), np.zeros(size, np.uint8), COLORS, ("sky",))
     panel_width, panel_height = drawn[0].size
     beside = size in [(480, 360), (900, 130), (1500, 1200)]
     if beside:
@@ -115,7 +115,7 @@ def test_classes_are_in_order_of_their_share(drawn, rng):
     mask = make_mask((100, 100), [3000, 500, 6000, 0, 7])
     mask[99, :10] = 255
     # The padding gives the last class 493, of which void takes 10.
-    add_legend(make_picture(rng, (100, 100)), mask, COLORS, names)
+    add_legend(make_image(rng, (100, 100)), mask, COLORS, names)
     rows = sorted((item for item in drawn if item.kind == "text"), key=lambda i: i.box[3])
     texts = [item.what for item in rows]
     assert set(texts) == {"road", "60.0%", "sky", "30.0%", "car", "5.0%", "sign", "4.9%"} | {
@@ -141,8 +141,8 @@ def test_classes_are_in_order_of_their_share(drawn, rng):
 
 
 def test_patches_have_the_colours_of_the_classes():
-    picture = np.zeros((60, 90, 3), np.uint8)
-    result = add_legend(picture, make_mask((60, 90), [100, 100, 100]), COLORS, ("a", "b", "c"))
+    image = np.zeros((60, 90, 3), np.uint8)
+    result = add_legend(image, make_mask((60, 90), [100, 100, 100]), COLORS, ("a", "b", "c"))
     for index in (1, 2):
         # 12 pixels a side, less the rim.
         assert (result[60:] == COLORS[index]).all(axis=2).sum() == 100
@@ -151,7 +151,7 @@ def test_patches_have_the_colours_of_the_classes():
 def test_a_class_of_few_pixels_is_not_said_to_have_none(drawn, rng):
     mask = np.zeros((100, 101), np.uint8)
     mask[5, 5] = 1
-    add_legend(make_picture(rng, (100, 101)), mask, COLORS, ("sky", "bird"))
+    add_legend(make_image(rng, (100, 101)), mask, COLORS, ("sky", "bird"))
     assert [item.what for item in drawn if item.kind == "text"] == [
         "sky",
         "100.0%",
@@ -160,9 +160,9 @@ def test_a_class_of_few_pixels_is_not_said_to_have_none(drawn, rng):
     ]
 
 
-def test_letters_grow_with_the_picture(drawn, rng):
+def test_letters_grow_with_the_image(drawn, rng):
     for side in (50, 480, 1000, 2000):
-        add_legend(make_picture(rng, (side, side)), np.zeros((side, side), np.uint8), COLORS, "a")
+        add_legend(make_image(rng, (side, side)), np.zeros((side, side), np.uint8), COLORS, "a")
     heights = [item.box[3] - item.box[1] for item in drawn if item.kind == "patch"]
     # A fortieth of the side, and 12 at the least.
     assert heights == [12, 12, 25, 50]
@@ -172,7 +172,7 @@ def test_a_class_without_a_name_is_pointed_out(rng):
     mask = np.array([[0, 3]], np.uint8)
     message = "The mask holds class 3, but there are 2 names, for the classes 0 to 1"
     with pytest.raises(UserError, match=message):
-        add_legend(make_picture(rng, (1, 2)), mask, COLORS, ("sky", "car"))
+        add_legend(make_image(rng, (1, 2)), mask, COLORS, ("sky", "car"))
 
 
 # Fonts
@@ -200,7 +200,7 @@ def test_the_main_font_comes_first_and_the_others_are_installed():
 def test_a_name_that_can_t_be_written_becomes_a_number(monkeypatch, drawn, rng, name):
     monkeypatch.setattr(legend, "installed_fonts", lambda: (MAIN_FONT,))
     mask = np.full((50, 50), 1, np.uint8)
-    add_legend(make_picture(rng, (50, 50)), mask, COLORS, ("sky", name))
+    add_legend(make_image(rng, (50, 50)), mask, COLORS, ("sky", name))
     assert [item.what for item in drawn if item.kind == "text"] == ["class 1", "100.0%"]
 
 
@@ -208,5 +208,5 @@ def test_a_name_is_written_in_the_font_that_has_its_letters(monkeypatch, drawn, 
     monkeypatch.setattr(legend, "installed_fonts", lambda: (MAIN_FONT, "STIXGeneral"))
     name = chr(min(letters_of("STIXGeneral") - letters_of(MAIN_FONT)))
     mask = np.full((50, 50), 1, np.uint8)
-    add_legend(make_picture(rng, (50, 50)), mask, COLORS, ("sky", name))
+    add_legend(make_image(rng, (50, 50)), mask, COLORS, ("sky", name))
     assert drawn[1].what == name

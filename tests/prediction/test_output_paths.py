@@ -1,4 +1,4 @@
-"""Where the results of pictures go."""
+"""Where the results of images go."""
 
 import os
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(touch, tmp_path):
 # Names in one folder
 
 
-def test_the_three_files_of_a_picture(tmp_path):
+def test_the_three_files_of_an_image(tmp_path):
     result = ResultNames(tmp_path / "out").of("img/street.view.jpg")
     assert result == Result(
         Path("img/street.view.jpg"),
@@ -62,12 +62,12 @@ def test_the_three_files_of_a_picture(tmp_path):
     )
 
 
-def test_pictures_of_one_stem_are_numbered_and_keep_their_numbers():
+def test_images_of_one_stem_are_numbered_and_keep_their_numbers():
     names = ResultNames("out")
-    pictures = ["one/a.png", "two/a.png", "one/a.jpg"]
-    drawn = [names.of(picture).drawn.name for picture in pictures]
+    images = ["one/a.png", "two/a.png", "one/a.jpg"]
+    drawn = [names.of(image).drawn.name for image in images]
     assert drawn == ["a.png", "a_2.png", "a_3.png"]
-    assert [names.of(picture).drawn.name for picture in pictures] == drawn
+    assert [names.of(image).drawn.name for image in images] == drawn
     assert names.of("one/../two/a.png").drawn.name == "a_2.png"
 
 
@@ -79,24 +79,24 @@ def test_no_result_takes_the_name_of_another_s_mask():
     assert not set(first[1:]) & set(second[1:])
 
 
-def test_results_are_never_written_over_pictures(tmp_path):
-    pictures = [tmp_path / "a.png", tmp_path / "b.jpg", tmp_path / "b_mask.png"]
-    names = ResultNames(tmp_path, pictures)
-    assert names.of(pictures[0]).drawn.name == "a_2.png"
-    assert names.of(pictures[1]).mask.name == "b_2_mask.png"
+def test_results_are_never_written_over_images(tmp_path):
+    images = [tmp_path / "a.png", tmp_path / "b.jpg", tmp_path / "b_mask.png"]
+    names = ResultNames(tmp_path, images)
+    assert names.of(images[0]).drawn.name == "a_2.png"
+    assert names.of(images[1]).mask.name == "b_2_mask.png"
 
 
-def test_a_picture_that_is_typed_is_kept_too(tmp_path):
+def test_an_image_that_is_typed_is_kept_too(tmp_path):
     assert ResultNames(tmp_path).of(tmp_path / "a.png").drawn == tmp_path / "a_2.png"
 
 
 # Folders
 
 
-def test_results_lie_as_the_pictures_lie(touch, tmp_path):
+def test_results_lie_as_the_images_lie(touch, tmp_path):
     touch("in/b.png", "in/a.JPG", "in/sub/c.tif", "in/sub/deep/d.webp", "in/notes.txt")
     results = plan_results(tmp_path / "in", str(tmp_path / "out"))
-    assert relative([one.picture for one in results], tmp_path / "in") == [
+    assert relative([one.image for one in results], tmp_path / "in") == [
         "a.JPG",
         "b.png",
         "sub/c.tif",
@@ -114,7 +114,7 @@ def test_results_lie_as_the_pictures_lie(touch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("pictures", "drawn"),
+    ("images", "drawn"),
     [
         (["a.jpg", "a.png", "b.png"], ["a.jpg.png", "a.png.png", "b.png"]),
         (["A.jpg", "a.tif"], ["A.jpg.png", "a.tif.png"]),  # one file on some systems
@@ -122,12 +122,12 @@ def test_results_lie_as_the_pictures_lie(touch, tmp_path):
         (["a.jpg", "sub/a.png"], ["a.png", "sub/a.png"]),
     ],
 )
-def test_pictures_that_would_share_a_result_keep_their_extension(touch, tmp_path, pictures, drawn):
-    touch(*(f"in/{name}" for name in pictures))
+def test_images_that_would_share_a_result_keep_their_extension(touch, tmp_path, images, drawn):
+    touch(*(f"in/{name}" for name in images))
     results = plan_results(tmp_path / "in", tmp_path / "out")
     assert relative([one.drawn for one in results], tmp_path / "out") == drawn
     written = [str(path).lower() for one in results for path in one[1:]]
-    assert len(set(written)) == 3 * len(pictures)
+    assert len(set(written)) == 3 * len(images)
 
 
 def test_a_result_s_name_depends_on_its_folder_alone(touch, tmp_path):
@@ -140,7 +140,7 @@ def test_a_result_s_name_depends_on_its_folder_alone(touch, tmp_path):
 def test_hidden_files_and_results_inside_are_left_out(touch, tmp_path):
     touch("in/a.png", "in/.b.png", "in/.trash/c.png", "in/out/a.png", "in/out/sub/d.png")
     results = plan_results(tmp_path / "in", tmp_path / "in" / "out")
-    assert relative([one.picture for one in results], tmp_path / "in") == ["a.png"]
+    assert relative([one.image for one in results], tmp_path / "in") == ["a.png"]
 
 
 def test_a_hidden_folder_that_is_asked_for_is_taken(touch, tmp_path):
@@ -154,34 +154,34 @@ def test_no_folder_is_named(tmp_path, touch):
         with pytest.raises(UserError) as caught:
             plan_results(origin, tmp_path / "out")
         assert str(caught.value) == (
-            f"There is no folder {origin}. Set dir_origin_path to that of your pictures."
+            f"There is no folder {origin}. Set dir_origin_path to that of your images."
         )
 
 
-def test_a_folder_without_pictures_is_named(tmp_path, touch):
+def test_a_folder_without_images_is_named(tmp_path, touch):
     touch("in/notes.txt", "in/.hidden.png")
     with pytest.raises(UserError) as caught:
         plan_results(tmp_path / "in", tmp_path / "out")
     assert str(caught.value) == (
-        f"There is no picture in {tmp_path / 'in'}, nor in the folders in it."
+        f"There is no image in {tmp_path / 'in'}, nor in the folders in it."
     )
 
 
 @pytest.mark.parametrize("save", ["in", "in/.", "", "in/../in"])
-def test_results_among_the_pictures_are_refused(tmp_path, touch, save):
+def test_results_among_the_images_are_refused(tmp_path, touch, save):
     touch("in/a.png")
     with pytest.raises(UserError) as caught:
         plan_results(tmp_path / "in", tmp_path / save)
     assert str(caught.value) == (
-        f"dir_save_path {str(tmp_path / save)!r} holds the pictures themselves "
+        f"dir_save_path {str(tmp_path / save)!r} holds the images themselves "
         f"({tmp_path / 'in'}); results could overwrite them. Choose another dir_save_path."
     )
 
 
-def test_results_in_the_pictures_folder_by_another_name_are_refused(tmp_path, touch):
+def test_results_in_the_images_folder_by_another_name_are_refused(tmp_path, touch):
     touch("in/a.png")
     (tmp_path / "link").symlink_to(tmp_path / "in")
-    with pytest.raises(UserError, match="holds the pictures themselves"):
+    with pytest.raises(UserError, match="holds the images themselves"):
         plan_results(tmp_path / "in", tmp_path / "link")
 
 

@@ -62,7 +62,7 @@ def test_regions_are_those_of_a_flood_fill(seed, height, width, background):
     assert sum(region.area for region in regions) == mask.size - (mask == 255).sum()
 
 
-def test_regions_of_a_larger_picture(rng):
+def test_regions_of_a_larger_image(rng):
     coarse = rng.integers(0, 3, (12, 17)).astype(np.uint8)
     mask = coarse.repeat(9, axis=0).repeat(11, axis=1)
     mask[rng.random(mask.shape) < 0.02] = 1
@@ -108,7 +108,7 @@ def test_the_table(tmp_path):
     assert path.read_bytes().startswith(b"\xef\xbb\xbfpicture,class_id,")
     assert path.read_bytes().count(b"\r\n") == path.read_bytes().count(b"\n") == 4
     row = ["1", "cell", "2", "40", "5.25", "7.667", "3", "4", "10", "8"]
-    header = "picture class_id class region area_px centroid_x_px centroid_y_px left_px top_px"
+    header = "image class_id class region area_px centroid_x_px centroid_y_px left_px top_px"
     assert read_table(path) == [
         [*header.split(), "width_px", "height_px"],
         ["a.jpg", *row],
@@ -146,12 +146,12 @@ def test_any_name_can_be_written(tmp_path):
     assert [row[2] for row in rows[1:]] == [names[1]] * 2
 
 
-def test_pictures_are_taken_one_by_one_and_a_failure_leaves_the_old_table(tmp_path):
+def test_images_are_taken_one_by_one_and_a_failure_leaves_the_old_table(tmp_path):
     path = tmp_path / "regions.csv"
     path.write_text("old")
     taken = []
 
-    def pictures():
+    def images():
         for name in "ab":
             taken.append(name)
             yield name, iter([REGION])
@@ -159,7 +159,7 @@ def test_pictures_are_taken_one_by_one_and_a_failure_leaves_the_old_table(tmp_pa
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="the disk is gone"):
-        write_regions(path, pictures(), NAMES)
+        write_regions(path, images(), NAMES)
     assert taken == ["a", "b"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["regions.csv"]
     assert path.read_text() == "old"

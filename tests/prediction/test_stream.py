@@ -1,4 +1,4 @@
-"""Many pictures: in order, in batches of one shape, whatever fails."""
+"""Many images: in order, in batches of one shape, whatever fails."""
 
 import threading
 
@@ -27,8 +27,8 @@ class CountingNet(ColorNet):
         return super().__call__(images)
 
 
-def named_pictures(count):
-    """{name: (picture, mask)} of several sizes, some larger than the network's input."""
+def named_images(count):
+    """{name: (image, mask)} of several sizes, some larger than the network's input."""
     return {
         f"p{index}": blocks(20 + 7 * index, 90 - 5 * index, side=6 + index)
         for index in range(count)
@@ -37,22 +37,22 @@ def named_pictures(count):
 
 @pytest.mark.parametrize("batch_size", [1, 3, 50])
 @pytest.mark.parametrize("tile", [None, True])
-def test_many_pictures_come_in_order_as_each_alone(batch_size, tile):
-    pictures, network = named_pictures(10), CountingNet()
+def test_many_images_come_in_order_as_each_alone(batch_size, tile):
+    images, network = named_images(10), CountingNet()
     outcomes = list(
         predict_all(
             network,
-            list(pictures),
+            list(images),
             (64, 64),
-            read=lambda name: pictures[name][0],
+            read=lambda name: images[name][0],
             finish=lambda name, pixels, mask: (name, pixels.shape, mask),
             batch_size=batch_size,
             tile=tile,
         )
     )
-    assert [outcome.item for outcome in outcomes] == list(pictures)
+    assert [outcome.item for outcome in outcomes] == list(images)
     for outcome in outcomes:
-        image, _ = pictures[outcome.item]
+        image, _ = images[outcome.item]
         name, shape, mask = outcome.value
         assert (name, shape, outcome.error) == (outcome.item, image.shape, None)
         if is_tiled(image.shape[:2], (64, 64), tile):
@@ -63,13 +63,13 @@ def test_many_pictures_come_in_order_as_each_alone(batch_size, tile):
     assert set(network.shapes) == {(min(batch_size, 10), 64, 64, 3)}
 
 
-def test_a_picture_that_fails_does_not_stop_the_others():
-    pictures = named_pictures(5)
+def test_an_image_that_fails_does_not_stop_the_others():
+    images = named_images(5)
 
     def read(name):
         if name == "p1":
             raise UserError("p1 is broken")
-        return pictures[name][0]
+        return images[name][0]
 
     def finish(name, _pixels, _mask):
         if name == "p3":
@@ -77,7 +77,7 @@ def test_a_picture_that_fails_does_not_stop_the_others():
         return name
 
     outcomes = list(
-        predict_all(ColorNet(), list(pictures), (64, 64), read=read, finish=finish, batch_size=2)
+        predict_all(ColorNet(), list(images), (64, 64), read=read, finish=finish, batch_size=2)
     )
     assert [outcome.value for outcome in outcomes] == ["p0", None, "p2", None, "p4"]
     assert [str(o.error) for o in outcomes if o.error] == ["p1 is broken", "p3 has no result"]
@@ -103,7 +103,7 @@ def test_other_errors_stop_it_and_leave_no_thread(where):
     assert threading.active_count() == before
 
 
-def test_only_a_few_pictures_are_read_ahead():
+def test_only_a_few_images_are_read_ahead():
     read, yielded = [], 0
     image = np.zeros((64, 64, 3), np.uint8)
     for _ in predict_all(
@@ -124,7 +124,7 @@ def test_nothing_to_do():
     assert list(predict_all(ColorNet(), [], (64, 64), read=None, finish=None)) == []
 
 
-def test_large_pictures_are_in_memory_one_at_a_time(tmp_path, monkeypatch, rng):
+def test_large_images_are_in_memory_one_at_a_time(tmp_path, monkeypatch, rng):
     monkeypatch.setattr(stream, "_HELD", 100 * 80 * 3)
     paths = []
     for index, (height, width) in enumerate([(100, 80)] * 6 + [(200, 200)] * 2 + [(10, 12)] * 5):
@@ -152,9 +152,9 @@ def test_large_pictures_are_in_memory_one_at_a_time(tmp_path, monkeypatch, rng):
     assert max(most[:6]) == 100 * 80 * 3
 
 
-def test_masks_alone_and_the_first_error(tmp_path, write_picture):
-    picture, mask = blocks(48, 64, side=8)
-    path = write_picture(tmp_path / "a.png", picture)
+def test_masks_alone_and_the_first_error(tmp_path, write_image):
+    image, mask = blocks(48, 64, side=8)
+    path = write_image(tmp_path / "a.png", image)
     masks = predict_masks(ColorNet(), [path, path, tmp_path / "none.png", path], (48, 64), 2)
     np.testing.assert_array_equal(next(masks), mask)
     np.testing.assert_array_equal(next(masks), mask)
@@ -162,13 +162,13 @@ def test_masks_alone_and_the_first_error(tmp_path, write_picture):
         next(masks)
 
 
-def test_pictures_of_five_bands(tmp_path, rng):
+def test_images_of_five_channels(tmp_path, rng):
     path = tmp_path / "a.tif"
     pixels = rng.integers(0, 256, (30, 40, 5)).astype(np.uint8)
     tifffile.imwrite(path, pixels, photometric="minisblack", planarconfig="contig")
-    network = CountingNet()  # whose classes are the bands
+    network = CountingNet()  # whose classes are the channels
     (mask,) = predict_masks(network, [path], (30, 40), 2, in_channels=5)
     assert network.shapes == [(1, 30, 40, 5)]
     np.testing.assert_array_equal(mask, pixels.argmax(axis=-1))
     outcome = next(predict_all(network, [path], (30, 40), finish=lambda *_: None))
-    assert "has 5 bands, but in_channels is 3" in str(outcome.error)
+    assert "has 5 channels, but in_channels is 3" in str(outcome.error)

@@ -34,7 +34,7 @@ class LocalNet:
         return exponents / exponents.sum(axis=-1, keepdims=True)
 
 
-def smooth_picture(height, width):
+def smooth_image(height, width):
     noise = np.random.default_rng(7).standard_normal((height, width, 3)).astype(np.float32)
     noise = cv2.GaussianBlur(noise, (0, 0), 4)
     return np.clip(128 + 90 * noise / noise.std(), 0, 255).astype(np.uint8)
@@ -71,7 +71,7 @@ def test_a_short_side_is_one_tile():
 @pytest.mark.parametrize("size", [(300, 260), (65, 200), (64, 64), (130, 97), (500, 96)])
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_no_seam_shows_where_the_network_looks_as_far_as_the_margin(size, tile, batch_size):
-    image, network = smooth_picture(*size), LocalNet(reach=4)
+    image, network = smooth_image(*size), LocalNet(reach=4)
     whole = network(normalize(image)[None])[0]
     ordered = np.sort(whole, axis=-1)
     clear = ordered[..., -1] - ordered[..., -2] > 1e-6  # no tie that rounding could turn
@@ -96,17 +96,17 @@ def test_a_network_that_looks_further_is_blended_smoothly():
 
 def test_batches_have_one_shape_and_short_sides_are_grey():
     network = LocalNet(reach=1)
-    predict_tiles(network, smooth_picture(100, 150), (64, 64), batch_size=4)
+    predict_tiles(network, smooth_image(100, 150), (64, 64), batch_size=4)
     assert set(network.shapes) == {(4, 64, 64, 3)}
     seen = []
     predict_tiles(
-        lambda batch: seen.append(batch.copy()) or network(batch), smooth_picture(20, 80), (64, 64)
+        lambda batch: seen.append(batch.copy()) or network(batch), smooth_image(20, 80), (64, 64)
     )
     grey = GREY / 127.5 - 1
     np.testing.assert_allclose(seen[0][0, 20:], grey, atol=1e-6)
 
 
-def test_memory_grows_with_the_width_not_with_the_picture():
+def test_memory_grows_with_the_width_not_with_the_image():
     classes, width = 20, 2000
 
     def model(batch):
@@ -125,10 +125,10 @@ def test_memory_grows_with_the_width_not_with_the_picture():
 
 
 @pytest.mark.parametrize("count", [1, 5])
-def test_any_number_of_bands(rng, count):
+def test_any_number_of_channels(rng, count):
     image = rng.integers(0, 256, (50, 90, count)).astype(np.uint8)
 
-    def network(batch):  # the class says which band is the brightest, if any is bright at all
+    def network(batch):  # the class says which channel is the brightest, if any is bright at all
         return np.concatenate([np.zeros_like(batch[..., :1]), batch], axis=-1)
 
     expected = np.where(image.max(axis=-1) > 127, 1 + image.argmax(axis=-1), 0)

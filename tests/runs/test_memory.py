@@ -11,7 +11,7 @@ import pytest
 
 from nets.precision import dtype_policy
 from nets.unet import Unet
-from training import compile_twin, make_loss, make_optimizer
+from training import compile_trainer, make_loss, make_optimizer
 from utils.runs import memory
 from utils.runs.memory import (
     available_memory,
@@ -51,7 +51,7 @@ def two_stages(**options):
 
 def test_estimate_by_hand(small_process):
     # Weights: 3*3*3*4 + 4 + 4*2 + 2 = 122 numbers, two slots. A batch of 5, 8x8, float32:
-    # 320 pixels. Kept: pictures 3, conv 4, upsampled 4 (the head's input), head 2; the
+    # 320 pixels. Kept: images 3, conv 4, upsampled 4 (the head's input), head 2; the
     # probabilities (2) once more, and seven times in the loss.
     pixels = 5 * 8 * 8
     expected = 100_000_000 + 2 * 4 * 122 + 4 * pixels * (3 + 4 + 4 + 2 + 2 + 7 * 2)
@@ -59,7 +59,7 @@ def test_estimate_by_hand(small_process):
 
 
 def test_estimate_of_recomputation_by_hand(small_process):
-    # Between the stages: pictures 3, and the pooled 4 on a quarter of the pixels. The largest
+    # Between the stages: images 3, and the pooled 4 on a quarter of the pixels. The largest
     # stage keeps 3 + 4 and its gradients half of that again, less than the loss.
     pixels = 5 * 8 * 8
     expected = 100_000_000 + 2 * 4 * 122 + 4 * pixels * (3 + 4 // 4 + 2 + 7 * 2)
@@ -67,7 +67,7 @@ def test_estimate_of_recomputation_by_hand(small_process):
 
 
 def test_estimate_counts_number_formats(small_process):
-    # In bfloat16 pictures and the first convolution take half; the head stays float32.
+    # In bfloat16 images and the first convolution take half; the head stays float32.
     pixels = 5 * 8 * 8
     with dtype_policy("mixed_bfloat16"):
         model = two_stages()
@@ -119,7 +119,7 @@ def test_available_memory_without_meminfo(tmp_path, monkeypatch):
 
 
 def test_description(small_process, monkeypatch):
-    # A picture takes 0.4 GB, or 0.25 GB with recomputation, and the process 0.1 GB.
+    # An image takes 0.4 GB, or 0.25 GB with recomputation, and the process 0.1 GB.
     monkeypatch.setattr(
         memory,
         "estimate_training_memory",
@@ -173,7 +173,7 @@ def test_out_of_memory_is_found_behind_another_error():
 
 def test_out_of_memory_advice():
     assert explain_out_of_memory(ValueError("another"), 4) is None
-    # 5 x 3 = 15 pictures for a change of the weights; with 2 a step that takes 8 steps.
+    # 5 x 3 = 15 images for a change of the weights; with 2 a step that takes 8 steps.
     assert explain_out_of_memory(MemoryError(), 5, 3, recompute=True).endswith(
         "Try batch size 2 with accumulate_steps 8."
     )
@@ -232,12 +232,12 @@ def compiled(steps, kind="sgd"):
     keras.utils.set_random_seed(0)
     model = Unet((32, 32, 3), 3, width=4)
     optimizer = make_optimizer(kind, 0.1 if kind == "sgd" else 1e-3, 0.9, 0.0, steps)
-    return model, compile_twin(model, optimizer, make_loss(False, False))
+    return model, compile_trainer(model, optimizer, make_loss(False, False))
 
 
-def make_pictures(rng, count):
-    pictures = rng.uniform(-1, 1, (count, 32, 32, 3)).astype("float32")
-    return pictures, rng.integers(0, 3, (count, 32, 32)).astype("uint8")
+def make_images(rng, count):
+    images = rng.uniform(-1, 1, (count, 32, 32, 3)).astype("float32")
+    return images, rng.integers(0, 3, (count, 32, 32)).astype("uint8")
 
 
 def difference(one, other):
@@ -247,11 +247,11 @@ def difference(one, other):
 
 def test_accumulated_steps_equal_a_larger_batch(rng):
     (accumulating, trainer), (whole, reference) = compiled(2), compiled(1)
-    pictures, masks = make_pictures(rng, 8)
+    images, masks = make_images(rng, 8)
     for start in (0, 4):
-        reference.train_on_batch(pictures[start : start + 4], masks[start : start + 4])
+        reference.train_on_batch(images[start : start + 4], masks[start : start + 4])
         for half in (start, start + 2):
-            trainer.train_on_batch(pictures[half : half + 2], masks[half : half + 2])
+            trainer.train_on_batch(images[half : half + 2], masks[half : half + 2])
     assert difference(accumulating, whole) <= 1e-6
     assert difference(whole, compiled(1)[0]) > 1e-3
     assert int(trainer.optimizer.iterations) == int(reference.optimizer.iterations) == 2
@@ -260,8 +260,8 @@ def test_accumulated_steps_equal_a_larger_batch(rng):
 def test_accumulated_gradients_outlive_an_epoch(rng):
     # Three steps an epoch, two a change: the third one's gradient waits for the next epoch.
     model, trainer = compiled(2)
-    pictures, masks = make_pictures(rng, 6)
-    trainer.fit(pictures, masks, batch_size=2, epochs=1, shuffle=False, verbose=0)
+    images, masks = make_images(rng, 6)
+    trainer.fit(images, masks, batch_size=2, epochs=1, shuffle=False, verbose=0)
     names = [variable.path for variable in trainer.optimizer.variables]
     waiting = [
         variable.numpy()
@@ -270,7 +270,7 @@ def test_accumulated_gradients_outlive_an_epoch(rng):
     ]
     assert len(waiting) == len(model.trainable_variables), names
     assert max(np.abs(values).max() for values in waiting) > 0
-    trainer.fit(pictures, masks, batch_size=2, epochs=1, shuffle=False, verbose=0)
+    trainer.fit(images, masks, batch_size=2, epochs=1, shuffle=False, verbose=0)
     assert int(trainer.optimizer.iterations) == 3
     assert all(
         np.abs(variable.numpy()).max() == 0

@@ -36,7 +36,7 @@ def now():
 
 
 def run_epoch(clock, now, epoch, steps, after=0.0):
-    """An epoch whose steps of two pictures take these seconds."""
+    """An epoch whose steps of two images take these seconds."""
     clock.start_epoch(epoch, len(steps))
     for seconds in steps:
         now += seconds
@@ -121,7 +121,7 @@ def test_epochs_of_one_step(now):
     clock = RunClock(3, now)
     run_epoch(clock, now, 0, [5], after=1)
     assert clock.left() == 2 * 6
-    assert clock.pictures_a_second() == 2 / 5
+    assert clock.images_a_second() == 2 / 5
 
 
 def test_the_last_ten_epochs_count(now):
@@ -132,13 +132,13 @@ def test_the_last_ten_epochs_count(now):
     assert clock.left() == 2
 
 
-def test_pictures_a_second_leave_out_the_compiling_step(now):
+def test_images_a_second_leave_out_the_compiling_step(now):
     clock = RunClock(1, now)
     clock.start_epoch(0, 3)
-    for seconds, pictures in ((60, 4), (2, 4), (1, 2)):
+    for seconds, images in ((60, 4), (2, 4), (1, 2)):
         now += seconds
-        clock.end_step(pictures)
-    assert clock.pictures_a_second() == 6 / 3
+        clock.end_step(images)
+    assert clock.images_a_second() == 6 / 3
     assert clock.training_seconds() == 63
 
 
@@ -168,7 +168,7 @@ def test_rates(rate, text):
 
 
 def make_progress(now, stream, last_epoch=100, batch_size=2):
-    """A Progress over 6 pictures to train, 4 to validate, at a rate of 1e-3."""
+    """A Progress over 6 images to train, 4 to validate, at a rate of 1e-3."""
     progress = Progress(last_epoch, stream, now)
     rate = keras.Variable(1e-3)
     progress.set_model(SimpleNamespace(optimizer=SimpleNamespace(learning_rate=rate)))
@@ -250,7 +250,7 @@ def test_lines_are_flushed(now):
     assert flushed
 
 
-def test_the_last_smaller_batch_counts_its_own_pictures(now):
+def test_the_last_smaller_batch_counts_its_own_images(now):
     stream = io.StringIO()
     progress = make_progress(now, stream, batch_size=4)
     progress.on_epoch_begin(0)

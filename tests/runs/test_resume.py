@@ -167,10 +167,10 @@ def test_changes_that_break_a_run_are_named(config, train_until, changes, messag
     assert read_state(folder).epoch == 2
 
 
-def test_other_pictures_break_a_run(config, train_until, voc_dir, write_list):
+def test_other_images_break_a_run(config, train_until, voc_dir, write_list):
     train_until(1, config())
     write_list(voc_dir, "train", ["train_a", "train_b"])
-    with pytest.raises(UserError, match=r"training pictures are others \(there were 4, now .* 2\)"):
+    with pytest.raises(UserError, match=r"training images are others \(there were 4, now .* 2\)"):
         train.main(config())
 
 
@@ -312,9 +312,9 @@ def test_machines_that_train_otherwise_are_refused(changes, message):
         check_same(runs)
 
 
-def test_machines_that_train_on_other_pictures_are_refused():
+def test_machines_that_train_on_other_images_are_refused():
     other = describe_run(describe()["settings"], [], [])
-    with pytest.raises(UserError, match="but process 1 has other pictures than process 0"):
+    with pytest.raises(UserError, match="but process 1 has other images than process 0"):
         check_same([describe(), other])
 
 

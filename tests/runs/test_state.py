@@ -1,4 +1,4 @@
-"""The state of a run as a file: what goes in comes out, and no fault loses the one before."""
+"""The state of a run as a file: what goes in comes out, and no problem loses the one before."""
 
 import math
 

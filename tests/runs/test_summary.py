@@ -85,7 +85,7 @@ def test_missed_classes_are_named_with_advice():
         "What helps:",
         "  cls_weights balanced, by which pixels of rare classes weigh more",
         "  focal_loss, by which pixels that are still wrong weigh more",
-        "  more epochs, and more pictures that show these classes",
+        "  more epochs, and more images that show these classes",
     ]
 
 

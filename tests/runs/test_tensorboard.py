@@ -46,7 +46,7 @@ def decode(png):
 
 @pytest.fixture
 def make_board(voc_dir, tmp_path):
-    """make_board(predict): a Board of one picture, (48, 64); `scoring` stands beside it."""
+    """make_board(predict): a Board of one image, (48, 64); `scoring` stands beside it."""
 
     def make(predict=lambda pixels: np.ones(pixels.shape[:2], np.uint8), folder="run"):
         scoring = SimpleNamespace(scores=None)
@@ -71,7 +71,7 @@ def test_scalars_of_an_epoch_without_scores(make_board, tmp_path):
     assert images == {}
 
 
-def test_iou_of_classes_and_pictures_when_scored(make_board, tmp_path):
+def test_iou_of_classes_and_images_when_scored(make_board, tmp_path):
     board = make_board()
     # IoU 3/4 and 4/5; green is nowhere, and so has none.
     board.scoring.scores = score(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))
@@ -87,7 +87,7 @@ def test_iou_of_classes_and_pictures_when_scored(make_board, tmp_path):
     assert step == 5
 
 
-def test_a_picture_shows_picture_truth_and_prediction(make_board, tmp_path):
+def test_an_image_shows_image_truth_and_prediction(make_board, tmp_path):
     board = make_board(lambda pixels: np.full(pixels.shape[:2], 2, np.uint8))
     board.scoring.scores = score(np.eye(3, dtype=int))
     board.on_epoch_end(0, LOGS)
@@ -107,12 +107,10 @@ def test_a_picture_shows_picture_truth_and_prediction(make_board, tmp_path):
     ("size", "shown"),
     [((600, 1200), (240, 480)), ((960, 300), (480, 150)), ((480, 480), (480, 480))],
 )
-def test_large_pictures_are_scaled_down(
-    size, shown, make_board, tmp_path, write_mask, write_picture
-):
+def test_large_images_are_scaled_down(size, shown, make_board, tmp_path, write_mask, write_image):
     board = make_board()
     sample = board.samples[0]._replace(
-        image_path=write_picture(tmp_path / "large.png", np.zeros((*size, 3), np.uint8)),
+        image_path=write_image(tmp_path / "large.png", np.zeros((*size, 3), np.uint8)),
         mask_path=write_mask(tmp_path / "mask.png", np.zeros(size, np.uint8)),
     )
     seen = []
@@ -203,7 +201,7 @@ def test_no_backend_is_loaded_to_write():
     assert done.stdout == "False\n"
 
 
-def test_five_bands_are_shown_as_their_first_three(make_board, tmp_path, rng):
+def test_five_channels_are_shown_as_their_first_three(make_board, tmp_path, rng):
     board = make_board(lambda pixels: pixels[..., 4] // 255)
     board.in_channels = 5
     pixels = rng.integers(0, 256, (48, 64, 5)).astype(np.uint8)

@@ -340,7 +340,7 @@ def test_sources_that_do_not_open(tmp_path, capfd):
         (str(text), r"text\.mp4 can't be read as a video: .*ffmpeg -i"),
         (str(tmp_path / "nothing.mp4"), "There is no file '.*nothing.mp4'. Expected: the path"),
         (str(tmp_path), "is a folder; expected: the path of a video"),
-        ("97", "Camera 97 gives no picture. It must be connected"),
+        ("97", "Camera 97 gives no image. It must be connected"),
         ("http://me:secret@127.0.0.1:9/a.mp4", r"The stream http://127\.0\.0\.1:9/a\.mp4 gives"),
     ]:
         with pytest.raises(UserError, match=message):
@@ -350,7 +350,7 @@ def test_sources_that_do_not_open(tmp_path, capfd):
 
 def test_a_camera_that_opens_but_gives_no_frame(capture):
     camera = capture(0)
-    with pytest.raises(UserError, match="Camera 0 gives no picture"):
+    with pytest.raises(UserError, match="Camera 0 gives no image"):
         open_source("0")
     assert camera.released
 

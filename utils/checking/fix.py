@@ -31,7 +31,7 @@ _SHOWN = 8  # masks on the contact sheet
 _LISTED = 20  # colours and files that are listed
 _ALONE = {
     "picture_without_mask": "it has no mask",
-    "mask_without_picture": "it has no picture",
+    "mask_without_picture": "it has no image",
     "duplicate_names": "one name stands for two files",
 }
 
@@ -43,14 +43,14 @@ class Outcome:
     Attributes:
         name: str.
         left_out: str, why it is not in the copy; "" if it is.
-        mask_changed, picture_changed: bool.
+        mask_changed, image_changed: bool.
         unknown: Counter of colours or values that stand for no class.
     """
 
     name: str
     left_out: str = ""
     mask_changed: bool = False
-    picture_changed: bool = False
+    image_changed: bool = False
     unknown: Counter = field(default_factory=Counter)
 
 
@@ -59,7 +59,7 @@ def fix_dataset(folder, pairs, color_map="", num_classes=None, ignore_labels=(VO
 
     Args:
         folder: Path of the VOC folder (the one that holds JPEGImages).
-        pairs: (samples, almost, faults), as `utils.checking.pairs.find_pairs` gives them.
+        pairs: (samples, almost, problems), as `utils.checking.pairs.find_pairs` gives them.
         color_map: path of a text file with lines `r g b name`; "": VOC's colours.
         num_classes: int; ids below it stay as they are. None: not known.
         ignore_labels: values that become void.
@@ -75,8 +75,8 @@ def fix_dataset(folder, pairs, color_map="", num_classes=None, ignore_labels=(VO
     target = folder.with_name(f"{folder.name}_fixed")
     if target.exists():
         raise UserError(f"{target} exists already. Remove or rename it, then run this again.")
-    samples, almost, faults = pairs
-    samples = sorted(_without_duplicates([*samples, *almost], faults))
+    samples, almost, problems = pairs
+    samples = sorted(_without_duplicates([*samples, *almost], problems))
     paths = [sample.mask_path for sample in samples]
     contents = ordered_map(read_content, paths, workers, "Reading the masks")
     meaning = find_meaning(contents, color_map, num_classes, ignore_labels)
@@ -87,11 +87,9 @@ def fix_dataset(folder, pairs, color_map="", num_classes=None, ignore_labels=(VO
             (temporary / name).mkdir(parents=True)
         outcomes = list(ordered_map(work, samples, workers, "Writing the copy"))
         outcomes += [
-            Outcome(text, left_out=_ALONE[kind]) for kind, text in faults if kind in _ALONE
+            Outcome(text, left_out=_ALONE[kind]) for kind, text in problems if kind in _ALONE
         ]
-        changed = [
-            one for one in outcomes if one.mask_changed or one.picture_changed or one.left_out
-        ]
+        changed = [one for one in outcomes if one.mask_changed or one.image_changed or one.left_out]
         if not changed and not almost:
             print(f"Nothing to fix: all {len(samples)} pairs are as they should be.")
             return 0
@@ -105,35 +103,35 @@ def fix_dataset(folder, pairs, color_map="", num_classes=None, ignore_labels=(VO
     return 0 if kept else 2
 
 
-def _without_duplicates(samples, faults):
+def _without_duplicates(samples, problems):
     """Drops pairs of which a file's name stands twice: which one is meant can't be known."""
-    texts = [text for kind, text in faults if kind == "duplicate_names"]
+    texts = [text for kind, text in problems if kind == "duplicate_names"]
     # A text is "NAME and OTHER", and names may hold " and " too.
     first = {text[: match.start()] for text in texts for match in re.finditer(" and ", text)}
     return [one for one in samples if not {one.image_path.name, one.mask_path.name} & first]
 
 
 def _fix_sample(sample, folder, meaning):
-    """Writes the corrected picture and mask of a sample, or says why not."""
+    """Writes the corrected image and mask of a sample, or says why not."""
     outcome = Outcome(sample.name)
     ids, outcome.left_out, outcome.unknown = to_ids(read_content(sample.mask_path), meaning)
     if ids is None:
         return outcome
     try:
-        changed = _fit_picture(sample.image_path, ids.shape)
+        changed = _fit_image(sample.image_path, ids.shape)
     except UserError as error:
         outcome.left_out = str(error)
         return outcome
-    outcome.picture_changed = changed is not None
-    _write_picture(sample, changed, folder / "JPEGImages")
+    outcome.image_changed = changed is not None
+    _write_image(sample, changed, folder / "JPEGImages")
     outcome.mask_changed = _write_mask(sample, ids, folder / "SegmentationClass")
     return outcome
 
 
-def _fit_picture(path, size):
-    """The picture turned to fit its mask, or None if it needs no change.
+def _fit_image(path, size):
+    """The image turned to fit its mask, or None if it needs no change.
 
-    One with more than three bands is never changed: what is written anew has three.
+    One with more than three channels is never changed: what is written anew has three.
 
     Raises:
         UserError: if it is broken, or fits no way.
@@ -149,12 +147,12 @@ def _fit_picture(path, size):
         if header.channels[-1] > 3 and turned is not None:
             fits, turned = header.size == size, None
     if not fits:
-        raise UserError(f"picture {found} and mask {size} differ in size")
+        raise UserError(f"image {found} and mask {size} differ in size")
     return turned
 
 
 def _turn_to_fit(image, size):
-    """The picture as its mask was drawn on it: itself, upright, or as stored without EXIF.
+    """The image as its mask was drawn on it: itself, upright, or as stored without EXIF.
 
     Returns:
         PIL.Image, the very same one if it needs no change; None if no way fits.
@@ -172,7 +170,7 @@ def _turn_to_fit(image, size):
     return stored
 
 
-def _write_picture(sample, changed, folder):
+def _write_image(sample, changed, folder):
     if changed is None:
         shutil.copyfile(sample.image_path, folder / f"{sample.name}{sample.image_path.suffix}")
         return
@@ -203,7 +201,7 @@ def _finish(folder, samples, outcomes, meaning):
     report = {
         "kept": len(kept),
         "masks_changed": [one.name for one in outcomes if one.mask_changed],
-        "pictures_changed": [one.name for one in outcomes if one.picture_changed],
+        "pictures_changed": [one.name for one in outcomes if one.image_changed],
         "left_out": {one.name: one.left_out for one in outcomes if one.left_out},
         "values_to_ids": {str(value): index for value, index in meaning.ids.items()},
     }
@@ -227,9 +225,9 @@ def _row(sample, fixed):
 def _summary(outcomes, meaning, target):
     left_out = [one for one in outcomes if one.left_out]
     masks = sum(one.mask_changed for one in outcomes)
-    pictures = sum(one.picture_changed for one in outcomes)
+    images = sum(one.image_changed for one in outcomes)
     lines = [
-        f"{len(outcomes) - len(left_out):,} pairs kept: {masks:,} masks and {pictures:,} pictures "
+        f"{len(outcomes) - len(left_out):,} pairs kept: {masks:,} masks and {images:,} images "
         f"changed; {len(left_out):,} left out."
     ]
     moved = {value: index for value, index in meaning.ids.items() if value != index}

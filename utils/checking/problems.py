@@ -1,21 +1,20 @@
-"""The faults that a dataset can have, in words: what it is, and what to do."""
+"""The problems that a dataset can have, in words: what it is, and what to do."""
 
 from typing import NamedTuple
 
 import numpy as np
 
-from utils.data.masks import REFUSED_MASKS
 from utils.labels import VOID
 
 _FIX = "python voc_annotation.py --fix writes a corrected copy"
 
 
-class Fault(NamedTuple):
-    """A kind of fault.
+class Problem(NamedTuple):
+    """A kind of problem.
 
     Attributes:
         fatal: bool, whether it makes a training or its scores wrong.
-        title: what is wrong; the count stands before it.
+        title: what is wrong, in the plural; the count stands after it.
         remedy: what to do.
     """
 
@@ -24,140 +23,134 @@ class Fault(NamedTuple):
     remedy: str
 
 
-FAULTS = {
-    "picture_without_mask": Fault(
-        False, "pictures have no mask", "Left out of the lists. Add the masks, if there are any."
+PROBLEMS = {
+    "picture_without_mask": Problem(
+        False, "images without a mask", "Left out of the lists. Add the masks, if there are any."
     ),
-    "mask_without_picture": Fault(
-        False, "masks have no picture", "Left out of the lists. Add the pictures."
+    "mask_without_picture": Problem(
+        False, "masks without an image", "Left out of the lists. Add the images."
     ),
-    "names_almost_pair": Fault(
+    "names_almost_pair": Problem(
         True,
-        "pictures and masks would pair but for case, spaces or extension",
+        "images and masks that would pair but for case, spaces or extension",
         "Rename one of each: names must be equal to the letter, masks must be .png.",
     ),
-    "duplicate_names": Fault(
-        True, "names stand for two files", "Rename or remove one of each two."
+    "duplicate_names": Problem(
+        True, "names that stand for two files", "Rename or remove one of each two."
     ),
-    "picture_broken": Fault(
-        True, "pictures can't be read", f"Replace or remove them; {_FIX} without them."
+    "picture_broken": Problem(
+        True, "unreadable images", f"Replace or remove them; {_FIX} without them."
     ),
-    "picture_bands": Fault(
+    "picture_bands": Problem(
         True,
-        "pictures have other bands than the network takes",
-        "Set in_channels to their number of bands, or replace them.",
+        "images with other channels than the network takes",
+        "Set in_channels to their number of channels, or replace them.",
     ),
-    "mask_broken": Fault(
-        True, "masks can't be read", f"Replace or remove them; {_FIX} without them."
+    "mask_broken": Problem(
+        True, "unreadable masks", f"Replace or remove them; {_FIX} without them."
     ),
-    "sizes_differ": Fault(
+    "sizes_differ": Problem(
         True,
-        "masks differ from their picture in size",
-        "Check that they belong together and export the masks at the pictures' size.",
+        "masks that differ from their image in size",
+        "Check that they belong together and export the masks at the images' size.",
     ),
-    "mask_lossy": Fault(
+    "mask_lossy": Problem(
         True,
-        f"masks hold no class ids: {REFUSED_MASKS['lossy']}",
+        "masks compressed with loss, which smears class ids",
         "Export them again as PNG; what is lost can't be brought back.",
     ),
-    "mask_format": Fault(
-        True, f"masks hold no class ids: {REFUSED_MASKS['format']}", "Export them again as PNG."
-    ),
-    "mask_16-bit": Fault(
-        True, f"masks hold no class ids: {REFUSED_MASKS['16-bit']}", f"{_FIX} in 8 bits."
-    ),
-    "mask_alpha": Fault(
-        True, f"masks hold no class ids: {REFUSED_MASKS['alpha']}", f"{_FIX} without it."
-    ),
-    "mask_colour": Fault(
+    "mask_format": Problem(True, "masks that are no PNG files", "Export them again as PNG."),
+    "mask_16-bit": Problem(True, "masks with 16-bit values", f"{_FIX} in 8 bits."),
+    "mask_alpha": Problem(True, "masks with an alpha channel", f"{_FIX} without it."),
+    "mask_colour": Problem(
         True,
-        f"masks hold no class ids: {REFUSED_MASKS['colour']}",
+        "masks that are colour images",
         f"{_FIX} with the VOC colours, or with yours: --color_map FILE, lines of 'r g b name'.",
     ),
-    "mask_smooth": Fault(
+    "mask_smooth": Problem(
         True,
-        "grey masks have anti-aliased edges, whose values are no classes",
+        "grey masks with anti-aliased edges, whose values are no classes",
         f"{_FIX} with void along the edges.",
     ),
-    "ids_0_255": Fault(
+    "ids_0_255": Problem(
         True,
-        "masks hold only 0 and 255, and 255 is void: nothing can be learnt",
+        "masks that hold only 0 and 255, and 255 is void: nothing can be learnt",
         f"Change 255 to 1; {_FIX}.",
     ),
-    "only_one_class": Fault(
-        True, "set holds fewer than two classes: nothing can be learnt", "Check the masks."
+    "only_one_class": Problem(
+        True, "sets of fewer than two classes, from which nothing can be learnt", "Check the masks."
     ),
-    "ids_with_gaps": Fault(
+    "ids_with_gaps": Problem(
         True,
-        "values stand for class ids, with gaps between",
+        "values that stand for class ids, with gaps between them",
         f"{_FIX} with ids 0, 1, 2, ... If other classes just don't occur here, give num_classes.",
     ),
-    "ids_off_by_one": Fault(
+    "ids_off_by_one": Problem(
         True,
-        "masks count from 1 instead of 0: the largest id equals num_classes",
+        "masks that count from 1 instead of 0: the largest id equals num_classes",
         "Raise num_classes by 1 (class 0 is then never seen), or take 1 off every id.",
     ),
-    "ids_out_of_range": Fault(
+    "ids_out_of_range": Problem(
         True,
-        "masks hold ids that num_classes does not cover",
+        "masks with ids that num_classes does not cover",
         "Raise num_classes (largest id + 1), name the values in ignore_labels, or correct them.",
     ),
-    "no_background": Fault(False, "set has no id 0", "Fine if there is no background."),
-    "class_absent": Fault(
-        False, "classes occur in no mask", "They can't be learnt; check num_classes."
+    "no_background": Problem(False, "sets without the id 0", "Fine if there is no background."),
+    "class_absent": Problem(
+        False, "classes that occur in no mask", "They can't be learnt; check num_classes."
     ),
-    "class_only_in_val": Fault(
+    "class_only_in_val": Problem(
         False,
-        "classes are in val but not in train, so they are never learnt",
-        "Split anew with --stratify, or add pictures.",
+        "classes that are in val but not in train, so they are never learnt",
+        "Split anew with --stratify, or add images.",
     ),
-    "in_both_lists": Fault(
+    "in_both_lists": Problem(
         True,
-        "pictures are in both train and val, so scores would flatter",
+        "images that are in both train and val, so scores would flatter",
         "Remove the copies, or keep them on one side with group_by.",
     ),
 }
 
 
-def format_faults(report, only_fatal=False):
-    """The faults of a `utils.checking.report.Report` as text, the fatal ones first."""
+def format_problems(report, only_fatal=False):
+    """The problems of a `utils.checking.report.Report` as text, the fatal ones first."""
     lines = []
     kinds = sorted(
-        report.faults, key=lambda kind: (not FAULTS[kind].fatal, list(FAULTS).index(kind))
+        report.problems, key=lambda kind: (not PROBLEMS[kind].fatal, list(PROBLEMS).index(kind))
     )
     for kind in kinds:
-        fault, found = FAULTS[kind], report.faults[kind]
-        if only_fatal and not fault.fatal:
+        problem, found = PROBLEMS[kind], report.problems[kind]
+        if only_fatal and not problem.fatal:
             continue
-        lines.append(f"{'fault' if fault.fatal else 'note'}: {found.count:,} {fault.title}")
+        lines.append(f"{'problem' if problem.fatal else 'note'}: {problem.title}: {found.count:,}")
         lines += [f"    {detail}" for detail in found.first]
         more = found.count - len(found.first)
         if more > 0 and kind not in ("ids_0_255", "ids_off_by_one", "ids_out_of_range"):
             lines.append(f"    and {more:,} more")
-        lines.append(f"  do: {fault.remedy}")
+        lines.append(f"  do: {problem.remedy}")
     return "\n".join(lines)
 
 
 def format_report(report):
-    """The whole report as text: what the set holds, then its faults, then class weights."""
+    """The whole report as text: what the set holds, then its problems, then class weights."""
     sizes = ", ".join(f"{w}x{h} ({n:,})" for (h, w), n in report.sizes.most_common(3))
     more = len(report.sizes) - 3
     modes = ", ".join(f"{mode} ({n:,})" for mode, n in report.modes.most_common())
     lines = [
-        f"{report.pairs:,} pairs of picture and mask",
+        f"{report.pairs:,} pairs of image and mask",
         f"sizes (width x height): {sizes}{f' and {more:,} more' if more > 0 else ''}",
-        f"picture modes: {modes}",
+        f"image modes: {modes}",
         "",
-        "value        pixels    share   in pictures",
+        "value        pixels    share   in images",
     ]
     total = max(int(report.pixels.sum()), 1)
     lines += [
         f"{value:>5}  {report.pixels[value]:>12,}  {report.pixels[value] / total:7.2%}"
-        f"  {report.pictures[value]:>12,}{'  void' if int(value) in report.ignored else ''}"
+        f"  {report.images[value]:>12,}{'  void' if int(value) in report.ignored else ''}"
         for value in np.flatnonzero(report.pixels)
     ]
-    if report.faults:
-        lines += ["", format_faults(report)]
+    if report.problems:
+        lines += ["", format_problems(report)]
     if len(report.classes) > 1 and not report.fatal:
         weights = ", ".join(f"{weight:g}" for weight in class_weights(report))
         lines += [
@@ -171,7 +164,7 @@ def format_report(report):
 def class_weights(report):
     """Median-frequency balancing: the median of the classes' frequencies over each's own.
 
-    The frequency of a class is its share of the pixels of the pictures that hold it. A
+    The frequency of a class is its share of the pixels of the images that hold it. A
     class that never occurs gets weight 1.
 
     Returns:
@@ -199,7 +192,7 @@ def report_to_dict(report):
         "values": {
             str(value): {
                 "pixels": int(report.pixels[value]),
-                "pictures": int(report.pictures[value]),
+                "pictures": int(report.images[value]),
                 "void": value in report.ignored,
             }
             for value in present
@@ -210,11 +203,11 @@ def report_to_dict(report):
         else None,
         "faults": {
             kind: {
-                "fatal": FAULTS[kind].fatal,
+                "fatal": PROBLEMS[kind].fatal,
                 "count": found.count,
                 "first": found.first,
-                "remedy": FAULTS[kind].remedy,
+                "remedy": PROBLEMS[kind].remedy,
             }
-            for kind, found in report.faults.items()
+            for kind, found in report.problems.items()
         },
     }

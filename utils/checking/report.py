@@ -1,7 +1,7 @@
 """Judges the data before a training starts, instead of hours into it.
 
 Facts of each pair (`utils.checking.scan`) go into a `Report` one by one; what concerns the set as a
-whole, such as ids with gaps, is judged at the end. Memory: some hundred bytes a picture.
+whole, such as ids with gaps, is judged at the end. Memory: some hundred bytes an image.
 """
 
 from collections import Counter
@@ -11,17 +11,17 @@ from functools import partial
 import numpy as np
 
 from errors import UserError
-from utils.checking.problems import FAULTS, format_faults
+from utils.checking.problems import PROBLEMS, format_problems
 from utils.checking.scan import FactsCache, scan_pair
 from utils.labels import VOID
 from utils.parallel import ordered_map
 
-_FIRST = 5  # files named with each fault
+_FIRST = 5  # files named with each problem
 
 
 @dataclass
 class Found:
-    """A fault that was found: how often, and the first files (or other details)."""
+    """A problem that was found: how often, and the first files (or other details)."""
 
     count: int = 0
     first: list[str] = field(default_factory=list)
@@ -39,15 +39,15 @@ class Report:
     Args:
         num_classes: int; None: not known, so only what is wrong for any number is judged.
         ignore_labels: mask values that are void.
-        in_channels: int, bands that a picture must have; None: not known.
+        in_channels: int, channels that an image must have; None: not known.
 
     Attributes:
-        faults: dict from a key of `utils.checking.problems.FAULTS` to Found.
+        problems: dict from a key of `utils.checking.problems.PROBLEMS` to Found.
         pairs: int, pairs scanned.
-        sizes, modes: Counters of the pictures' (height, width) and Pillow modes.
+        sizes, modes: Counters of the images' (height, width) and Pillow modes.
         pixels: int64 (256,), pixels of each value.
-        pictures: int64 (256,), pictures in which each value occurs.
-        frequency_base: int64 (256,), pixels of those pictures.
+        images: int64 (256,), images in which each value occurs.
+        frequency_base: int64 (256,), pixels of those images.
         presence: dict from name to the set of values in its mask.
     """
 
@@ -55,53 +55,53 @@ class Report:
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.ignored = frozenset(ignore_labels)
-        self.faults = {}
+        self.problems = {}
         self.pairs = 0
         self.sizes, self.modes = Counter(), Counter()
         self.pixels = np.zeros(256, np.int64)
-        self.pictures = np.zeros(256, np.int64)
+        self.images = np.zeros(256, np.int64)
         self.frequency_base = np.zeros(256, np.int64)
         self.presence = {}
         self._with_value = {}  # value: the first files that hold it
         self._sets = {}
-        self._hashes = {}  # name: hashes of its picture
+        self._hashes = {}  # name: hashes of its image
 
-    def fault(self, kind, detail, count=1):
-        """Notes a fault."""
-        self.faults.setdefault(kind, Found()).add(detail, count)
+    def problem(self, kind, detail, count=1):
+        """Notes a problem."""
+        self.problems.setdefault(kind, Found()).add(detail, count)
 
     def add(self, sample, facts):
         """Takes in the facts of a pair."""
         self.pairs += 1
         mask = sample.mask_path.name
-        if facts.picture_error:
-            self.fault("picture_broken", facts.picture_error)
+        if facts.image_error:
+            self.problem("picture_broken", facts.image_error)
         else:
-            self.sizes[facts.picture_size] += 1
-            self.modes[facts.picture_mode] += 1
-            self._judge_bands(sample, facts.picture_channels)
-            if facts.picture_bytes:
-                self._hashes[sample.name] = (facts.picture_bytes, facts.picture_pixels)
+            self.sizes[facts.image_size] += 1
+            self.modes[facts.image_mode] += 1
+            self._judge_channels(sample, facts.image_channels)
+            if facts.image_bytes:
+                self._hashes[sample.name] = (facts.image_bytes, facts.image_pixels)
         if facts.mask_error:
-            self.fault(
+            self.problem(
                 f"mask_{facts.mask_error}", f"{sample.mask_path} {facts.mask_detail}".strip()
             )
             return
-        if not facts.picture_error and facts.picture_size != facts.mask_size:
-            self.fault(
+        if not facts.image_error and facts.image_size != facts.mask_size:
+            self.problem(
                 "sizes_differ",
-                f"{sample.image_path} is {_size(facts.picture_size)}, "
+                f"{sample.image_path} is {_size(facts.image_size)}, "
                 f"{sample.mask_path} is {_size(facts.mask_size)} (width x height)",
             )
         if facts.smooth:
-            self.fault("mask_smooth", f"{mask} ({len(facts.smooth)} values along edges)")
+            self.problem("mask_smooth", f"{mask} ({len(facts.smooth)} values along edges)")
         counts = {value: n for value, n in facts.counts.items() if value not in facts.smooth}
         self._add_values(sample, counts)
 
-    def _judge_bands(self, sample, channels):
+    def _judge_channels(self, sample, channels):
         if self.in_channels is not None and self.in_channels not in channels:
             possible = " or ".join(map(str, channels))
-            self.fault(
+            self.problem(
                 "picture_bands",
                 f"{sample.image_path} can be read with in_channels {possible}, but in_channels is "
                 f"{self.in_channels}",
@@ -110,7 +110,7 @@ class Report:
     def _add_values(self, sample, counts):
         values = list(counts)
         self.pixels[values] += list(counts.values())
-        self.pictures[values] += 1
+        self.images[values] += 1
         self.frequency_base[values] += sum(
             n for value, n in counts.items() if value not in self.ignored
         )
@@ -129,14 +129,14 @@ class Report:
 
     @property
     def fatal(self):
-        """Whether a fault was found that makes a training wrong."""
-        return any(FAULTS[kind].fatal for kind in self.faults)
+        """Whether a problem was found that makes a training wrong."""
+        return any(PROBLEMS[kind].fatal for kind in self.problems)
 
     def finish(self, lists=None):
         """Judges the set as a whole.
 
         Args:
-            lists: dict from a list's name to its names of pictures; pairs such as train and
+            lists: dict from a list's name to its names of images; pairs such as train and
                 val, or train_0 and val_0, are compared. None: no lists.
         """
         self._judge_values()
@@ -150,13 +150,13 @@ class Report:
         if not self.presence:
             return
         if VOID in self.ignored and classes in ([0], []) and self.pixels[VOID]:
-            self._fault_of_value("ids_0_255", VOID)
+            self._problem_of_value("ids_0_255", VOID)
         elif len(classes) < 2:
-            self.fault("only_one_class", f"the only value in {self.pairs} masks is {classes}")
+            self.problem("only_one_class", f"the only value in {self.pairs} masks is {classes}")
         elif _have_gaps(classes, self.num_classes):
             example = self._with_value[classes[-1]][0]
             text = f"the values are {_shorten(classes)}, for instance in {example}"
-            self.fault("ids_with_gaps", text, len(classes))
+            self.problem("ids_with_gaps", text, len(classes))
         elif self.num_classes and classes[-1] >= self.num_classes:
             self._judge_out_of_range(classes)
         else:
@@ -164,31 +164,31 @@ class Report:
 
     def _judge_out_of_range(self, classes):
         if classes[0] > 0 and classes[-1] == self.num_classes:
-            self._fault_of_value("ids_off_by_one", classes[-1])
+            self._problem_of_value("ids_off_by_one", classes[-1])
             return
         for value in (value for value in classes if value >= self.num_classes):
-            self._fault_of_value("ids_out_of_range", value)
+            self._problem_of_value("ids_out_of_range", value)
 
     def _judge_missing(self, classes):
         if classes[0] > 0:
-            self.fault("no_background", f"the ids are {_shorten(classes)}")
+            self.problem("no_background", f"the ids are {_shorten(classes)}")
         expected = range(self.num_classes or classes[-1] + 1)
         for value in sorted(set(expected) - set(classes) - self.ignored - {0}):
-            self.fault("class_absent", f"class {value}")
+            self.problem("class_absent", f"class {value}")
 
-    def _fault_of_value(self, kind, value):
+    def _problem_of_value(self, kind, value):
         files = ", ".join(self._with_value[value][:2])
-        self.fault(
+        self.problem(
             kind,
             f"value {value}: {self.pixels[value]:,} pixels, for instance in {files}",
-            int(self.pictures[value]),
+            int(self.images[value]),
         )
 
     def _judge_split(self, train, val):
         in_train = frozenset().union(*(self.presence.get(name, ()) for name in train))
         in_val = frozenset().union(*(self.presence.get(name, ()) for name in val))
         for value in sorted(in_val - in_train - self.ignored):
-            self.fault("class_only_in_val", f"class {value}")
+            self.problem("class_only_in_val", f"class {value}")
         known = {}
         for name in train:
             known.setdefault(name, name)
@@ -197,7 +197,7 @@ class Report:
         for name in val:
             twin = next((known[k] for k in (name, *self._hashes.get(name, ())) if k in known), None)
             if twin is not None:
-                self.fault("in_both_lists", f"{name} (val) is {twin} (train)")
+                self.problem("in_both_lists", f"{name} (val) is {twin} (train)")
 
 
 def _have_gaps(classes, num_classes):
@@ -217,7 +217,7 @@ def _shorten(values, most=12):
 
 
 def scan_into(report, samples, workers, progress=True):
-    """Scans samples whole, pictures decoded, into a report."""
+    """Scans samples whole, images decoded, into a report."""
     facts = ordered_map(partial(scan_pair, decode=True), samples, workers, "Checking", progress)
     for sample, one in zip(samples, facts, strict=True):
         report.add(sample, one)
@@ -237,12 +237,12 @@ def check_samples(
 ):
     """The quick check before a training: names, sizes, and the values of all masks.
 
-    Pictures are not decoded, and what is known from an earlier run is not read again.
+    Images are not decoded, and what is known from an earlier run is not read again.
 
     Args:
         train, val: lists of `utils.data.voc.Sample` with masks; train may be empty, for scoring.
         num_classes, ignore_labels: as in `utils.data.masks.read_mask`.
-        in_channels: int, bands that a picture must have; None: any.
+        in_channels: int, channels that an image must have; None: any.
         workers: int, threads.
         cache: path of a JSON file for the facts; None: no cache.
         progress: bool, whether to show a progress bar.
@@ -251,7 +251,7 @@ def check_samples(
         Report.
 
     Raises:
-        UserError: with every fault that would make the training wrong.
+        UserError: with every problem that would make the training wrong.
     """
     known = FactsCache(cache)
     lists = {"train": [sample.name for sample in train], "val": [sample.name for sample in val]}
@@ -264,7 +264,7 @@ def check_samples(
     report.finish(lists)
     if not train:  # what is only scored need not hold two classes
         for kind in ("only_one_class", "ids_0_255"):
-            report.faults.pop(kind, None)
+            report.problems.pop(kind, None)
     if report.fatal:
-        raise UserError("The data can't be used as it is.\n" + format_faults(report, True))
+        raise UserError("The data can't be used as it is.\n" + format_problems(report, True))
     return report

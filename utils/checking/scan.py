@@ -1,6 +1,6 @@
-"""Facts about one picture and its mask, gathered without judging them.
+"""Facts about one image and its mask, gathered without judging them.
 
-`utils.checking.report` turns them into faults. They depend on the two files alone, so they can be
+`utils.checking.report` turns them into problems. They depend on the two files alone, so they can be
 kept from one run to the next.
 """
 
@@ -24,15 +24,15 @@ from utils.images.reading import open_image, read_header, read_image
 
 @dataclass
 class Facts:
-    """What a picture and its mask are.
+    """What an image and its mask are.
 
     Attributes:
-        picture_error: str, why the picture can't be read; "" if it can.
-        picture_size: (height, width), upright; None if unknown.
-        picture_mode: str, as in `utils.images.reading.Header`; "" where it was not decoded.
-        picture_channels: the values of in_channels that the picture can be read with.
-        picture_bytes, picture_pixels: hashes of the file and of the upright pixels, or 0
-            where the picture was not decoded.
+        image_error: str, why the image can't be read; "" if it can.
+        image_size: (height, width), upright; None if unknown.
+        image_mode: str, as in `utils.images.reading.Header`; "" where it was not decoded.
+        image_channels: the values of in_channels that the image can be read with.
+        image_bytes, image_pixels: hashes of the file and of the upright pixels, or 0
+            where the image was not decoded.
         mask_error: "", "broken", or a key of `utils.data.masks.REFUSED_MASKS`.
         mask_detail: str, the error's own words.
         mask_size: (height, width) or None.
@@ -41,12 +41,12 @@ class Facts:
             them.
     """
 
-    picture_error: str = ""
-    picture_size: tuple[int, int] | None = None
-    picture_mode: str = ""
-    picture_channels: tuple[int, ...] = ()
-    picture_bytes: int = 0
-    picture_pixels: int = 0
+    image_error: str = ""
+    image_size: tuple[int, int] | None = None
+    image_mode: str = ""
+    image_channels: tuple[int, ...] = ()
+    image_bytes: int = 0
+    image_pixels: int = 0
     mask_error: str = ""
     mask_detail: str = ""
     mask_size: tuple[int, int] | None = None
@@ -59,31 +59,31 @@ def scan_pair(sample, decode=True):
 
     Args:
         sample: `utils.data.voc.Sample`.
-        decode: bool. True decodes the picture too; False reads its header only.
+        decode: bool. True decodes the image too; False reads its header only.
 
     Returns:
         Facts.
     """
     facts = Facts()
-    _scan_picture(sample.image_path, facts, decode)
+    _scan_image(sample.image_path, facts, decode)
     _scan_mask(sample.mask_path, facts)
     return facts
 
 
-def _scan_picture(path, facts, decode):
+def _scan_image(path, facts, decode):
     try:
         header = read_header(path)
-        facts.picture_size, facts.picture_channels = header.size, header.channels
+        facts.image_size, facts.image_channels = header.size, header.channels
         if decode:
             if 3 in header.channels:
                 pixels = to_array(open_image(path))
             else:
                 pixels = read_image(path, in_channels=header.channels[0])
-            facts.picture_mode = header.mode
-            facts.picture_bytes = _hash(Path(path).read_bytes())
-            facts.picture_pixels = _hash(repr(pixels.shape).encode() + pixels.tobytes())
+            facts.image_mode = header.mode
+            facts.image_bytes = _hash(Path(path).read_bytes())
+            facts.image_pixels = _hash(repr(pixels.shape).encode() + pixels.tobytes())
     except UserError as error:
-        facts.picture_error = str(error)
+        facts.image_error = str(error)
 
 
 def _scan_mask(path, facts):
@@ -166,7 +166,7 @@ class FactsCache:
             self.known = {}
 
     def scan(self, sample):
-        """The facts of a sample, without decoding the picture; from the cache if valid."""
+        """The facts of a sample, without decoding the image; from the cache if valid."""
         key, stamp = str(sample.mask_path.resolve()), self._stamp(sample)
         entry = self.known.get(key)
         try:
@@ -203,7 +203,7 @@ def _facts_from(values):
     facts = Facts(**values)
     facts.counts = {int(value): count for value, count in facts.counts.items()}
     facts.smooth = tuple(facts.smooth)
-    facts.picture_channels = tuple(values["picture_channels"])
-    facts.picture_size = facts.picture_size and tuple(facts.picture_size)
+    facts.image_channels = tuple(values["image_channels"])
+    facts.image_size = facts.image_size and tuple(facts.image_size)
     facts.mask_size = facts.mask_size and tuple(facts.mask_size)
     return facts

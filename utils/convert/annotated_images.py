@@ -1,4 +1,4 @@
-"""The pictures of annotation files: found, turned as their annotators saw them, saved."""
+"""The images of annotation files: found, turned as their annotators saw them, saved."""
 
 import io
 import os
@@ -11,12 +11,12 @@ from PIL import Image, ImageOps
 from errors import UserError
 from utils.images.channels import check_pixels, to_array
 
-_COPIED = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}  # an MPO is a JPEG of two pictures
+_COPIED = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}  # an MPO is a JPEG of two images
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 
 
-class Picture(NamedTuple):
-    """A picture as the annotations were drawn on it.
+class AnnotatedImage(NamedTuple):
+    """An image as the annotations were drawn on it.
 
     Attributes:
         image: PIL.Image, any mode; its EXIF counts no more.
@@ -29,8 +29,8 @@ class Picture(NamedTuple):
     extension: str
 
 
-class PictureFinder:
-    """Finds pictures under the names that annotation files give them.
+class ImageFinder:
+    """Finds images under the names that annotation files give them.
 
     Args:
         image_dir: str, the only folder to look in; empty: where each file suggests.
@@ -46,7 +46,7 @@ class PictureFinder:
         self._listings = {}
 
     def find(self, file_name, folders):
-        """Finds a picture, whatever the case of its letters.
+        """Finds an image, whatever the case of its letters.
 
         The name may have backslashes, folders of another machine, or be a URL: the longest
         end of it that leads to a file counts.
@@ -92,8 +92,8 @@ def _ends(file_name):
     return sorted(found, key=lambda end: -end.count("/"))
 
 
-def read_picture(source, declared, frames, origin):
-    """Decodes a picture and decides which way up its annotations saw it.
+def read_annotated_image(source, declared, frames, origin):
+    """Decodes an image and decides which way up its annotations saw it.
 
     Args:
         source: Path of a file, or its bytes.
@@ -103,13 +103,13 @@ def read_picture(source, declared, frames, origin):
         origin: str, for messages.
 
     Returns:
-        Picture.
+        AnnotatedImage.
 
     Raises:
         UserError: if it can't be decoded, or has another size.
     """
     embedded = isinstance(source, bytes)
-    name = f"the picture in {origin}" if embedded else str(source)
+    name = f"the image in {origin}" if embedded else str(source)
     try:
         data = source if embedded else source.read_bytes()
         image = Image.open(io.BytesIO(data))
@@ -122,13 +122,13 @@ def read_picture(source, declared, frames, origin):
     for frame in frames:
         if _has_size(shown[frame], declared):
             copied = _COPIED.get(image.format) if not turned else None
-            return Picture(shown[frame], data if copied else None, copied or ".png")
+            return AnnotatedImage(shown[frame], data if copied else None, copied or ".png")
     height, width = declared
     hint = ""
     if _has_size(image, declared):
         hint = " when its EXIF orientation is applied. Turn the file itself and annotate it again"
     raise UserError(
-        f"{origin} says that the picture is {width}x{height} pixels, but {name} is "
+        f"{origin} says that the image is {width}x{height} pixels, but {name} is "
         f"{shown[frames[0]].width}x{shown[frames[0]].height}{hint}. They must belong together."
     )
 
@@ -138,17 +138,17 @@ def _has_size(image, declared):
     return height in (None, image.height) and width in (None, image.width)
 
 
-def save_picture(picture, folder, name):
-    """Writes a picture: the file's own bytes, or else PNG without loss and without EXIF.
+def save_annotated_image(annotated, folder, name):
+    """Writes an image: the file's own bytes, or else PNG without loss and without EXIF.
 
     Modes that PNG lacks (CMYK, 32-bit, ...) are saved as `read_image` sees them.
     """
-    path = Path(folder) / f"{name}{picture.extension}"
-    if picture.data is not None:
-        path.write_bytes(picture.data)
+    path = Path(folder) / f"{name}{annotated.extension}"
+    if annotated.data is not None:
+        path.write_bytes(annotated.data)
         return
-    image = picture.image.copy()
-    # Pillow would carry an EXIF orientation over, and the reader turn the picture by it.
+    image = annotated.image.copy()
+    # Pillow would carry an EXIF orientation over, and the reader turn the image by it.
     image.info = {key: value for key, value in image.info.items() if key == "transparency"}
     if image.mode not in _PNG_MODES:
         image = Image.fromarray(to_array(image))

@@ -19,13 +19,13 @@ _FIXED_IDS = {BACKGROUND: 0, "_background_": 0, "__ignore__": VOID}  # labelme's
 
 
 class Item(NamedTuple):
-    """A picture with its annotations, decoded only when its turn comes.
+    """An image with its annotations, decoded only when its turn comes.
 
     Attributes:
         name: str, of the files to write, without extension.
         origin: str, where the annotations stand, for messages.
         labels: frozenset of str.
-        load: function(classes) -> (Picture, uint8 (H, W) class ids).
+        load: function(classes) -> (Image, uint8 (H, W) class ids).
     """
 
     name: str
@@ -52,7 +52,7 @@ def check_points(points, origin):
     """Checks what should be a list of [x, y]; returns it as tuples.
 
     Raises:
-        UserError: for anything else, and for numbers that lie beyond every picture.
+        UserError: for anything else, and for numbers that lie beyond every image.
     """
     for point in points if isinstance(points, list) else [points]:
         if not (isinstance(point, list) and len(point) == 2 and all(map(_is_coordinate, point))):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from errors import UserError
-from utils.convert.annotated_images import read_picture
+from utils.convert.annotated_images import read_annotated_image
 from utils.convert.annotations import Item, check_points, class_id, clean_label
 from utils.convert.rasterize import decode_rle, fill_polygon
 from utils.labels import VOID
@@ -26,7 +26,7 @@ class CocoFile(NamedTuple):
 
     Attributes:
         categories: {name: id}, of those that are classes.
-        items: list of Item, one a picture.
+        items: list of Item, one an image.
         crowds: (regions with iscrowd=1 that become void, those that become their class).
     """
 
@@ -59,12 +59,12 @@ def is_coco(data):
 
 
 def scan_coco(path, data, finder, crowd="auto", fill_boxes=False):
-    """Checks the content of a COCO file and finds its pictures.
+    """Checks the content of a COCO file and finds its images.
 
     Args:
         path: Path of the JSON file.
         data: its content, for which `is_coco` holds.
-        finder: PictureFinder.
+        finder: ImageFinder.
         crowd: one of CROWDS; auto: class in files of CVAT, which writes iscrowd=1 with
             every mask that was painted, and void elsewhere, as COCO means it.
         fill_boxes: bool, whether an annotation that has only a box fills it.
@@ -73,7 +73,7 @@ def scan_coco(path, data, finder, crowd="auto", fill_boxes=False):
         CocoFile.
 
     Raises:
-        UserError: for anything that can't be converted, and for pictures that are missing.
+        UserError: for anything that can't be converted, and for images that are missing.
     """
     images = _index(data["images"], f"{path}, images")
     names = _read_categories(data, path)
@@ -197,34 +197,34 @@ def _make_items(path, images, regions, finder):
     if missing:
         more = ", ..." if len(missing) > 5 else ""
         raise UserError(
-            f"{path} names {len(missing)} pictures that are not there: {', '.join(missing[:5])}"
+            f"{path} names {len(missing)} images that are not there: {', '.join(missing[:5])}"
             f"{more}. Looked in {finder.image_dir or ', '.join(map(str, folders))}. Put them "
             "there, or set image_dir."
         )
     return items
 
 
-def load_coco(picture_path, declared, regions, origin, classes):
-    """Reads a picture and paints its regions.
+def load_coco(image_path, declared, regions, origin, classes):
+    """Reads an image and paints its regions.
 
     Args:
-        picture_path: Path.
+        image_path: Path.
         declared: (height, width) by the file; None where it does not say.
         regions: list of Region.
         origin: str, for messages.
         classes: tuple of str, the background first.
 
     Returns:
-        (Picture, uint8 (H, W) class ids, 255 for void).
+        (Image, uint8 (H, W) class ids, 255 for void).
 
     Raises:
-        UserError: for a picture of another size, an RLE that is broken, or a label that is
+        UserError: for an image of another size, an RLE that is broken, or a label that is
             not in the list.
     """
     # Label Studio takes the size as stored and the outlines as displayed: they don't fit
-    # together where EXIF swaps the sides, so only an upright picture of that size will do.
-    picture = read_picture(picture_path, declared, ("upright",), origin)
-    size = (picture.image.height, picture.image.width)
+    # together where EXIF swaps the sides, so only an upright image of that size will do.
+    image = read_annotated_image(image_path, declared, ("upright",), origin)
+    size = (image.image.height, image.image.width)
     mask = np.zeros(size, np.uint8)
     for region in regions:
         value = VOID if region.is_void else class_id(region.label, classes, region.origin)
@@ -233,4 +233,4 @@ def load_coco(picture_path, declared, regions, origin, classes):
         else:
             for polygon in region.segmentation:
                 mask[fill_polygon(polygon, size)] = value
-    return picture, mask
+    return image, mask

@@ -1,4 +1,4 @@
-"""labelme's JSON files, versions 3 to 5, as pictures and masks.
+"""labelme's JSON files, versions 3 to 5, as images and masks.
 
 A shape covers the very pixels that labelme's own export gives it: the same calls of Pillow
 with the same line width and point size. Later shapes paint over earlier ones.
@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from errors import UserError
-from utils.convert.annotated_images import read_picture
+from utils.convert.annotated_images import read_annotated_image
 from utils.convert.annotations import Item, check_points, class_id, clean_label, read_json
 from utils.images.channels import check_pixels
 
@@ -60,52 +60,52 @@ def is_labelme(data):
 
 
 def scan_labelme(path, data, finder):
-    """Checks the content of a labelme file, and that there is a picture to it.
+    """Checks the content of a labelme file, and that there is an image to it.
 
     Args:
-        path: Path of the JSON file, whose name the picture and the mask get.
+        path: Path of the JSON file, whose name the image and the mask get.
         data: its content.
-        finder: PictureFinder.
+        finder: ImageFinder.
 
     Returns:
-        Item, which reads the file anew when it is loaded: with their pictures inside, all
+        Item, which reads the file anew when it is loaded: with their images inside, all
         files together need not fit into memory.
 
     Raises:
         UserError: for anything that can't be converted.
     """
     labels = frozenset(shape.label for shape in read_shapes(data, path))
-    picture_path = None if data.get("imageData") else _find_picture(path, data, finder)
-    return Item(path.stem, str(path), labels, partial(load_labelme, path, picture_path))
+    image_path = None if data.get("imageData") else _find_image(path, data, finder)
+    return Item(path.stem, str(path), labels, partial(load_labelme, path, image_path))
 
 
-def _find_picture(path, data, finder):
+def _find_image(path, data, finder):
     file_name = data.get("imagePath")
     if not isinstance(file_name, str) or not file_name:
         raise UserError(
-            f"{path} has neither imageData nor imagePath: it names no picture. Save it again "
+            f"{path} has neither imageData nor imagePath: it names no image. Save it again "
             "in labelme."
         )
     found = finder.find(file_name, [path.parent])
     if found is None:
         raise UserError(
-            f"{path} belongs to the picture {file_name!r}, which is not in "
+            f"{path} belongs to the image {file_name!r}, which is not in "
             f"{finder.image_dir or path.parent}, nor inside the file as imageData. Put it "
             "there, or set image_dir."
         )
     return found
 
 
-def load_labelme(path, picture_path, classes):
+def load_labelme(path, image_path, classes):
     """Reads a labelme file.
 
     Args:
         path: Path of the JSON file.
-        picture_path: Path of the picture; None: it is inside the file.
+        image_path: Path of the image; None: it is inside the file.
         classes: tuple of str, the background first.
 
     Returns:
-        (Picture, uint8 (H, W) class ids).
+        (Image, uint8 (H, W) class ids).
 
     Raises:
         UserError: for anything that can't be converted.
@@ -113,15 +113,15 @@ def load_labelme(path, picture_path, classes):
     data = read_json(path)
     shapes = read_shapes(data, path)
     declared = (data.get("imageHeight"), data.get("imageWidth"))
-    # labelme embeds pictures already turned. Before 3.7 it turned none and embedded the
+    # labelme embeds images already turned. Before 3.7 it turned none and embedded the
     # file as it was. Shapes are in pixels of what it showed, so the size decides.
-    if picture_path:
-        picture = read_picture(picture_path, declared, ("upright", "stored"), str(path))
+    if image_path:
+        image = read_annotated_image(image_path, declared, ("upright", "stored"), str(path))
     else:
         source = _decode_base64(data["imageData"], f"imageData of {path}")
-        picture = read_picture(source, declared, ("stored", "upright"), str(path))
-    size = (picture.image.height, picture.image.width)
-    return picture, paint_shapes(shapes, size, classes)
+        image = read_annotated_image(source, declared, ("stored", "upright"), str(path))
+    size = (image.image.height, image.image.width)
+    return image, paint_shapes(shapes, size, classes)
 
 
 def read_shapes(data, path):
@@ -167,7 +167,7 @@ def _read_shape(shape, origin):
 
 
 def _read_crop(text, points, origin):
-    """Decodes the picture of a mask shape: bool (h, w), which fills its box."""
+    """Decodes the image of a mask shape: bool (h, w), which fills its box."""
     try:
         with Image.open(io.BytesIO(_decode_base64(text, f"The mask of {origin}"))) as image:
             check_pixels(*image.size, f"of the mask of {origin}")

@@ -43,18 +43,18 @@ def decode_rle(rle, size, origin):
 
     Args:
         rle: dict with "size": [height, width] and "counts": list of int, or str.
-        size: (height, width) of the picture.
+        size: (height, width) of the image.
         origin: str, for messages.
 
     Returns:
         bool (height, width).
 
     Raises:
-        UserError: if the sizes differ, or the runs do not fill the picture exactly.
+        UserError: if the sizes differ, or the runs do not fill the image exactly.
     """
     if rle.get("size") != list(size):
         raise UserError(
-            f"{origin} has an RLE mask of size {rle.get('size')}, but the picture has "
+            f"{origin} has an RLE mask of size {rle.get('size')}, but the image has "
             f"{list(size)} (height, width). They must be equal."
         )
     counts = rle.get("counts")
@@ -66,7 +66,7 @@ def decode_rle(rle, size, origin):
     if not are_counts or sum(counts) != size[0] * size[1]:
         raise UserError(
             f"{origin} has a broken RLE mask: its runs must be whole numbers and fill the "
-            f"{size[0] * size[1]} pixels of the picture exactly. Export it again."
+            f"{size[0] * size[1]} pixels of the image exactly. Export it again."
         )
     inside = np.arange(len(counts)) % 2 == 1
     return np.repeat(inside, counts).reshape(size[::-1]).T

@@ -1,9 +1,9 @@
-"""Random changes of a picture and its mask together, for training.
+"""Random changes of an image and its mask together, for training.
 
-Upstream's augmentation at its default strengths. The picture is resized by a random scale
+Upstream's augmentation at its default strengths. The image is resized by a random scale
 and aspect, flipped, moved, cut or padded to the target size, and its colours are changed: of
-pictures with another number of bands than three, which have no hue, only the brightness.
-The mask takes exactly the same geometry. Padding is grey in the picture, void in the mask.
+images with another number of channels than three, which have no hue, only the brightness.
+The mask takes exactly the same geometry. Padding is grey in the image, void in the mask.
 
 Source: unet-keras, `get_random_data`. Differs from upstream: the padding of a mask is void
 instead of background, sizes are rounded instead of truncated, and the grey of the padding
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from errors import UserError
-from utils.images.transforms import GREY, Box, over_bands, paste, resize_image
+from utils.images.transforms import GREY, Box, over_channels, paste, resize_image
 from utils.labels import VOID
 
 
@@ -26,10 +26,10 @@ class Augment:
 
     Attributes:
         jitter: the aspect ratio is multiplied by u / v, both from 1 - jitter..1 + jitter.
-        scale: (least, most) size of the picture, in units of the target size.
+        scale: (least, most) size of the image, in units of the target size.
         flip: probability of a left-right flip.
         hue, saturation, value: each is multiplied by a factor from 1 - x..1 + x. Hue and
-            saturation are those of RGB, and pass over pictures with other bands.
+            saturation are those of RGB, and pass over images with other channels.
     """
 
     jitter: float = 0.3
@@ -53,13 +53,13 @@ class Augment:
         """Augments one sample.
 
         Args:
-            image: uint8 (H, W, bands); three are RGB.
+            image: uint8 (H, W, channels); three are RGB.
             mask: uint8 (H, W).
             size: (height, width) of the result.
             rng: numpy.random.Generator; the only source of randomness.
 
         Returns:
-            (uint8 (height, width, bands), uint8 (height, width) with 255 in the padding).
+            (uint8 (height, width, channels), uint8 (height, width) with 255 in the padding).
         """
         scaled = self._scaled_size(image.shape[:2], size, rng)
         flipped = rng.random() < self.flip
@@ -73,9 +73,9 @@ class Augment:
         image = change_colors(image, factors)
         return paste(image, box, size, GREY), paste(mask, box, size, VOID)
 
-    def _scaled_size(self, picture, target, rng):
-        """Draws the size, (height, width), that the whole picture is resized to."""
-        aspect = picture[1] / picture[0]
+    def _scaled_size(self, image, target, rng):
+        """Draws the size, (height, width), that the whole image is resized to."""
+        aspect = image[1] / image[0]
         aspect *= rng.uniform(1 - self.jitter, 1 + self.jitter)
         aspect /= rng.uniform(1 - self.jitter, 1 + self.jitter)
         scale = rng.uniform(*self.scale)
@@ -90,7 +90,7 @@ class Augment:
 
 
 def _visible_box(scaled, offset, target):
-    """Where the part of the picture that can be seen lies on the canvas."""
+    """Where the part of the image that can be seen lies on the canvas."""
     start = [max(shift, 0) for shift in offset]
     stop = [
         min(shift + full, side) for shift, full, side in zip(offset, scaled, target, strict=True)
@@ -99,7 +99,7 @@ def _visible_box(scaled, offset, target):
 
 
 def _place_image(image, scaled, offset, box, flipped):
-    """Resizes a picture to `scaled`, flips it, and cuts out what lies in `box`.
+    """Resizes an image to `scaled`, flips it, and cuts out what lies in `box`.
 
     Where it grows, only the visible part is made, by one affine warp; where it shrinks, the
     whole is made by area averaging, against aliasing.
@@ -108,7 +108,7 @@ def _place_image(image, scaled, offset, box, flipped):
     if scaled[0] < height or scaled[1] < width:
         image = resize_image(image, scaled)
         if flipped:
-            image = over_bands(lambda part: cv2.flip(part, 1), image)
+            image = over_channels(lambda part: cv2.flip(part, 1), image)
         top, left = box.top - offset[0], box.left - offset[1]
         return image[top : top + box.height, left : left + box.width]
     step_y, step_x = height / scaled[0], width / scaled[1]
@@ -125,11 +125,11 @@ def _place_image(image, scaled, offset, box, flipped):
             part, matrix, (box.width, box.height), flags=flags, borderMode=cv2.BORDER_REPLICATE
         )
 
-    return over_bands(warp, image)
+    return over_channels(warp, image)
 
 
 def _place_mask(mask, scaled, offset, box, flipped):
-    """Does to class ids what `_place_image` does to the picture: the nearest id each."""
+    """Does to class ids what `_place_image` does to the image: the nearest id each."""
     rows = _nearest(mask.shape[0], scaled[0], box.top - offset[0], box.height)
     columns = _nearest(mask.shape[1], scaled[1], box.left - offset[1], box.width)
     if flipped:
@@ -144,12 +144,12 @@ def _nearest(source, scaled, first, count):
 
 
 def change_colors(image, factors):
-    """Multiplies hue, saturation and value of a picture by three factors.
+    """Multiplies hue, saturation and value of an image by three factors.
 
     Hue wraps around; saturation and value are clipped.
 
     Args:
-        image: uint8 (H, W, 3) RGB; or with other bands, of which each is multiplied by the
+        image: uint8 (H, W, 3) RGB; or with other channels, of which each is multiplied by the
             factor of the value alone.
         factors: (hue, saturation, value).
     """

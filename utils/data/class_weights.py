@@ -10,13 +10,13 @@ from utils.parallel import ordered_map
 def balanced_weights(samples, num_classes, ignore_labels=(VOID,), workers=0):
     """Weighs classes by median-frequency balancing.
 
-        frequency_c = pixels of c / pixels of the pictures that hold c
+        frequency_c = pixels of c / pixels of the images that hold c
         weight_c    = median of the frequencies of all classes that occur / frequency_c
 
     Void pixels count nowhere. A class that occurs in no mask has weight 1.
 
     Args:
-        samples: list of `utils.data.voc.Sample`, the training pictures.
+        samples: list of `utils.data.voc.Sample`, the training images.
         num_classes: int.
         ignore_labels: mask values that count as void.
         workers: int, threads; 0: one a processor.
@@ -35,14 +35,14 @@ def balanced_weights(samples, num_classes, ignore_labels=(VOID,), workers=0):
         return np.bincount(mask.ravel(), minlength=256)[:num_classes]
 
     pixels = np.zeros(num_classes, np.int64)
-    of_pictures = np.zeros(num_classes, np.int64)
+    of_images = np.zeros(num_classes, np.int64)
     for counts in ordered_map(count, samples, workers, "class weights"):
         pixels += counts
-        of_pictures[counts > 0] += counts.sum()
+        of_images[counts > 0] += counts.sum()
     occurs = pixels > 0
     weights = np.ones(num_classes)
     if occurs.any():
-        frequencies = pixels[occurs] / of_pictures[occurs]
+        frequencies = pixels[occurs] / of_images[occurs]
         weights[occurs] = np.median(frequencies) / frequencies
     return tuple(weights.tolist()), _describe(weights, occurs)
 

@@ -1,4 +1,4 @@
-"""The Keras data set: VOC samples in, batches of pictures and class ids out."""
+"""The Keras data set: VOC samples in, batches of images and class ids out."""
 
 import math
 import threading
@@ -28,8 +28,8 @@ class UnetDataset(keras.utils.PyDataset):
     in order, letterboxed. The last batch may be smaller.
 
     Several devices need batches that they can share equally. The last one is filled up with
-    pictures that it holds already, their masks all void: no picture is left out, the loss and
-    its gradients stay those of the batch, and what a batch normalization sees are pictures.
+    images that it holds already, their masks all void: no image is left out, the loss and
+    its gradients stay those of the batch, and what a batch normalization sees are images.
     Only the epoch's mean loss counts such a batch as the larger one that it has become.
 
     Keras sees one worker: threads of this class make samples ahead instead. Keras' own
@@ -42,10 +42,10 @@ class UnetDataset(keras.utils.PyDataset):
         num_classes: int.
         augment: `utils.data.augment.Augment` or a callable like it; None: validation.
         ignore_labels: mask values that count as void.
-        in_channels: int, bands of a picture, as for `utils.images.reading.read_image`.
+        in_channels: int, channels of an image, as for `utils.images.reading.read_image`.
         seed: int.
         num_workers: int, threads; 0: one a processor.
-        cache_bytes: int; decoded pictures and masks are kept up to this much memory.
+        cache_bytes: int; decoded images and masks are kept up to this much memory.
         devices: `utils.distributed.devices.Devices`; this process makes their part of each
             batch. None: a single one.
 
@@ -109,7 +109,7 @@ class UnetDataset(keras.utils.PyDataset):
             ids with 255 for void and padding; of several processes, this one's part of both.
 
         Raises:
-            UserError: for a picture or mask that can't be used. This and whatever else is
+            UserError: for an image or mask that can't be used. This and whatever else is
             raised, such as MemoryError, is kept in `error` too, since backends wrap what is
             raised while they draw data.
         """
@@ -160,7 +160,7 @@ class UnetDataset(keras.utils.PyDataset):
         return normalize(image), mask
 
     def _decoded(self, position):
-        """The picture and mask of a sample as they are, from the cache if they are there."""
+        """The image and mask of a sample as they are, from the cache if they are there."""
         if position in self._cache:
             return self._cache[position]
         sample = self.samples[position]
@@ -174,7 +174,7 @@ class UnetDataset(keras.utils.PyDataset):
             raise
         if image.shape[:2] != mask.shape:
             raise UserError(
-                f"The picture {sample.image_path} and its mask differ in size: "
+                f"The image {sample.image_path} and its mask differ in size: "
                 f"{image.shape[:2]} and {mask.shape} (height, width)."
             )
         size = image.nbytes + mask.nbytes

@@ -16,7 +16,7 @@ REFUSED_MASKS = {
     "format": "it is no PNG file",
     "16-bit": "it has 16-bit values",
     "alpha": "it has an alpha channel",
-    "colour": "it is a colour picture",
+    "colour": "it is a colour image",
 }
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _LOSSY = ("JPEG", "MPO", "WEBP", "JPEG2000", "AVIF")
@@ -129,7 +129,7 @@ def _check_values(path, ids, num_classes, ignore_labels):
 
 
 def mask_to_image(mask):
-    """A palette picture (PIL, mode P) of class ids, with 255 in VOC's border colour."""
+    """A palette image (PIL, mode P) of class ids, with 255 in VOC's border colour."""
     image = Image.fromarray(np.ascontiguousarray(mask, np.uint8))
     image.putpalette(voc_palette(256).tobytes())
     return image

@@ -26,7 +26,7 @@ def split_names(
 ):
     """Splits names into training, validation and test.
 
-    Training gets at least one picture, and so does validation where there are two and
+    Training gets at least one image, and so does validation where there are two and
     train_percent is below 1.
 
     Args:
@@ -71,7 +71,7 @@ def make_folds(names, folds, seed=0, *, group_by="", presence=None):
     """
     units = _make_units(names, group_by, presence)
     if not 2 <= folds <= len(units):
-        kind = "groups" if group_by else "pictures"
+        kind = "groups" if group_by else "images"
         raise UserError(f"folds must be 2 up to the number of {kind}, {len(units)}; got {folds}.")
     sizes = [len(names) // folds + (index < len(names) % folds) for index in range(folds)]
     lists = {}
@@ -140,7 +140,7 @@ def _distribute(units, sizes, seed):
 
 
 def _wanted(units, sizes):
-    """{class: how many pictures with it each part should get}."""
+    """{class: how many images with it each part should get}."""
     total = Counter()
     for unit in units:
         total.update(unit.classes)

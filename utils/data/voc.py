@@ -1,6 +1,6 @@
-"""The VOC folder: pictures, masks, and the lists that pair them.
+"""The VOC folder: images, masks, and the lists that pair them.
 
-VOCdevkit_path/VOC2007/JPEGImages/            pictures, any type that Pillow reads
+VOCdevkit_path/VOC2007/JPEGImages/            images, any type that Pillow reads
                        SegmentationClass/     masks, PNG, a class id in each pixel
                        ImageSets/Segmentation/{train,val,trainval,test}.txt
 """
@@ -20,7 +20,7 @@ MASK_EXTENSIONS = frozenset({".png"})
 
 
 class Sample(NamedTuple):
-    """A picture and its mask; `mask_path` is None where no mask is asked for."""
+    """An image and its mask; `mask_path` is None where no mask is asked for."""
 
     name: str
     image_path: Path
@@ -47,7 +47,7 @@ def voc_folder(VOCdevkit_path):
             return folder
     raise UserError(
         f"No dataset in VOCdevkit_path {str(base)!r}: there is no folder "
-        f"{base / 'VOC2007' / 'JPEGImages'}. Put the pictures there and the masks into "
+        f"{base / 'VOC2007' / 'JPEGImages'}. Put the images there and the masks into "
         "SegmentationClass beside it."
     )
 
@@ -108,7 +108,7 @@ def read_list(VOCdevkit_path, split):
         raise UserError(f"{path} is no UTF-8 text ({error}). Run voc_annotation.py.") from error
     lines = [line.rstrip("\r") for line in lines if line.strip()]
     if not lines:
-        raise UserError(f"{path} is empty. Put pictures in the dataset and run voc_annotation.py.")
+        raise UserError(f"{path} is empty. Put images in the dataset and run voc_annotation.py.")
     return lines
 
 
@@ -123,7 +123,7 @@ def write_lists(VOCdevkit_path, lists):
 
 
 def read_samples(VOCdevkit_path, split):
-    """Reads a list and finds the picture and the mask of each line.
+    """Reads a list and finds the image and the mask of each line.
 
     Args:
         VOCdevkit_path: str or Path, the folder that holds VOC2007.
@@ -133,19 +133,19 @@ def read_samples(VOCdevkit_path, split):
         list of Sample, in the list's order.
 
     Raises:
-        UserError: if the folder or list is missing or empty, or a line has no picture or mask.
+        UserError: if the folder or list is missing or empty, or a line has no image or mask.
     """
     path, lines = list_path(VOCdevkit_path, split), read_list(VOCdevkit_path, split)
     folder = voc_folder(VOCdevkit_path)
-    pictures = index_folder(folder / "JPEGImages", image_extensions())
+    images = index_folder(folder / "JPEGImages", image_extensions())
     masks = index_folder(folder / "SegmentationClass", MASK_EXTENSIONS)
     samples = []
     for line in lines:
-        name = line if line in pictures else line.strip()
-        for kind, files in (("picture", pictures), ("mask", masks)):
+        name = line if line in images else line.strip()
+        for kind, files in (("image", images), ("mask", masks)):
             if name not in files:
                 raise UserError(f"{path} names {name!r}, which has no {kind}. {_hint(name, files)}")
-        samples.append(Sample(name, pictures[name], masks[name]))
+        samples.append(Sample(name, images[name], masks[name]))
     return samples
 
 

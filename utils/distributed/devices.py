@@ -50,7 +50,7 @@ class Devices:
 
         Args:
             name: str, the setting that holds the batch size.
-            batch_size: int, pictures of a batch of all devices.
+            batch_size: int, images of a batch of all devices.
             accumulate_steps: int, steps whose gradients are averaged.
         """
         rest = batch_size % self.count
@@ -59,5 +59,5 @@ class Devices:
             sizes = f"{low} or {high}" if low else str(high)
             raise UserError(
                 f"{name} is {batch_size}, which {self.count} devices can't share equally: it "
-                f"counts the pictures of all of them together. Take {sizes}."
+                f"counts the images of all of them together. Take {sizes}."
             )

@@ -11,12 +11,12 @@ import numpy as np
 
 from utils.labels import VOID
 
-SHARE = 0.02  # of the picture's diagonal: the article's width of the band
+SHARE = 0.02  # of the image's diagonal: the article's width of the band
 _KERNEL = np.ones((3, 3), np.uint8)
 
 
 def boundary_distance(size, share=SHARE):
-    """The width of the band in pixels, at least 1, for a picture of `size` (height, width)."""
+    """The width of the band in pixels, at least 1, for an image of `size` (height, width)."""
     return max(1, round(share * math.hypot(*size)))
 
 
@@ -24,7 +24,7 @@ def boundary_region(ids, distance):
     """Pixels of which a pixel of another class lies within `distance` rows and columns.
 
     For each class, these are the pixels that `distance` erosions of its mask by 3x3 take
-    away, as the authors' code counts them. What is beyond the picture is another class.
+    away, as the authors' code counts them. What is beyond the image is another class.
 
     Args:
         ids: uint8 (H, W).
@@ -33,7 +33,7 @@ def boundary_region(ids, distance):
     Returns:
         bool (H, W).
     """
-    # Erosions of each class alone would cost a pass over the picture for every class.
+    # Erosions of each class alone would cost a pass over the image for every class.
     edge = (cv2.dilate(ids, _KERNEL) != cv2.erode(ids, _KERNEL)).astype(np.uint8)
     edge[[0, -1]] = 1
     edge[:, [0, -1]] = 1

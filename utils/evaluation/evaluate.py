@@ -13,7 +13,7 @@ from utils.evaluation.boundary import boundary_counts
 from utils.evaluation.metrics import Counts, count_pixels
 from utils.labels import VOID
 
-_THREADS = 2  # that count; as many pictures again may wait: they can be large
+_THREADS = 2  # that count; as many images again may wait: they can be large
 
 
 def evaluate(
@@ -23,13 +23,13 @@ def evaluate(
     ignore_labels=(VOID,),
     *,
     boundary=False,
-    on_picture=None,
+    on_image=None,
     progress=True,
 ):
     """Counts the pixels of all samples by true and predicted class.
 
     True masks are read and pixels counted in threads, while the next prediction is made; a
-    few pictures are in memory at a time.
+    few images are in memory at a time.
 
     Args:
         samples: list of `utils.data.voc.Sample` with masks.
@@ -38,7 +38,7 @@ def evaluate(
         num_classes: int.
         ignore_labels: values of the true masks that are left out.
         boundary: bool, whether to count for boundary IoU as well.
-        on_picture: callable of a sample, its (height, width) and its `Counts`, called in
+        on_image: callable of a sample, its (height, width) and its `Counts`, called in
             the samples' order; None: nothing.
         progress: bool, whether to show a progress bar.
 
@@ -57,8 +57,8 @@ def evaluate(
     ) as bar:
         for sample, (size, counts) in _in_threads(count, pairs):
             total += counts
-            if on_picture:
-                on_picture(sample, size, counts)
+            if on_image:
+                on_image(sample, size, counts)
             bar.update()
     return total
 
@@ -77,7 +77,7 @@ def _in_threads(count, pairs):
 
 
 def _count(num_classes, ignore_labels, boundary, sample, predicted):
-    """((height, width), Counts) of one picture."""
+    """((height, width), Counts) of one image."""
     true = read_mask(sample.mask_path, num_classes, ignore_labels)
     if true.shape != predicted.shape:
         raise UserError(

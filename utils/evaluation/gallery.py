@@ -1,4 +1,4 @@
-"""The pictures of a report: which ones, and truth, prediction and errors made visible."""
+"""The images of a report: which ones, and truth, prediction and errors made visible."""
 
 import base64
 import io
@@ -11,22 +11,22 @@ from utils.images.reading import read_to_show
 from utils.images.transforms import letterbox_box, resize_image, resize_mask
 from utils.labels import VOID, voc_palette
 
-GROUP = 6  # pictures shown of the worst, and as many around the median
-_SIDE = 480  # of a picture in a report, at most: a few dozen kilobytes each
+GROUP = 6  # images shown of the worst, and as many around the median
+_SIDE = 480  # of an image in a report, at most: a few dozen kilobytes each
 RIGHT, WRONG, LEFT_OUT = (231, 236, 239), (200, 0, 90), (150, 150, 150)
 
 
-def choose(pictures, count=GROUP):
-    """Chooses the worst pictures by mIoU, and those around the median; none is in both.
+def choose(images, count=GROUP):
+    """Chooses the worst images by mIoU, and those around the median; none is in both.
 
     Args:
-        pictures: list of `PictureScore`; those of void alone are passed over.
+        images: list of `ImageScore`; those of void alone are passed over.
         count: int, how many of each.
 
     Returns:
         (list of the worst, the very worst first; list around the median, the lower first).
     """
-    ranked = sorted((one for one in pictures if not np.isnan(one.miou)), key=lambda one: one.miou)
+    ranked = sorted((one for one in images if not np.isnan(one.miou)), key=lambda one: one.miou)
     start = max((len(ranked) - count) // 2, 0)
     return ranked[:count], ranked[max(start, count) : start + count]
 
@@ -53,7 +53,7 @@ def thumbnails(sample, prediction, num_classes, ignore_labels):
         num_classes, ignore_labels: as in `utils.data.masks.read_mask`.
 
     Returns:
-        dict from a title to a data: URI of the picture, the truth, the prediction, and the
+        dict from a title to a data: URI of the image, the truth, the prediction, and the
         map of errors.
     """
     true = read_mask(sample.mask_path, num_classes, ignore_labels)
@@ -62,7 +62,7 @@ def thumbnails(sample, prediction, num_classes, ignore_labels):
     box = letterbox_box(true.shape, (_SIDE, _SIDE))
     size = min((box.height, box.width), true.shape)  # what is small stays as it is
     return {
-        "picture": data_uri(Image.fromarray(resize_image(image, size))),
+        "image": data_uri(Image.fromarray(resize_image(image, size))),
         "truth": data_uri(_palette_image(resize_mask(true, size))),
         "prediction": data_uri(_palette_image(resize_mask(predicted, size))),
         # Averaging shows thin errors, which the nearest pixel would miss.
@@ -84,7 +84,7 @@ def _palette_image(ids):
 
 
 def data_uri(image, kind=None):
-    """A PIL picture as a data: URI: JPEG for RGB, PNG for the rest, unless `kind` says."""
+    """A PIL image as a data: URI: JPEG for RGB, PNG for the rest, unless `kind` says."""
     kind = kind or ("JPEG" if image.mode == "RGB" else "PNG")
     data = io.BytesIO()
     image.save(data, kind, quality=85, optimize=True)
@@ -92,5 +92,5 @@ def data_uri(image, kind=None):
 
 
 def bytes_uri(data, kind="PNG"):
-    """The bytes of a picture file as a data: URI."""
+    """The bytes of an image file as a data: URI."""
     return f"data:image/{kind.lower()};base64,{base64.b64encode(data).decode('ascii')}"

@@ -181,7 +181,7 @@ def confusion_table(matrix, names):
         matrix, totals[:, None], out=np.zeros(matrix.shape), where=totals[:, None] > 0
     )
     if len(names) > _MOST_CELLS:
-        return _confusion_picture(shares)
+        return _confusion_image(shares)
     head = "".join(f"<th><span>{escape(name)}</span></th>" for name in names)
     lines = [f"<thead><tr><th>true \\ predicted</th>{head}</tr></thead><tbody>"]
     for row, name in enumerate(names):
@@ -206,8 +206,8 @@ def _cell(share, count, total, true, predicted):
     )
 
 
-def _confusion_picture(shares):
-    """A table of so many cells could not be read: a picture of it."""
+def _confusion_image(shares):
+    """A table of so many cells could not be read: an image of it."""
     blue = np.array((37, 99, 235))
     pixels = np.rint(255 + shares[..., None] * (blue - 255)).astype(np.uint8)
     scale = max(1, 900 // len(shares))

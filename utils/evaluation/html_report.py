@@ -17,7 +17,7 @@ from utils.evaluation.gallery import (
 )
 from utils.evaluation.html import bar_chart, confusion_table, histogram, page, swatch
 from utils.evaluation.metrics import Scores
-from utils.evaluation.score_tables import PictureScore, percent
+from utils.evaluation.score_tables import ImageScore, percent
 from utils.files import whole_file
 
 
@@ -29,8 +29,8 @@ class Evaluation:
         facts: dict from a title to a text, for the head of the page.
         names: class names.
         ignore_labels: values of the true masks that were left out.
-        scores: `utils.evaluation.metrics.Scores` of all pictures.
-        pictures: list of `utils.evaluation.score_tables.PictureScore`.
+        scores: `utils.evaluation.metrics.Scores` of all images.
+        images: list of `utils.evaluation.score_tables.ImageScore`.
         predictions: Path of the folder of predicted masks.
     """
 
@@ -38,7 +38,7 @@ class Evaluation:
     names: tuple[str, ...]
     ignore_labels: tuple[int, ...]
     scores: Scores
-    pictures: list[PictureScore]
+    images: list[ImageScore]
     predictions: Path
 
 
@@ -49,7 +49,7 @@ def find_curves(model_path):
 
 
 def write_report(evaluation, curves, path):
-    """Writes the page; reads the few pictures that it shows and their predictions again.
+    """Writes the page; reads the few images that it shows and their predictions again.
 
     Args:
         evaluation: Evaluation.
@@ -72,8 +72,8 @@ def write_report(evaluation, curves, path):
                 "boundary IoU": one.scores.boundary_iou,
             },
         ),
-        "<h3>Pictures by their mean IoU</h3>",
-        histogram([picture.miou for picture in one.pictures], "Pictures by their mean IoU"),
+        "<h3>Images by their mean IoU</h3>",
+        histogram([image.miou for image in one.images], "Images by their mean IoU"),
         "<h2>Confusion matrix</h2>",
         '<p class="dim">Each row in percent of its true pixels; an empty cell holds none.</p>',
         confusion_table(one.scores.counts.matrix, one.names),
@@ -161,7 +161,7 @@ def _curves(path):
 
 
 def _gallery(evaluation):
-    worst, median = choose(evaluation.pictures)
+    worst, median = choose(evaluation.images)
     rgb = "rgb({}, {}, {})".format
     kinds = {"right": rgb(*RIGHT), "wrong": rgb(*WRONG), "left out as void": rgb(*LEFT_OUT)}
     kinds = "".join(swatch(color, name) for name, color in kinds.items())
@@ -172,33 +172,33 @@ def _gallery(evaluation):
         f'<p class="legend">Errors: {kinds}</p>',
         f'<p class="legend">Classes: {classes}{swatch("#fff", "void")}</p>',
     ]
-    first = "The worst, by mean IoU" if median else "All pictures, the worst first"
+    first = "The worst, by mean IoU" if median else "All images, the worst first"
     for title, group in ((first, worst), ("Around the median", median)):
         if group:
             parts += [f"<h3>{title}</h3>", '<div class="gallery">']
-            parts += [_figure(evaluation, picture) for picture in group]
+            parts += [_figure(evaluation, image) for image in group]
             parts.append("</div>")
     return parts
 
 
-def _figure(evaluation, picture):
-    name = picture.sample.name
+def _figure(evaluation, image):
+    name = image.sample.name
     uris = thumbnails(
-        picture.sample,
+        image.sample,
         evaluation.predictions / f"{name}.png",
         len(evaluation.names),
         evaluation.ignore_labels,
     )
     images = "".join(
-        f'<div><img{"" if title == "picture" else sharp} src="{uri}" '
+        f'<div><img{"" if title == "image" else sharp} src="{uri}" '
         f'alt="{escape(f"{name}: {title}")}">{title}</div>'
         for sharp in [' class="sharp"']
         for title, uri in uris.items()
     )
-    height, width = picture.size
+    height, width = image.size
     return (
-        f"<figure><figcaption><b>{escape(name)}</b> mean IoU {percent(picture.miou)}%, accuracy "
-        f"{percent(picture.accuracy)}% <small>{width} x {height} pixels, "
-        f"{picture.void_pixels:,} of them void</small></figcaption>"
+        f"<figure><figcaption><b>{escape(name)}</b> mean IoU {percent(image.miou)}%, accuracy "
+        f"{percent(image.accuracy)}% <small>{width} x {height} pixels, "
+        f"{image.void_pixels:,} of them void</small></figcaption>"
         f'<div class="row">{images}</div></figure>'
     )

@@ -9,7 +9,7 @@ _AT_ONCE = 2**20  # pixels; their indices of 8 bytes stay in the processor's cac
 
 @dataclass
 class Counts:
-    """What is counted of one picture or of many; sums of counts are counts of the whole.
+    """What is counted of one image or of many; sums of counts are counts of the whole.
 
     Attributes:
         matrix: int64 (num_classes, num_classes), pixels indexed [true, predicted].
@@ -155,7 +155,7 @@ class Scores:
 
 
 def sum_counts(parts):
-    """Counts of several parts of the pictures as Counts of all."""
+    """Counts of several parts of the images as Counts of all."""
     total = Counts.zeros(len(parts[0].void))
     for part in parts:
         total += part

@@ -15,15 +15,15 @@ _NAMED = 12  # of the absent classes
 _LONGEST_NAME = 26  # columns of a terminal; with the numbers, a line has about 90
 
 
-class PictureScore(NamedTuple):
-    """The scores of one picture; its classes are those in its truth or its prediction.
+class ImageScore(NamedTuple):
+    """The scores of one image; its classes are those in its truth or its prediction.
 
     Attributes:
         sample: `utils.data.voc.Sample`.
         size: (height, width).
         pixels, void_pixels: int, scored and left out.
         accuracy, miou: float, NaN where all is void.
-        iou: (num_classes,), NaN for classes that the picture does not hold.
+        iou: (num_classes,), NaN for classes that the image does not hold.
     """
 
     sample: Sample
@@ -35,10 +35,10 @@ class PictureScore(NamedTuple):
     iou: np.ndarray
 
 
-def score_picture(sample, size, counts):
-    """PictureScore of the counts of one picture."""
+def score_image(sample, size, counts):
+    """ImageScore of the counts of one image."""
     one = score(counts)
-    return PictureScore(sample, size, one.pixels, one.void_pixels, one.accuracy, one.miou, one.iou)
+    return ImageScore(sample, size, one.pixels, one.void_pixels, one.accuracy, one.miou, one.iou)
 
 
 def format_scores(scores, names):
@@ -162,8 +162,8 @@ def write_confusion_matrix(matrix, names, path):
     _write_csv(["true \\ predicted", *names], rows, path)
 
 
-def write_pictures(pictures, names, path):
-    """Writes a CSV of PictureScores, a row a picture; what is not defined stays empty."""
+def write_images(images, names, path):
+    """Writes a CSV of ImageScores, a row an image; what is not defined stays empty."""
     header = ["picture", "height", "width", "pixels", "void_pixels", "accuracy", "miou"]
     rows = (
         [
@@ -174,7 +174,7 @@ def write_pictures(pictures, names, path):
             *("" if np.isnan(value) else float(value) for value in (one.accuracy, one.miou)),
             *("" if np.isnan(value) else float(value) for value in one.iou),
         ]
-        for one in pictures
+        for one in images
     )
     _write_csv([*header, *(f"IoU {name}" for name in names)], rows, path)
 

@@ -1,6 +1,6 @@
-"""Bands of a picture: from Pillow's modes and any kind of numbers to uint8 (H, W, bands).
+"""Channels of an image: from Pillow's modes and any kind of numbers to uint8 (H, W, channels).
 
-Three bands are colours, RGB; one is grey. Files are read by `utils.images.reading`.
+Three channels are colours, RGB; one is grey. Files are read by `utils.images.reading`.
 """
 
 import numpy as np
@@ -8,80 +8,80 @@ from PIL import ImageOps
 
 from errors import UserError
 
-MAX_PIXELS = 500_000_000  # a picture of more is refused: 22,360 x 22,360, 1.5 GB as RGB
-CONVERTED = (1, 3)  # band counts that pictures of any mode are converted to
+MAX_PIXELS = 500_000_000  # an image of more is refused: 22,360 x 22,360, 1.5 GB as RGB
+CONVERTED = (1, 3)  # channel counts that images of any mode are converted to
 _GREY_MODES = ("1", "L", "LA", "La")
-_SAMPLES = 277  # tag of TIFF: bands in a pixel
+_SAMPLES = 277  # tag of TIFF: channels in a pixel
 _STRIP = 64  # rows scaled at a time: float64 takes eight times their memory
 _FROM_16_BIT = np.rint(np.arange(65536) / 257).astype(np.uint8)
 
 
 def check_pixels(width, height, path, max_pixels=MAX_PIXELS):
-    """Raises UserError for a picture of more than `max_pixels`, before it takes its memory."""
+    """Raises UserError for an image of more than `max_pixels`, before it takes its memory."""
     if width * height > max_pixels:
         raise UserError(
-            f"The picture {path} has {width}x{height} = {width * height:,} pixels; max_pixels is "
+            f"The image {path} has {width}x{height} = {width * height:,} pixels; max_pixels is "
             f"{max_pixels:,}. Raise max_pixels if memory allows (4 bytes a pixel and more), or "
-            "cut the picture."
+            "cut the image."
         )
 
 
-def check_bands(found, in_channels, path):
-    """Raises UserError unless a picture has as many bands as the network takes."""
+def check_channels(found, in_channels, path):
+    """Raises UserError unless an image has as many channels as the network takes."""
     if found != in_channels:
         raise UserError(
-            f"The picture {path} has {_count(found)}, but in_channels is {in_channels}. Give "
+            f"The image {path} has {_count(found)}, but in_channels is {in_channels}. Give "
             f"files with {_count(in_channels)}, or train with in_channels={found}."
         )
 
 
-def _count(bands):
-    return f"{bands} band{'s' if bands > 1 else ''}"
+def _count(channels):
+    return f"{channels} channel{'s' if channels > 1 else ''}"
 
 
-def band_count(image):
-    """How many bands a PIL picture has as it is; those of a palette are its colours."""
+def channel_count(image):
+    """How many channels a PIL image has as it is; those of a palette are its colours."""
     return 3 if image.mode == "P" else len(image.getbands())
 
 
-def stored_bands(image):
-    """How many bands the file of a PIL picture has; Pillow may show fewer of a TIFF."""
+def stored_channels(image):
+    """How many channels the file of a PIL image has; Pillow may show fewer of a TIFF."""
     samples = image.tag_v2.get(_SAMPLES, 1) if image.format == "TIFF" else 1
-    return max(samples, band_count(image))
+    return max(samples, channel_count(image))
 
 
-def hides_bands(image):
-    """Whether Pillow shows one band of several: the first of a planar TIFF, say, as grey."""
-    return band_count(image) == 1 and stored_bands(image) > 2
+def hides_channels(image):
+    """Whether Pillow shows one channel of several: the first of a planar TIFF, say, as grey."""
+    return channel_count(image) == 1 and stored_channels(image) > 2
 
 
 def to_array(image, max_pixels=MAX_PIXELS, in_channels=3):
-    """Converts a PIL picture to uint8 (H, W, in_channels), turned upright by its EXIF.
+    """Converts a PIL image to uint8 (H, W, in_channels), turned upright by its EXIF.
 
     Args:
         image: PIL.Image.
         max_pixels: int.
         in_channels: int. 3: RGB, from any mode, grey repeated. 1: grey, colours as their
             luma. Both drop transparency; numbers of more bits are scaled by `to_8_bit`.
-            Another number: the bands as they are, such as the four of RGBA or CMYK.
+            Another number: the channels as they are, such as the four of RGBA or CMYK.
 
     Raises:
-        UserError: if it has too many pixels or other bands, or its file, not yet read, is
+        UserError: if it has too many pixels or other channels, or its file, not yet read, is
             broken.
     """
     name = getattr(image, "filename", "") or "given"
     check_pixels(*image.size, name, max_pixels)
     if in_channels not in CONVERTED:
-        check_bands(band_count(image), in_channels, name)
-    if hides_bands(image):
+        check_channels(channel_count(image), in_channels, name)
+    if hides_channels(image):
         raise UserError(
-            f"Of the picture {name}, Pillow shows only one of {stored_bands(image)} bands. Give "
-            "the path of its file to what reads files, or an array."
+            f"Of the image {name}, Pillow shows only one of {stored_channels(image)} channels. "
+            "Give the path of its file to what reads files, or an array."
         )
     try:
         image = ImageOps.exif_transpose(image)
-    except Exception as error:  # pictures are decoded late, and raise whatever that leads to
-        raise UserError(f"The picture {name} can't be read: {error}") from error
+    except Exception as error:  # images are decoded late, and raise whatever that leads to
+        raise UserError(f"The image {name} can't be read: {error}") from error
     if image.mode.startswith("I") or image.mode == "F":
         return np.repeat(to_8_bit(np.array(image))[..., None], in_channels, axis=2)
     if image.mode == "P" and "transparency" in image.info:
@@ -98,9 +98,9 @@ def to_8_bit(values):
     """Scales numbers to uint8.
 
     Args:
-        values: array (H, W) or (H, W, bands). uint8 stays as it is, bool becomes 0 and 255,
+        values: array (H, W) or (H, W, channels). uint8 stays as it is, bool becomes 0 and 255,
             uint16 is scaled from 0..65535; other integers too if any exceeds 255; floats are
-            scaled from 0..1, or from 0..maximum above 255. The bands of a picture share one
+            scaled from 0..1, or from 0..maximum above 255. The channels of an image share one
             scale. What is below, not a number or infinite is 0.
 
     Returns:
@@ -132,10 +132,10 @@ def _finite(values):
 
 
 def to_rgb(pixels):
-    """Shows uint8 (H, W, bands) as RGB: the first three bands, or the first one repeated.
+    """Shows uint8 (H, W, channels) as RGB: the first three channels, or the first one repeated.
 
     Returns:
-        uint8 (H, W, 3); the very same array if it has three bands.
+        uint8 (H, W, 3); the very same array if it has three channels.
     """
     if pixels.shape[2] == 3:
         return pixels

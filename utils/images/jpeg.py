@@ -41,7 +41,7 @@ def _ends_with(file, end):
 
 
 def _may_turn(segment):
-    """Whether an APP1 segment of a JPEG, EXIF or XMP, may ask to turn the picture."""
+    """Whether an APP1 segment of a JPEG, EXIF or XMP, may ask to turn the image."""
     if not segment.startswith(b"Exif"):
         return b"Orientation" in segment
     exif = Image.Exif()

@@ -1,6 +1,6 @@
-"""Picture files as arrays: whatever Pillow reads, upright, within a limit of pixels.
+"""Image files as arrays: whatever Pillow reads, upright, within a limit of pixels.
 
-Pictures are uint8 (H, W, 3) RGB unless other bands are asked for (`utils.images.channels`).
+Images are uint8 (H, W, 3) RGB unless other channels are asked for (`utils.images.channels`).
 Masks have a reader of their own, in `utils.data.masks`.
 """
 
@@ -20,15 +20,15 @@ from utils.images.channels import (
     CONVERTED,
     MAX_PIXELS,
     check_pixels,
-    hides_bands,
-    stored_bands,
+    hides_channels,
+    stored_channels,
     to_array,
     to_rgb,
 )
 from utils.images.jpeg import plain_jpeg_size
 from utils.images.tiff import CompressionError, is_tiff, read_tiff, read_tiff_header
 
-_LARGE = 50_000_000  # pixels from which the 4 bytes a pixel of Pillow's pictures are too much
+_LARGE = 50_000_000  # pixels from which the 4 bytes a pixel of Pillow's images are too much
 _LARGE_FORMATS = ("PNG", "TIFF", "BMP")  # of which OpenCV refuses what is not whole
 _ICONS = (b"\0\0\1\0", b"icns")  # how their files start
 _icon_lock = threading.Lock()
@@ -37,7 +37,7 @@ _ORIENTATION = 0x0112  # tag of EXIF
 
 # `check_pixels` stands in its place, with a limit that the user can set.
 Image.MAX_IMAGE_PIXELS = None
-# Of a broken picture a UserError tells; what the decoders print besides is not for users.
+# Of a broken image a UserError tells; what the decoders print besides is not for users.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL)
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -45,13 +45,13 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def open_image(path, max_pixels=MAX_PIXELS):
-    """Opens a picture file and decodes it (of an animation, the first frame).
+    """Opens an image file and decodes it (of an animation, the first frame).
 
     Returns:
         PIL.Image, as stored: any mode, not yet rotated.
 
     Raises:
-        UserError: if the file is missing, broken or no picture, or has too many pixels.
+        UserError: if the file is missing, broken or no image, or has too many pixels.
     """
     try:
         image = _open(path, max_pixels)
@@ -63,13 +63,13 @@ def open_image(path, max_pixels=MAX_PIXELS):
     except FileNotFoundError:
         raise UserError(f"There is no file {path}.") from None
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads to
-        raise UserError(f"The picture {path} can't be read: {error}") from error
+        raise UserError(f"The image {path} can't be read: {error}") from error
 
 
 def _open(path, max_pixels=MAX_PIXELS):
     """`Image.open`; an icon, which it decodes at once, only within `max_pixels`.
 
-    The pictures in an icon may be larger than it claims, which Pillow alone sees.
+    The images in an icon may be larger than it claims, which Pillow alone sees.
     """
     with open(path, "rb") as file:
         if file.read(4) not in _ICONS:
@@ -82,7 +82,7 @@ def _open(path, max_pixels=MAX_PIXELS):
             return image
         except Image.DecompressionBombError:
             raise UserError(
-                f"The icon {path} holds a picture of more than {max_pixels:,} pixels, which is "
+                f"The icon {path} holds an image of more than {max_pixels:,} pixels, which is "
                 "max_pixels. Raise max_pixels if memory allows (4 bytes a pixel and more)."
             ) from None
         finally:
@@ -90,21 +90,21 @@ def _open(path, max_pixels=MAX_PIXELS):
 
 
 def read_image(path, max_pixels=MAX_PIXELS, in_channels=3):
-    """Reads a picture file as uint8 (H, W, in_channels), upright.
+    """Reads an image file as uint8 (H, W, in_channels), upright.
 
     OpenCV decodes ordinary JPEG files as RGB, three times as fast as Pillow and to the same
-    pixels, and ordinary large pictures, in less memory.
+    pixels, and ordinary large images, in less memory.
 
     Args:
         path: of the file.
         max_pixels: int.
-        in_channels: int. 3 and 1: any picture as RGB or grey, as `utils.images.channels.to_array`
-            makes them. Another number: TIFF files with as many bands or single-band pages,
-            and other pictures such as RGBA, as they are stored; numbers of more bits are
+        in_channels: int. 3 and 1: any image as RGB or grey, as `utils.images.channels.to_array`
+            makes them. Another number: TIFF files with as many channels or single-channel pages,
+            and other images such as RGBA, as they are stored; numbers of more bits are
             scaled by `utils.images.channels.to_8_bit`.
 
     Raises:
-        UserError: as `open_image`; and if the file has other bands.
+        UserError: as `open_image`; and if the file has other channels.
     """
     if in_channels == 3 and (size := plain_jpeg_size(path) or _plain_large_size(path)):
         check_pixels(*size, path, max_pixels)
@@ -114,22 +114,22 @@ def read_image(path, max_pixels=MAX_PIXELS, in_channels=3):
     if is_tiff(path):
         converted = set(CONVERTED) <= set(read_header(path).channels)
         if in_channels not in CONVERTED or not converted:
-            return _read_bands(path, max_pixels, in_channels)
+            return _read_channels(path, max_pixels, in_channels)
     return to_array(open_image(path, max_pixels), max_pixels, in_channels)
 
 
-def _read_bands(path, max_pixels, in_channels):
+def _read_channels(path, max_pixels, in_channels):
     try:
         return read_tiff(path, in_channels, max_pixels)
     except CompressionError as error:
-        try:  # Pillow knows more compressions, but at most four bands
+        try:  # Pillow knows more compressions, but at most four channels
             return to_array(open_image(path, max_pixels), max_pixels, in_channels)
         except UserError:
             raise error from None
 
 
 def read_to_show(path, max_pixels=MAX_PIXELS):
-    """Reads any picture file, whatever its bands, as uint8 (H, W, 3) for people to look at.
+    """Reads any image file, whatever its channels, as uint8 (H, W, 3) for people to look at.
 
     Raises:
         UserError: as `read_image`.
@@ -161,12 +161,12 @@ def _map_bytes(path):
 
 
 def _plain_large_size(path):
-    """(width, height) of a large picture of 8-bit grey or RGB, as stored; or None."""
+    """(width, height) of a large image of 8-bit grey or RGB, as stored; or None."""
     try:
         with _open(path, 1) as image:  # icons, which are refused thus, are never large
             plain = image.mode in ("L", "RGB") and "transparency" not in image.info
-            plain = plain and not hides_bands(image)
-            # Of an APNG whose first picture is no frame, OpenCV shows the first frame.
+            plain = plain and not hides_channels(image)
+            # Of an APNG whose first image is no frame, OpenCV shows the first frame.
             plain = plain and not image.info.get("default_image")
             large = image.width * image.height >= _LARGE and image.format in _LARGE_FORMATS
             if plain and large and _orientation(image, path) == 1:
@@ -177,7 +177,7 @@ def _plain_large_size(path):
 
 
 def _orientation(image, path):
-    """The EXIF orientation of an opened picture, 1 if it has none."""
+    """The EXIF orientation of an opened image, 1 if it has none."""
     if image.format == "PNG" and "exif" not in image.info and not _has_chunk(path, b"eXIf"):
         # To look for EXIF behind the pixels, Pillow would decode them; XMP comes before.
         return Image.Image.getexif(image).get(_ORIENTATION, 1)
@@ -195,7 +195,7 @@ def _has_chunk(path, wanted):
 
 
 class Header(NamedTuple):
-    """What a picture file says of itself.
+    """What an image file says of itself.
 
     Attributes:
         size: (height, width), upright.
@@ -209,7 +209,7 @@ class Header(NamedTuple):
 
 
 def read_header(path):
-    """Reads the Header of a picture file; raises as `open_image`."""
+    """Reads the Header of an image file; raises as `open_image`."""
     try:
         with _open(path) as image:
             width, height = image.size
@@ -223,19 +223,19 @@ def read_header(path):
         raise UserError(f"There is no file {path}.") from None
     except Exception as error:
         if isinstance(error, UnidentifiedImageError) and is_tiff(path):
-            size, bands, dtype = read_tiff_header(path)
-            return Header(size, f"{bands} x {dtype}", (bands,))
-        raise UserError(f"The picture {path} can't be read: {error}") from error
+            size, channels, dtype = read_tiff_header(path)
+            return Header(size, f"{channels} x {dtype}", (channels,))
+        raise UserError(f"The image {path} can't be read: {error}") from error
 
 
 def image_size(path):
-    """(height, width) of a picture file, upright, from its header; raises as `open_image`."""
+    """(height, width) of an image file, upright, from its header; raises as `open_image`."""
     return read_header(path).size
 
 
 def _channels(image):
-    stored = stored_bands(image)
-    if hides_bands(image):
+    stored = stored_channels(image)
+    if hides_channels(image):
         return (stored,)
     if image.format == "TIFF" and stored == 1:
         with contextlib.suppress(Exception):  # of further pages, which most readings do without

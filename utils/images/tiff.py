@@ -1,6 +1,6 @@
-"""TIFF files with any number of bands, by the tifffile package.
+"""TIFF files with any number of channels, by the tifffile package.
 
-The bands stand in each pixel, or one after another (planar), or each on a page of its own.
+The channels stand in each pixel, or one after another (planar), or each on a page of its own.
 """
 
 import logging
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from errors import UserError
-from utils.images.channels import check_bands, check_pixels, to_8_bit
+from utils.images.channels import check_channels, check_pixels, to_8_bit
 
 _STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of files, and of those beyond 4 GB
 _TIGHTEST = 1100  # bytes that one byte of a file can hold: deflate makes at most 1032 of one
@@ -33,10 +33,10 @@ class CompressionError(UserError):
 
 
 class TiffHeader(NamedTuple):
-    """What a TIFF file says of itself: (height, width), upright; its bands; their numbers."""
+    """What a TIFF file says of itself: (height, width), upright; its channels; their numbers."""
 
     size: tuple[int, int]
-    bands: int
+    channels: int
     dtype: str
 
 
@@ -59,33 +59,33 @@ def read_tiff_header(path):
         page = file.pages.first
         height, width = page.imagelength, page.imagewidth
         size = (width, height) if _orientation(page) >= 5 else (height, width)
-        return TiffHeader(size, _bands(file), str(page.dtype))
+        return TiffHeader(size, _channels(file), str(page.dtype))
 
 
 def read_tiff(path, in_channels, max_pixels):
-    """Reads a TIFF file whose bands are as many as asked for.
+    """Reads a TIFF file whose channels are as many as asked for.
 
     Args:
         path: of the file.
-        in_channels: int, its bands; or its pages, if each has one band and all are alike.
+        in_channels: int, its channels; or its pages, if each has one channel and all are alike.
         max_pixels: int.
 
     Returns:
         uint8 (H, W, in_channels), upright, scaled by `utils.images.channels.to_8_bit`.
 
     Raises:
-        UserError: if it is broken or not whole, or has too many pixels or other bands.
+        UserError: if it is broken or not whole, or has too many pixels or other channels.
         CompressionError: if it is compressed in a way that only `imagecodecs` knows.
     """
     with _opened(path) as file:
         first = file.pages.first
         check_pixels(first.imagewidth, first.imagelength, path, max_pixels)
-        check_bands(_bands(file), in_channels, path)
+        check_channels(_channels(file), in_channels, path)
         pages = [first] if first.samplesperpixel > 1 else list(file.pages)
         _check_pages(file, pages)
-        # Strips one after another: pictures themselves are read side by side.
+        # Strips one after another: images themselves are read side by side.
         parts = [page.asarray(squeeze=False, maxworkers=1) for page in pages]
-        # (planes, depth, height, width, bands in a pixel), of which planes or bands are one.
+        # (planes, depth, height, width, channels in a pixel), of which planes or channels are one.
         values = np.concatenate([part[:, 0] for part in parts])
         values = np.moveaxis(values, 0, -1).reshape(first.imagelength, first.imagewidth, -1)
         turn = _UPRIGHT.get(_orientation(first), np.asarray)
@@ -95,7 +95,7 @@ def read_tiff(path, in_channels, max_pixels):
 @contextmanager
 def _opened(path):
     """A tifffile.TiffFile; whatever a broken file leads to is a UserError."""
-    import tifffile  # a fifth of a second, which most pictures do without
+    import tifffile  # a fifth of a second, which most images do without
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # the error itself says enough
     try:
@@ -106,15 +106,15 @@ def _opened(path):
     except Exception as error:
         if "imagecodecs" in str(error):
             raise CompressionError(
-                f"The picture {path} is compressed in a way that needs another package: pip "
+                f"The image {path} is compressed in a way that needs another package: pip "
                 "install imagecodecs, or save it without compression or with deflate."
             ) from error
         # Of a broken file, tifffile's own words may hold half of it.
         reason = shorten(str(error) or type(error).__name__, 200)
-        raise UserError(f"The picture {path} can't be read: {reason}") from error
+        raise UserError(f"The image {path} can't be read: {reason}") from error
 
 
-def _bands(file):
+def _channels(file):
     samples = file.pages.first.samplesperpixel
     return samples if samples > 1 else len(file.pages)
 
@@ -125,7 +125,7 @@ def _orientation(page):
 
 
 def _check_pages(file, pages):
-    """Raises ValueError for what can't be a picture, before memory is taken for it."""
+    """Raises ValueError for what can't be an image, before memory is taken for it."""
     first = pages[0]
     if first.dtype is None or first.dtype.kind not in "buif":
         raise ValueError(f"its numbers are {first.dtype}, not integers or floats.")

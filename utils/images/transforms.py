@@ -1,6 +1,6 @@
-"""Pictures as arrays: resizing, letterboxing and its inverse, normalizing.
+"""Images as arrays: resizing, letterboxing and its inverse, normalizing.
 
-Sizes are (height, width). Pictures are uint8 (H, W, bands), RGB if three; masks uint8 (H, W).
+Sizes are (height, width). Images are uint8 (H, W, channels), RGB if three; masks uint8 (H, W).
 """
 
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-GREY = 128  # the padding of pictures
+GREY = 128  # the padding of images
 _MOST_BANDS = 128  # that OpenCV takes
 _NORMALIZED = (np.arange(256, dtype=np.float32) / 127.5 - 1).astype(np.float32)
 
@@ -21,12 +21,12 @@ def swap_channels(image, strip=256):
     return image
 
 
-def over_bands(function, image):
-    """Calls an OpenCV function on groups of bands: it takes a few and drops a single one's axis.
+def over_channels(function, image):
+    """Calls an OpenCV function on groups of channels: it takes a few and drops a single one's axis.
 
     Args:
-        function: callable from an array (H, W, bands) to one (H', W', bands).
-        image: array (H, W, bands), or (H, W).
+        function: callable from an array (H, W, channels) to one (H', W', channels).
+        image: array (H, W, channels), or (H, W).
     """
     if image.ndim == 2 or 1 < image.shape[2] <= _MOST_BANDS:
         return function(image)
@@ -38,13 +38,13 @@ def over_bands(function, image):
 
 
 def resize_image(image, size):
-    """Resizes a picture without aliasing: linear, and averaging areas where it shrinks.
+    """Resizes an image without aliasing: linear, and averaging areas where it shrinks.
 
     A side that shrinks is first enlarged to the next whole multiple of its new length, then
     averaged over blocks of whole pixels: nearly twice as fast as averaging over fractions.
 
     Args:
-        image: uint8 (H, W, bands), or (H, W).
+        image: uint8 (H, W, channels), or (H, W).
         size: (height, width), at least 1 each.
     """
     if image.shape[:2] == tuple(size):
@@ -57,7 +57,7 @@ def resize_image(image, size):
         part = cv2.resize(part, multiples[::-1], interpolation=cv2.INTER_LINEAR)
         return cv2.resize(part, size[::-1], interpolation=cv2.INTER_AREA)
 
-    return over_bands(resize, image)
+    return over_channels(resize, image)
 
 
 def resize_mask(mask, size):
@@ -68,7 +68,7 @@ def resize_mask(mask, size):
 
 
 class Box(NamedTuple):
-    """Where a picture lies on a canvas, in pixels."""
+    """Where an image lies on a canvas, in pixels."""
 
     top: int
     left: int
@@ -85,7 +85,7 @@ class Box(NamedTuple):
 
 
 def letterbox_box(size, target):
-    """Where a picture of `size` lies, centred, when it is fitted into `target`.
+    """Where an image of `size` lies, centred, when it is fitted into `target`.
 
     Sizes are rounded, and at least 1 pixel. (Upstream truncates: 511 instead of 512.)
     """
@@ -96,10 +96,10 @@ def letterbox_box(size, target):
 
 
 def letterbox_image(image, target):
-    """Fits a picture into (height, width), keeping its aspect, on grey.
+    """Fits an image into (height, width), keeping its aspect, on grey.
 
     Returns:
-        (uint8 (height, width, bands), Box of the picture in it).
+        (uint8 (height, width, channels), Box of the image in it).
     """
     box = letterbox_box(image.shape[:2], target)
     resized = resize_image(image, (box.height, box.width))
@@ -107,7 +107,7 @@ def letterbox_image(image, target):
 
 
 def letterbox_mask(mask, target, fill):
-    """Fits a mask into (height, width) just as `letterbox_image` does its picture."""
+    """Fits a mask into (height, width) just as `letterbox_image` does its image."""
     box = letterbox_box(mask.shape[:2], target)
     return paste(resize_mask(mask, (box.height, box.width)), box, target, fill)
 

@@ -29,7 +29,7 @@ def save_png(path, pixels):
             Image.fromarray(pixels).save(temporary, "PNG")
         return
     large = pixels.shape[0] * pixels.shape[1] > _LARGE
-    # In place: OpenCV's own conversion copies the picture first.
+    # In place: OpenCV's own conversion copies the image first.
     swapped = swap_channels(pixels) if large else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     with whole_file(path) as temporary:
         # On Windows OpenCV takes no letters beyond the system's own in a path.

@@ -1,4 +1,4 @@
-"""Class ids made visible: colours over a picture, outlines, and a table of counts."""
+"""Class ids made visible: colours over an image, outlines, and a table of counts."""
 
 import cv2
 import numpy as np
@@ -17,20 +17,20 @@ def check_mix_type(mix_type):
 
 
 def draw_mask(image, mask, colors, mix_type=0, out=None):
-    """Draws class ids over a picture, a strip of rows at a time.
+    """Draws class ids over an image, a strip of rows at a time.
 
-    Apart from the result it needs a few MB, however large the picture is; with `out=image`
-    there is no second picture at all.
+    Apart from the result it needs a few MB, however large the image is; with `out=image`
+    there is no second image at all.
 
     Args:
         image: uint8 (H, W, 3) RGB.
         mask: uint8 (H, W).
         colors: uint8 (256, 3).
-        mix_type: 0: the mask's colours blended over the picture; 1: the colours alone; 2: the
-            picture with a black background; 3: the picture with each region outlined in its
+        mix_type: 0: the mask's colours blended over the image; 1: the colours alone; 2: the
+            image with a black background; 3: the image with each region outlined in its
             class's colour. An outline lies inside its region and is closed along the
-            picture's edges; regions that are thinner than it are filled, and the background
-            (0) has none. It is 2 pixels thick, and more in pictures beyond a megapixel.
+            image's edges; regions that are thinner than it are filled, and the background
+            (0) has none. It is 2 pixels thick, and more in images beyond a megapixel.
         out: uint8 (H, W, 3) that the result is written to; may be `image`. None: a new array.
 
     Returns:
@@ -52,7 +52,7 @@ def draw_mask(image, mask, colors, mix_type=0, out=None):
 
 
 def _strips(height, width, least=1):
-    """Slices of rows, in order, that make up the picture; each of `least` rows or more."""
+    """Slices of rows, in order, that make up the image; each of `least` rows or more."""
     step = max(least, _STRIP // width)
     return [slice(top, min(top + step, height)) for top in range(0, height, step)]
 
@@ -84,7 +84,7 @@ def _find_outline(mask, rows, thickness):
     """
     top, bottom = max(0, rows.start - thickness), min(len(mask), rows.stop + thickness)
     ids = mask[top:bottom]
-    # Not zero where one of the eight neighbours differs, and along the picture's edges.
+    # Not zero where one of the eight neighbours differs, and along the image's edges.
     ends = cv2.morphologyEx(ids, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     ends[:, [0, -1]] = 255
     if top == 0:

@@ -1,7 +1,7 @@
 """A trained network as files that other programs run: SavedModel, ONNX, LiteRT.
 
 Every file is run and compared with the network before it gets its name, and has a JSON beside
-it that says how pictures go in and classes come out. Keras is imported where it is used, so
+it that says how images go in and classes come out. Keras is imported where it is used, so
 that settings are checked without the seconds that it takes to load.
 """
 
@@ -99,7 +99,7 @@ def check_formats(formats):
             )
 
 
-def export_model(model, description, folder, formats, palette, name="unet", pictures=None):
+def export_model(model, description, folder, formats, palette, name="unet", examples=None):
     """Exports a network, runs every file and compares it with the network.
 
     A file gets its name, and replaces an earlier one, only after that. Prints a line a format.
@@ -107,13 +107,13 @@ def export_model(model, description, folder, formats, palette, name="unet", pict
     Args:
         model: keras.Model from float32 (B, H, W, in_channels) in [-1, 1] to probabilities
             (B, H, W, num_classes), with the policy float32.
-        description: `Description` of nets.weights; files take pictures of its `input_shape`.
+        description: `Description` of nets.weights; files take images of its `input_shape`.
         folder: where to: `<name>_savedmodel/`, `<name>.onnx`, `<name>.tflite`, and beside
             each a JSON, `<name>.onnx.json` and so on.
         formats: names from `FORMATS`.
         palette: uint8 (num_classes or more, 3), RGB colours.
         name: str, start of the files' names.
-        pictures: uint8 (H, W, in_channels) arrays of any size to compare on; none: drawn ones.
+        examples: uint8 (H, W, in_channels) arrays of any size to compare on; none: drawn ones.
 
     Returns:
         list of Exported.
@@ -130,8 +130,8 @@ def export_model(model, description, folder, formats, palette, name="unet", pict
     for form, path in paths.items():
         _check_target(path, form)
     size, results = description.input_shape, []
-    pictures = pictures or draw_pictures(size, description.in_channels)
-    images = np.stack([normalize(letterbox_image(picture, size)[0]) for picture in pictures])
+    examples = examples or draw_images(size, description.in_channels)
+    images = np.stack([normalize(letterbox_image(image, size)[0]) for image in examples])
     for form, path in paths.items():
         results.append(_export_one(model, description, form, path, palette, images))
         print(results[-1])
@@ -199,18 +199,18 @@ def _note(description, form, palette, result):
     import keras
 
     batch, size, classes = _FORMATS[form].batch, description.input_shape, description.num_classes
-    bands = description.in_channels
+    channels = description.in_channels
     tensor = {"dtype": "float32", "layout": "NHWC"}
     return {
         "file": result.path.name,
         "format": form,
         "signature": None if form == "onnx" else _SIGNATURE,
         "size": {"height": size[0], "width": size[1]},
-        "letterbox": {"keep_aspect": True, "centred": True, "fill": [GREY] * bands},
-        "channels": bands,
-        "color_order": {1: "grey", 3: "RGB"}.get(bands, "as in the picture files"),
+        "letterbox": {"keep_aspect": True, "centred": True, "fill": [GREY] * channels},
+        "channels": channels,
+        "color_order": {1: "grey", 3: "RGB"}.get(channels, "as in the image files"),
         "normalization": {"scale": _SCALE, "offset": _OFFSET},
-        "input": {"name": _INPUT, "shape": [batch, *size, bands], **tensor},
+        "input": {"name": _INPUT, "shape": [batch, *size, channels], **tensor},
         "output": {"name": _OUTPUT, "shape": [batch, *size, classes], **tensor},
         "num_classes": classes,
         "class_names": list(description.name_classes),
@@ -222,13 +222,13 @@ def _note(description, form, palette, result):
     }
 
 
-def draw_pictures(size, bands=3):
-    """Three pictures to compare on, always the same: noise, coarse and fine, and shapes.
+def draw_images(size, channels=3):
+    """Three images to compare on, always the same: noise, coarse and fine, and shapes.
 
-    Bands after the third are the first three again, shifted: no two are alike.
+    Channels after the third are the first three again, shifted: no two are alike.
 
     Returns:
-        list of uint8 (height, width, bands).
+        list of uint8 (height, width, channels).
     """
     rng = np.random.default_rng(0)
     height, width = size
@@ -240,7 +240,10 @@ def draw_pictures(size, bands=3):
         place = rng.integers(0, (width, height)).tolist()
         cv2.circle(shapes, place, int(reach), rng.integers(0, 256, 3).tolist(), cv2.FILLED)
     return [
-        np.stack([np.roll(one[..., band % 3], band // 3, axis=1) for band in range(bands)], axis=-1)
+        np.stack(
+            [np.roll(one[..., channel % 3], channel // 3, axis=1) for channel in range(channels)],
+            axis=-1,
+        )
         for one in (*noises, shapes)
     ]
 

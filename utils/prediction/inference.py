@@ -1,13 +1,13 @@
-"""A picture in, a mask of the picture's own size out: the one path from one to the other."""
+"""An image in, a mask of the image's own size out: the one path from one to the other."""
 
 import cv2
 import numpy as np
 
 from errors import UserError
-from utils.images.transforms import letterbox_image, normalize, over_bands
+from utils.images.transforms import letterbox_image, normalize, over_channels
 
 TTA = ("none", "h", "hv")
-TILE_ABOVE = 50_000_000  # pixels from which a picture is tiled unless told otherwise
+TILE_ABOVE = 50_000_000  # pixels from which an image is tiled unless told otherwise
 
 
 def check_tta(tta):
@@ -23,7 +23,7 @@ def with_flips(model, tta):
     """A model whose probabilities are averaged over flips of its input.
 
     Args:
-        model: callable from float32 (B, H, W, bands) to probabilities, NumPy (B, H, W, C).
+        model: callable from float32 (B, H, W, channels) to probabilities, NumPy (B, H, W, C).
         tta: "none"; "h": as it is and mirrored left to right; "hv": these and both upside
             down, four calls.
 
@@ -46,15 +46,15 @@ def with_flips(model, tta):
 
 
 def predict_mask(model, image, input_shape):
-    """Segments a picture.
+    """Segments an image.
 
     Letterboxes it, runs the network, cuts off the padding, resizes the probabilities to
-    the picture's size (bilinear) and takes the most probable class of each pixel.
+    the image's size (bilinear) and takes the most probable class of each pixel.
 
     Args:
-        model: callable from float32 (1, height, width, bands) to probabilities as a NumPy
+        model: callable from float32 (1, height, width, channels) to probabilities as a NumPy
             array (1, height, width, num_classes), e.g. `keras.Model.predict_on_batch`.
-        image: uint8 (H, W, bands).
+        image: uint8 (H, W, channels).
         input_shape: (height, width) of the network.
 
     Returns:
@@ -66,11 +66,11 @@ def predict_mask(model, image, input_shape):
 
 
 def is_tiled(size, input_shape, tile):
-    """Whether a picture is segmented in tiles, unscaled, instead of letterboxed.
+    """Whether an image is segmented in tiles, unscaled, instead of letterboxed.
 
     Args:
-        size: (height, width) of the picture.
-        input_shape: (height, width) of the network. A picture that fits is never tiled.
+        size: (height, width) of the image.
+        input_shape: (height, width) of the network. An image that fits is never tiled.
         tile: bool, or None: if it has more than `TILE_ABOVE` pixels.
     """
     if size[0] <= input_shape[0] and size[1] <= input_shape[1]:
@@ -81,7 +81,7 @@ def is_tiled(size, input_shape, tile):
 def most_probable(probabilities, size, strip=2**22):
     """Resizes probabilities (h, w, C) and takes the class of each pixel, in strips of rows.
 
-    Strips keep the memory near `strip` floats, however large the picture and C are.
+    Strips keep the memory near `strip` floats, however large the image and C are.
 
     Returns:
         uint8 of the given size, (height, width).
@@ -109,4 +109,4 @@ def _resize_rows(probabilities, height, width, start, stop):
     high = np.minimum(low + 1, probabilities.shape[0] - 1)
     weight = (source - low).astype(np.float32)[:, None, None]
     rows = probabilities[low] * (1 - weight) + probabilities[high] * weight
-    return over_bands(lambda part: cv2.resize(part, (width, stop - start)), rows)
+    return over_channels(lambda part: cv2.resize(part, (width, stop - start)), rows)

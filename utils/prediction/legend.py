@@ -55,27 +55,27 @@ def pick_font(text, families):
     return next((name for name in families if needed <= _font_file(name)[2]), None)
 
 
-def add_legend(picture, mask, colors, names):
+def add_legend(image, mask, colors, names):
     """Adds a panel with a colour patch, name and share of each class in the mask.
 
-    The panel stands beside a tall picture and below any other. Its letters grow with the
-    picture; where they do not fit, the canvas does: the picture itself is never scaled.
+    The panel stands beside a tall image and below any other. Its letters grow with the
+    image; where they do not fit, the canvas does: the image itself is never scaled.
 
     Args:
-        picture: uint8 (H, W, 3) RGB, as of `utils.prediction.draw.draw_mask`.
+        image: uint8 (H, W, 3) RGB, as of `utils.prediction.draw.draw_mask`.
         mask: uint8 (H, W), class ids; 255 is listed as void.
         colors: uint8 (256, 3).
         names: one name a class. A name that no installed font can write is given as
             "class 3".
 
     Returns:
-        uint8 (at least H, at least W, 3) RGB, with the picture at the upper left. Shares are
+        uint8 (at least H, at least W, 3) RGB, with the image at the upper left. Shares are
         of all pixels, the most first.
 
     Raises:
         UserError: if the mask holds a class that has no name.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     size = max(_LEAST_SIZE, round((height * width) ** 0.5 / 40))
     entries = _make_entries(mask, colors, names, size)
     # A column of less than ten lines is no use.
@@ -86,7 +86,7 @@ def add_legend(picture, mask, colors, names):
         place = (height, 0)
     bottom, right = place[0] + panel.shape[0], place[1] + panel.shape[1]
     canvas = np.full((max(height, bottom), max(width, right), 3), 255, np.uint8)
-    canvas[:height, :width] = picture
+    canvas[:height, :width] = image
     canvas[place[0] : bottom, place[1] : right] = panel
     return canvas
 

@@ -1,4 +1,4 @@
-"""Where the results of pictures go: never over a picture, never two in one place."""
+"""Where the results of images go: never over an image, never two in one place."""
 
 import glob
 import os
@@ -12,16 +12,16 @@ from utils.data.voc import image_extensions
 
 
 class Result(NamedTuple):
-    """Where what comes of a picture is written.
+    """Where what comes of an image is written.
 
     Attributes:
-        picture: Path of the picture.
-        drawn: Path of the coloured picture, PNG.
+        image: Path of the image.
+        drawn: Path of the coloured image, PNG.
         mask: Path of the class ids, PNG.
         regions: Path of the table of regions, CSV.
     """
 
-    picture: Path
+    image: Path
     drawn: Path
     mask: Path
     regions: Path
@@ -43,45 +43,45 @@ def expand_patterns(paths):
 
 
 class ResultNames:
-    """Names results in one folder: a picture's stem, or stem_2, stem_3, ... where that is taken.
+    """Names results in one folder: an image's stem, or stem_2, stem_3, ... where that is taken.
 
-    Taken are names of other pictures' results in this run, and of the pictures themselves.
-    The same picture again gets its own names again.
+    Taken are names of other images' results in this run, and of the images themselves.
+    The same image again gets its own names again.
 
     Args:
         folder: str or Path, where results go.
-        pictures: paths of pictures that are still to be read.
+        images: paths of images that are still to be read.
     """
 
-    def __init__(self, folder, pictures=()):
+    def __init__(self, folder, images=()):
         self.folder = Path(folder)
-        self._pictures = {Path(picture).resolve() for picture in pictures}
+        self._images = {Path(image).resolve() for image in images}
         self._owners = {}
 
-    def of(self, picture):
-        """The Result of a picture file."""
-        picture = Path(picture)
-        owner = picture.resolve()
-        self._pictures.add(owner)
+    def of(self, image):
+        """The Result of an image file."""
+        image = Path(image)
+        owner = image.resolve()
+        self._images.add(owner)
         for number in count(1):
-            base = picture.stem if number == 1 else f"{picture.stem}_{number}"
+            base = image.stem if number == 1 else f"{image.stem}_{number}"
             paths = [self.folder / (base + end) for end in _ENDS]
             if all(
-                path.resolve() not in self._pictures and self._owners.get(path, owner) == owner
+                path.resolve() not in self._images and self._owners.get(path, owner) == owner
                 for path in paths
             ):
                 self._owners |= dict.fromkeys(paths, owner)
-                return Result(picture, *paths)
+                return Result(image, *paths)
 
 
 def plan_results(origin, save):
-    """Finds the pictures of a folder, and of the folders in it, and names their results.
+    """Finds the images of a folder, and of the folders in it, and names their results.
 
-    Results lie in `save` as the pictures lie in `origin`, under a picture's name without
-    extension; where two pictures would share a result's name, under the whole name.
+    Results lie in `save` as the images lie in `origin`, under an image's name without
+    extension; where two images would share a result's name, under the whole name.
 
     Args:
-        origin: str or Path, the folder of pictures. Hidden files and folders, and `save` if
+        origin: str or Path, the folder of images. Hidden files and folders, and `save` if
             it lies inside, are left out.
         save: str or Path, the folder for the results.
 
@@ -89,17 +89,15 @@ def plan_results(origin, save):
         list of Result, sorted by path.
 
     Raises:
-        UserError: if there is no such folder, it holds no picture, or results would lie
-            among the pictures.
+        UserError: if there is no such folder, it holds no image, or results would lie
+            among the images.
     """
     origin, save = Path(origin), Path(save)
     if not origin.is_dir():
-        raise UserError(
-            f"There is no folder {origin}. Set dir_origin_path to that of your pictures."
-        )
+        raise UserError(f"There is no folder {origin}. Set dir_origin_path to that of your images.")
     if origin.resolve().is_relative_to(save.resolve()):
         raise UserError(
-            f"dir_save_path {str(save)!r} holds the pictures themselves ({origin}); results could "
+            f"dir_save_path {str(save)!r} holds the images themselves ({origin}); results could "
             "overwrite them. Choose another dir_save_path."
         )
     results = []
@@ -111,7 +109,7 @@ def plan_results(origin, save):
         )
         results += _plan_folder(Path(folder), files, save / Path(folder).relative_to(origin))
     if not results:
-        raise UserError(f"There is no picture in {origin}, nor in the folders in it.")
+        raise UserError(f"There is no image in {origin}, nor in the folders in it.")
     return results
 
 

@@ -22,7 +22,7 @@ class Region(NamedTuple):
         number: int, counted from 1 within the class.
         area: int, pixels that belong to it.
         centroid_x, centroid_y: float, the mean column and row of its pixels: 0 is the centre
-            of the picture's first pixel.
+            of the image's first pixel.
         left, top: int, its first column and row, counted from 0.
         width, height: int, columns and rows that it spans.
     """
@@ -46,7 +46,7 @@ def find_regions(mask, num_classes):
         num_classes: int.
 
     Returns:
-        list of Region by class; within a class, as one comes upon them reading the picture
+        list of Region by class; within a class, as one comes upon them reading the image
         row by row.
     """
     counts = count_pixels(mask, minlength=num_classes)[:num_classes]
@@ -64,7 +64,7 @@ def _find_regions_of(is_class):
     _, labels, stats, centroids = cv2.connectedComponentsWithStats(
         is_class.view(np.uint8), connectivity=8
     )
-    # The first label is the rest of the picture.
+    # The first label is the rest of the image.
     for label, (row, centroid) in enumerate(zip(stats[1:], centroids[1:], strict=True), 1):
         left, top, width, height, area = row.tolist()
         first = left + int(np.argmax(labels[top, left : left + width] == label))
@@ -80,7 +80,7 @@ def check_pixel_size(pixel_size):
         )
 
 
-def write_regions(path, pictures, names, pixel_size=None):
+def write_regions(path, images, names, pixel_size=None):
     """Writes one row a region as CSV, for Excel and everything else.
 
     Columns whose names end in `_px` are in pixels, as in `Region`. With `pixel_size` the same
@@ -88,9 +88,9 @@ def write_regions(path, pictures, names, pixel_size=None):
     times pixel_size, areas (`_units2`) the pixels times its square.
 
     Args:
-        path: str or Path of the file; nothing is left there if `pictures` fails.
-        pictures: iterable of (picture's name, iterable of Region); may be a generator, of
-            which one picture at a time is held.
+        path: str or Path of the file; nothing is left there if `images` fails.
+        images: iterable of (image's name, iterable of Region); may be a generator, of
+            which one image at a time is held.
         names: one name a class.
         pixel_size: float, length of a pixel's side in units of the user's choice, or None.
 
@@ -110,13 +110,13 @@ def write_regions(path, pictures, names, pixel_size=None):
     ):
         writer = csv.writer(file)
         writer.writerow(header)
-        for picture, regions in pictures:
-            writer.writerows(_row(picture, region, names, pixel_size) for region in regions)
+        for image, regions in images:
+            writer.writerows(_row(image, region, names, pixel_size) for region in regions)
 
 
-def _row(picture, region, names, pixel_size):
+def _row(image, region, names, pixel_size):
     lengths = [getattr(region, measure) for measure in _MEASURES]
-    row = [picture, region.class_id, names[region.class_id], region.number, region.area]
+    row = [image, region.class_id, names[region.class_id], region.number, region.area]
     row += [round(length, 3) for length in lengths]
     if pixel_size is not None:
         values = [region.area * pixel_size**2, *(length * pixel_size for length in lengths)]

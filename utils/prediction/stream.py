@@ -1,4 +1,4 @@
-"""Many pictures through the network: read ahead, in batches, finished while it works on."""
+"""Many images through the network: read ahead, in batches, finished while it works on."""
 
 import math
 from collections import deque
@@ -16,7 +16,7 @@ from utils.parallel import worker_count
 from utils.prediction.inference import is_tiled, most_probable
 from utils.prediction.tiles import predict_tiles
 
-_HELD = 100_000_000  # pixels of pictures in memory at a time, unless a single one has more
+_HELD = 100_000_000  # pixels of images in memory at a time, unless a single one has more
 
 
 class Outcome(NamedTuple):
@@ -28,7 +28,7 @@ class Outcome(NamedTuple):
 
 
 def predict_masks(model, paths, input_shape, batch_size, in_channels=3):
-    """Yields the mask of each picture file, in order, as `predict_all` makes them.
+    """Yields the mask of each image file, in order, as `predict_all` makes them.
 
     `in_channels` is as for `utils.images.reading.read_image`.
 
@@ -60,18 +60,18 @@ def predict_all(
     title="",
     progress=False,
 ):
-    """Segments many pictures: read ahead and finished in threads, the network in batches.
+    """Segments many images: read ahead and finished in threads, the network in batches.
 
     Every call of the network has the same shape, the last batch too, so that it is compiled
-    once. Only a few pictures are in memory at a time, and of large ones only one.
+    once. Only a few images are in memory at a time, and of large ones only one.
 
     Args:
         model, input_shape: as for `utils.prediction.inference.predict_mask`.
         paths: sequence of paths.
         finish: callable of (path, pixels, mask), e.g. to draw and save. It may write over
             both arrays.
-        read: callable from a path to uint8 (H, W, bands).
-        batch_size: int, pictures (or tiles) a call.
+        read: callable from a path to uint8 (H, W, channels).
+        batch_size: int, images (or tiles) a call.
         tile: as for `utils.prediction.inference.is_tiled`.
         title, progress: of the progress bar.
 
@@ -150,7 +150,7 @@ class _Threads:
 
 
 class _Prepared(NamedTuple):
-    """A picture that was read: letterboxed, or to be tiled (no canvas), or not to be read."""
+    """An image that was read: letterboxed, or to be tiled (no canvas), or not to be read."""
 
     item: object
     pixels: np.ndarray | None = None

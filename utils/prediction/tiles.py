@@ -1,4 +1,4 @@
-"""Large pictures at their own resolution: overlapping tiles, blended, row by row of tiles.
+"""Large images at their own resolution: overlapping tiles, blended, row by row of tiles.
 
 Along each axis, neighbours overlap by at least a quarter of a tile, T:
 
@@ -9,7 +9,7 @@ Along each axis, neighbours overlap by at least a quarter of a tile, T:
 In the middle of the overlap the weight passes from one tile to the next along half a cosine,
 T/8 wide; the weights of both sum to 1. A tile's outer pixels, at least T/16 of them, whose
 surroundings it does not see, count nothing. So a network that looks no further than T/16
-gives the same probabilities as on the whole picture.
+gives the same probabilities as on the whole image.
 """
 
 from itertools import pairwise
@@ -28,8 +28,8 @@ class Span(NamedTuple):
     """What one tile contributes along an axis.
 
     Attributes:
-        start: first pixel of the tile, in the picture.
-        first, last: the picture's pixels first..last - 1 get a share of this tile.
+        start: first pixel of the tile, in the image.
+        first, last: the image's pixels first..last - 1 get a share of this tile.
         done: pixels before this one have all their shares once this tile is added.
         weights: float32 (last - first,), in 0..1.
     """
@@ -45,7 +45,7 @@ def plan_spans(length, tile):
     """Lays tiles over an axis, evenly.
 
     Args:
-        length: int, pixels of the picture.
+        length: int, pixels of the image.
         tile: int, pixels of a tile, at least 16.
 
     Returns:
@@ -74,18 +74,18 @@ def plan_spans(length, tile):
 
 
 def predict_tiles(model, image, tile, batch_size=1, progress=False):
-    """Segments a picture of any size in tiles of the network's size, unscaled.
+    """Segments an image of any size in tiles of the network's size, unscaled.
 
     Args:
-        model: callable from float32 (B, height, width, bands) in [-1, 1] to probabilities, NumPy
+        model: callable from float32 (B, height, width, channels) in [-1, 1] to probabilities, NumPy
             (B, height, width, num_classes).
-        image: uint8 (H, W, bands); a side shorter than a tile is filled with grey.
+        image: uint8 (H, W, channels); a side shorter than a tile is filled with grey.
         tile: (height, width) of the network.
         batch_size: int, tiles a call; the last call is filled up with grey.
         progress: bool, whether to show a progress bar.
 
     Returns:
-        uint8 (H, W), class ids. Memory beyond it and the picture: the ramps of one row of
+        uint8 (H, W), class ids. Memory beyond it and the image: the ramps of one row of
         tiles, i.e. tile height / 8 x W x num_classes floats, and the batch's own.
     """
     height, width = image.shape[:2]
@@ -113,7 +113,7 @@ class _Blend:
     """Sums the weighted tiles, which come in reading order, into class ids.
 
     Between tiles only sums that still lack a share are kept: `_below` those of the lower
-    ramp of a row of tiles, over the picture's width; `_beside` those of a tile's right ramp.
+    ramp of a row of tiles, over the image's width; `_beside` those of a tile's right ramp.
     """
 
     def __init__(self, mask):

@@ -42,7 +42,7 @@ class EpochOfDataset(keras.callbacks.Callback):
 
 
 class MeanIoU(keras.callbacks.Callback):
-    """Scores the validation pictures at their own size; adds `val_miou` to that epoch's logs.
+    """Scores the validation images at their own size; adds `val_miou` to that epoch's logs.
 
     Args:
         evaluate: callable without arguments that returns a confusion matrix.

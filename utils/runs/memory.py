@@ -115,8 +115,8 @@ def estimate_training_memory(model, batch_size, input_shape, recompute=False, sl
     backward pass, and the loss. Call it once the network is built.
 
     Args:
-        model: keras.Model from pictures to probabilities; layers in the order they run.
-        batch_size: int, pictures a step.
+        model: keras.Model from images to probabilities; layers in the order they run.
+        batch_size: int, images a step.
         input_shape: (height, width).
         recompute: bool, whether stages of the network run twice and keep less.
         slots: int, numbers that the optimizer keeps for each weight: 2 for Adam, 1 for SGD
@@ -143,7 +143,7 @@ def _activations(model, batch_size, input_shape, recompute):
     # What batch normalization needs is kept in any case: its statistics forbid a second run.
     once = len(kinds) - kinds[::-1].index(_NORMALIZATION) if _NORMALIZATION in kinds else 0
     for index, layer in enumerate(model.layers):
-        if id(layer.output) in shapes:  # the pictures
+        if id(layer.output) in shapes:  # the images
             continue
         inputs = layer.input if isinstance(layer.input, list) else [layer.input]
         output, stage = layer.output, None if index < once else layer.name.split("_")[0]

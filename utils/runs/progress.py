@@ -46,17 +46,17 @@ class RunClock:
     def start_epoch(self, epoch, steps):
         """Starts epoch `epoch` (from 0) of so many training steps."""
         self._epochs_after = self.last_epoch - epoch - 1
-        self._steps, self._done, self._pictures = steps, 0, 0
+        self._steps, self._done, self._images = steps, 0, 0
         self._start = self._last_end = self.now()
         self._running = True
 
-    def end_step(self, pictures):
-        """Counts a training step of so many pictures."""
+    def end_step(self, images):
+        """Counts a training step of so many images."""
         self._done += 1
         self._last_end = self.now()
         if self._done == 1:
-            self._first_end, self._first_pictures = self._last_end, pictures
-        self._pictures += pictures
+            self._first_end, self._first_images = self._last_end, images
+        self._images += images
 
     def end_epoch(self):
         """Ends the epoch, its validation and scoring included; returns its seconds."""
@@ -73,12 +73,12 @@ class RunClock:
         """Seconds from the epoch's start to the end of its latest step."""
         return self._last_end - self._start
 
-    def pictures_a_second(self):
+    def images_a_second(self):
         """Speed of training in this epoch, without the first step if there are more."""
         if self._done > 1:
-            later = self._pictures - self._first_pictures
+            later = self._images - self._first_images
             return later / max(self._last_end - self._first_end, 1e-9)
-        return self._pictures / max(self.training_seconds(), 1e-9)
+        return self._images / max(self.training_seconds(), 1e-9)
 
     def left(self):
         """Seconds until the run's end; None while too little is measured."""
@@ -156,7 +156,7 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         seconds = self._clock.end_epoch()
         fields = [text.format(logs[name]) for name, text in _FIGURES.items() if name in logs]
-        fields += [self._rate, f"{self._clock.pictures_a_second():.1f} img/s"]
+        fields += [self._rate, f"{self._clock.images_a_second():.1f} img/s"]
         fields += [f"took {format_seconds(seconds)}", f"left {format_seconds(self._clock.left())}"]
         self._display.show(f"{self._title}: {', '.join(fields)}")
 
@@ -172,7 +172,7 @@ class Progress(keras.callbacks.Callback):
         waiting = min(self._train_set.waited / max(clock.training_seconds(), 1e-9), 1)
         return (
             f"loss {self._logs['loss']:.3f} mIoU {self._logs['batch_miou']:.1%} {self._rate} "
-            f"{clock.pictures_a_second():.1f} img/s left {format_seconds(clock.left())} "
+            f"{clock.images_a_second():.1f} img/s left {format_seconds(clock.left())} "
             f"wait {waiting:.0%}"
         )
 

@@ -21,7 +21,7 @@ _OF_A_PHASE = {"freeze_batch_size", "unfreeze_batch_size", "accumulate_steps"}
 
 
 def describe_run(settings, train_samples, val_samples):
-    """What a run is made of, for its state: settings, and the pictures by name.
+    """What a run is made of, for its state: settings, and the images by name.
 
     Args:
         settings: dict of what JSON can hold.
@@ -88,7 +88,7 @@ def find_changes(before, now, epoch, phase_starts):
         then, count = before["pictures"][kind], now["pictures"][kind]
         if then != count:
             changes.append(
-                f"the {text} pictures are others (there were {then['count']}, now there are "
+                f"the {text} images are others (there were {then['count']}, now there are "
                 f"{count['count']})"
             )
     return changes
@@ -108,7 +108,7 @@ def check_same(runs):
             if name not in _OF_A_MACHINE and run["settings"].get(name) != value
         ]
         if run["pictures"] != first["pictures"]:
-            changes.append(f"process {process} has other pictures than process 0")
+            changes.append(f"process {process} has other images than process 0")
         if changes:
             raise UserError(
                 f"All processes must train the same, but {'; '.join(changes)}. Start all with "

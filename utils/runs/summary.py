@@ -23,7 +23,7 @@ def format_summary(
         folder: Path of the run, with its curves.
         weights_dir: Path of the folder with the best and the last weights.
         data_options: dict from a setting of get_miou.py to its value, for those without
-            which it would score other pictures.
+            which it would score other images.
         cls_weights, focal_loss: as trained with; what is in use is not advised.
 
     Returns:
@@ -101,7 +101,7 @@ def _format_missed(scores, names, cls_weights, focal_loss):
         lines.append("  cls_weights balanced, by which pixels of rare classes weigh more")
     if not focal_loss:
         lines.append("  focal_loss, by which pixels that are still wrong weigh more")
-    return [*lines, "  more epochs, and more pictures that show these classes"]
+    return [*lines, "  more epochs, and more images that show these classes"]
 
 
 def _enumerate(names):

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a training: curves, IoU of each class, and pictures.
+"""What TensorBoard shows of a training: curves, IoU of each class, and images.
 
     tensorboard --logdir logs
 
@@ -29,12 +29,12 @@ _SCALARS = {
     "learning_rate": "learning_rate",
     "waiting": "waiting",
 }
-_SIDE = 480  # pixels of a picture, at most
+_SIDE = 480  # pixels of an image, at most
 _GAP = 4  # pixels between two
 
 
 class Board(keras.callbacks.Callback):
-    """Writes TensorBoard's files: scalars each epoch; IoU and pictures when it is scored.
+    """Writes TensorBoard's files: scalars each epoch; IoU and images when it is scored.
 
     Comes after the callbacks that score and that add to the logs. The step is the epoch, from
     1. A run that goes on does so in the same folder, in a file of its own; what an earlier
@@ -44,11 +44,11 @@ class Board(keras.callbacks.Callback):
         folder: Path of the run.
         scoring: object whose `scores` is this epoch's `utils.evaluation.metrics.Scores`, or None.
         names: class names.
-        samples: list of `utils.data.voc.Sample`, the few pictures to show; each is shown as
-            picture, truth and prediction side by side.
+        samples: list of `utils.data.voc.Sample`, the few images to show; each is shown as
+            image, truth and prediction side by side.
         predict: callable from uint8 (H, W, in_channels) to class ids, uint8 (H, W).
         ignore_labels: mask values that are void; shown white.
-        in_channels: int, bands of a picture, as for `utils.images.reading.read_image`.
+        in_channels: int, channels of an image, as for `utils.images.reading.read_image`.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class Board(keras.callbacks.Callback):
             for name, iou in zip(self.names, scores.iou.tolist(), strict=True):
                 self._events.add_scalar(f"iou/{name}", iou, step)
             for sample in self.samples:
-                self._events.add_picture(f"pictures/{sample.name}", self.draw(sample), step)
+                self._events.add_image(f"pictures/{sample.name}", self.draw(sample), step)
         self._events.flush()
 
     def draw(self, sample):
-        """Draws picture, truth and prediction of a sample side by side.
+        """Draws image, truth and prediction of a sample side by side.
 
         Returns:
             uint8 (h, w, 3) RGB; each of the three at most 480 pixels high and wide.
@@ -126,7 +126,7 @@ class EventFile:
         if not math.isnan(value):
             self._add(step, tag=tag, simple_value=value)
 
-    def add_picture(self, tag, pixels, step):
+    def add_image(self, tag, pixels, step):
         """Adds uint8 (H, W, 3) RGB."""
         encoded = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes()
         height, width = pixels.shape[:2]

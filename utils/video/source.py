@@ -77,12 +77,12 @@ def open_source(source):
 def _why_not(source):
     if source.isdecimal():
         return (
-            f"Camera {source} gives no picture. It must be connected and not in use by another "
+            f"Camera {source} gives no image. It must be connected and not in use by another "
             "program; the first camera is 0."
         )
     if "://" in source:
         return (
-            f"The stream {re.sub('//[^/]*@', '//', source)} gives no picture. Check its address, "
+            f"The stream {re.sub('//[^/]*@', '//', source)} gives no image. Check its address, "
             "name, password and the network, and whether a player such as VLC opens it."
         )
     if not os.path.exists(source):

@@ -62,12 +62,12 @@ class VideoFile:
         if self._timed:
             self._free = max(self._free, round((seconds - self._start) / self._unit))
         frame = np.pad(frame, [(0, size[0] % 2), (0, size[1] % 2), (0, 0)], "edge")
-        picture = self._av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(
+        image = self._av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(
             format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
         )
-        picture.pts, picture.time_base = self._free, self._unit
+        image.pts, image.time_base = self._free, self._unit
         self._free += 1
-        self._encode(picture)
+        self._encode(image)
 
     def _open(self, size):
         self._size = size
@@ -75,7 +75,7 @@ class VideoFile:
         # The index goes to the front: browsers start to play before they have it all.
         container = self._av.open(temporary, "w", "mp4", options={"movflags": "+faststart"})
         self._files.enter_context(container)
-        # Nearly the same picture for little work: the processor is needed for the network.
+        # Nearly the same image for little work: the processor is needed for the network.
         options = {"crf": "20", "preset": "veryfast"}
         self._stream = container.add_stream("libx264", self._rate, options=options)
         codec = self._stream.codec_context
@@ -84,8 +84,8 @@ class VideoFile:
         # BT.709, limited range, by FFmpeg's numbers: else players guess by the size.
         codec.color_primaries = codec.color_trc = codec.colorspace = codec.color_range = 1
 
-    def _encode(self, picture):
-        self._stream.container.mux(self._stream.encode(picture))
+    def _encode(self, image):
+        self._stream.container.mux(self._stream.encode(image))
 
     def __enter__(self):
         return self
