@@ -1,6 +1,6 @@
-"""The exceptions whose messages are for users.
+"""The exceptions whose messages are for users, and the checks that most settings need.
 
-`nets` and `utils` both raise them and neither imports the other, so they stand beside them.
+`nets` and `utils` both use them and neither imports the other, so they stand beside them.
 Scripts print the message alone (`utils.config.run_script`); every other exception is a
 defect of the program and keeps its traceback.
 """
@@ -15,3 +15,17 @@ class UserError(ValueError):
 
 class RunError(Exception):
     """What was asked for is possible but did not work out, such as a loss of NaN; status 1."""
+
+
+def check_choice(name, value, choices):
+    """Raises UserError unless a setting has one of the values that it may have."""
+    if value not in choices:
+        raise UserError(f"{name} must be one of {', '.join(map(str, choices))}; got {value!r}.")
+
+
+def check_at_least(settings, least, *names):
+    """Raises UserError unless these attributes of `settings` are `least` or more, or None."""
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and value < least:
+            raise UserError(f"{name} must be at least {least}; got {value}.")

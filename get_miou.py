@@ -9,12 +9,12 @@ python get_miou.py --miou_mode 2 --predictions_path their_masks --num_classes 21
 import time
 from pathlib import Path
 
-from errors import UserError
+from errors import UserError, check_at_least, check_choice
 from nets.checks import check_num_classes
 from utils.config import load_config, run_script, settings
 from utils.data.masks import mask_to_image, read_label_ids
 from utils.data.voc import read_samples
-from utils.files import whole_file
+from utils.files import whole_file, write_json
 from utils.images.channels import MAX_PIXELS
 from utils.labels import check_ignore_labels, class_names
 from utils.prediction.inference import check_tta
@@ -49,16 +49,13 @@ class MiouConfig:
 
     def check(self):
         """Raises UserError for values that make no sense."""
-        if self.miou_mode not in (0, 1, 2):
-            raise UserError(f"miou_mode must be 0, 1 or 2; got {self.miou_mode}.")
+        check_choice("miou_mode", self.miou_mode, (0, 1, 2))
         if self.predictions_path and self.miou_mode != 2:
             raise UserError(
                 f"predictions_path is read with miou_mode 2; got miou_mode {self.miou_mode}."
             )
         check_tta(self.tta)
-        for name in ("batch_size", "max_pixels"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1; got {getattr(self, name)}.")
+        check_at_least(self, 1, "batch_size", "max_pixels")
         check_ignore_labels(self.ignore_labels or ())
         if self.num_classes is not None:
             check_num_classes(self.num_classes)
@@ -184,7 +181,6 @@ def write_results(config, evaluation):
         scores_to_dict,
         write_confusion_matrix,
         write_images,
-        write_json,
     )
     from utils.plots import plot_scores
 
@@ -199,7 +195,7 @@ def write_results(config, evaluation):
         "ignore_labels": list(evaluation.ignore_labels),
         **scores_to_dict(scores, names),
     }
-    write_json(results, out / "results.json")
+    write_json(out / "results.json", results)
     curves = find_curves(model_path) if model_path else None
     write_report(evaluation, curves, out / "report.html")
     print(f"The report is {out / 'report.html'}; scores, charts and masks lie beside it.")

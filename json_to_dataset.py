@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from errors import UserError
+from errors import UserError, check_at_least, check_choice
 from utils.config import load_config, run_script, settings
 from utils.convert.annotated_images import ImageFinder, save_annotated_image
 from utils.convert.annotations import class_id, make_classes, read_class_list, read_json
@@ -41,10 +41,8 @@ class ConvertConfig:
 
     def check(self):
         """Raises UserError for values that make no sense."""
-        if self.crowd not in CROWDS:
-            raise UserError(f"crowd must be one of {', '.join(CROWDS)}; got {self.crowd!r}.")
-        if self.num_workers < 0:
-            raise UserError(f"num_workers must be at least 0; got {self.num_workers}.")
+        check_choice("crowd", self.crowd, CROWDS)
+        check_at_least(self, 0, "num_workers")
 
 
 def main(config=None):

@@ -13,7 +13,7 @@ import sys
 import numpy as np
 from PIL import Image
 
-from errors import UserError
+from errors import UserError, check_at_least, check_choice
 from utils.config import load_config, run_script, settings
 from utils.images.channels import CONVERTED, MAX_PIXELS, check_pixels, to_array
 from utils.images.reading import image_size, read_image
@@ -75,13 +75,10 @@ class PredictConfig:
         """Raises UserError for values that make no sense."""
         from utils.prediction.regions import check_pixel_size
 
-        if self.mode not in MODES:
-            raise UserError(f"mode must be one of {', '.join(MODES)}; got {self.mode!r}.")
+        check_choice("mode", self.mode, MODES)
         check_mix_type(self.mix_type)
         check_pixel_size(self.pixel_size)
-        for name in ("batch_size", "max_pixels", "test_interval"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1; got {getattr(self, name)}.")
+        check_at_least(self, 1, "batch_size", "max_pixels", "test_interval")
         if self.mode == "video" and not self.video_save_path and not has_display():
             raise UserError(
                 "There is no display to show the video on: give video_save_path, an mp4 file."

@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from errors import RunError, UserError
+from errors import RunError, UserError, check_at_least
 from nets import checks
 from utils.config import load_config, run_script, settings
 from utils.quiet import quiet
@@ -47,13 +47,8 @@ class SummaryConfig:
         if not self.model_path:  # the file may hold another backbone
             checks.check_input_shape(self.input_shape or _USUAL_SHAPE, wanted["backbone"])
         checks.check_precision(self.precision)
-        for name, value, least in (
-            ("width", wanted["width"], 1),
-            ("batch_size", self.batch_size, 1),
-            ("repeats", self.repeats, int(self.time_training)),
-        ):
-            if value < least:
-                raise UserError(f"{name} must be at least {least}; got {value}.")
+        check_at_least(self, 1, "width", "batch_size")
+        check_at_least(self, int(self.time_training), "repeats")
 
 
 def given(config):
@@ -176,14 +171,14 @@ def measure(config, described, model):
         f"(median of {config.repeats}; Keras on {keras.config.backend()})"
     )
     if config.time_training:
-        from training import compile_trainer, make_loss, make_optimizer
+        from training.optimization import compile_trainer, make_loss, make_optimizer
+        from training.settings import LossSettings, OptimizerSettings
 
         masks = rng.integers(0, described.num_classes, size).astype(np.uint8)
         for title, train_encoder in (("encoder frozen", False), ("all layers", True)):
             set_encoder_trainable(model, train_encoder, described.backbone)
-            trainer = compile_trainer(
-                model, make_optimizer("adam", 1e-4, 0.9, 0), make_loss(True, False)
-            )
+            optimizer = make_optimizer(OptimizerSettings())
+            trainer = compile_trainer(model, optimizer, make_loss(LossSettings()))
             seconds = time_calls(partial(trainer.train_on_batch, images, masks), config.repeats)
             print(f"training, {title:<14}{seconds / config.batch_size:8.4f} s an image")
 

@@ -8,37 +8,30 @@ import dataclasses
 import json
 from pathlib import Path
 
-from errors import RunError, UserError
-from nets.checks import (
-    DECODER_NORMS,
-    check_in_channels,
-    check_input_shape,
-    check_num_classes,
-    check_precision,
+from errors import UserError, check_at_least, check_choice
+from nets.checks import check_input_shape
+from training.phases import PhaseSettings
+from training.settings import (
+    DataSettings,
+    LossSettings,
+    NetworkSettings,
+    OptimizerSettings,
+    ReportSettings,
+    TrainingSettings,
 )
 from utils.checking.problems import format_problems
 from utils.checking.report import check_samples
-from utils.config import format_settings, load_config, run_script, settings
+from utils.config import format_settings, load_config, run_script, settings, take
 from utils.data.augment import Augment
 from utils.data.class_weights import balanced_weights
-from utils.data.voc import read_samples
+from utils.data.voc import Samples, read_samples
 from utils.distributed.distribution import open_devices
-from utils.files import whole_file
-from utils.labels import check_ignore_labels, class_names
+from utils.files import write_json
 from utils.quiet import quiet
 from utils.runs.folder import discard, open_run
-from utils.runs.lr_schedule import SCHEDULES, learning_rate, scaled_rate
-from utils.runs.memory import (
-    available_memory,
-    describe_memory,
-    explain_out_of_memory,
-    return_free_memory,
-)
+from utils.runs.memory import return_free_memory
 from utils.runs.resume import check_same, describe_run, find_changes, update_facts
 from utils.runs.summary import format_summary
-
-_SHOWN = 4  # validation images that TensorBoard shows
-_OF_CHIEF = {"checkpoints", "log", "board", "state"}  # hooks that write files
 
 
 @settings
@@ -47,9 +40,7 @@ class TrainConfig:
     VOCdevkit_path: str = "VOCdevkit"  # folder that holds VOC2007
     num_classes: int = 21  # classes + 1 for the background
     name_classes: tuple[str, ...] = ()  # names, the background first; empty: VOC's, or numbered
-    ignore_labels: tuple[int, ...] = (
-        255,
-    )  # mask values that are void: never trained, never scored
+    ignore_labels: tuple[int, ...] = (255,)  # mask values that are void: never trained or scored
     train_list: str = "train"  # list in ImageSets/Segmentation, or the path of a .txt file
     val_list: str = "val"  # same for validation
     num_workers: int = 0  # threads that read and augment images; 0: one a processor
@@ -62,12 +53,8 @@ class TrainConfig:
     imagenet_url: str = ""  # mirror for ImageNet weights: a file, or the folder that holds it
     decoder_norm: str = "none"  # normalization in the decoder: none (the article's), batch, group
     input_shape: tuple[int, int] = (512, 512)  # height, width of training images; multiples of 16
-    val_input_shape: tuple[int, int] | None = (
-        None  # same for validation and prediction; None: input_shape
-    )
-    width: int = (
-        64  # filters of the first block; 64 is the article's network, 32 has a quarter of it
-    )
+    val_input_shape: tuple[int, int] | None = None  # of validation, prediction; None: input_shape
+    width: int = 64  # filters of the first block; 64 is the article's network, 32 a quarter of it
     precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto measures
 
     # Phases: epochs up to freeze_epoch train the decoder only, the rest everything
@@ -118,98 +105,65 @@ class TrainConfig:
 
     def check(self):
         """Raises UserError for values that make no sense together; needs no data."""
-        counts = ("width", "freeze_batch_size", "unfreeze_batch_size", "eval_period")
-        _check_at_least(self, 1, *counts, "accumulate_steps")
-        _check_at_least(self, 0, "num_workers", "save_period", "init_epoch", "seed")
-        _check_at_least(self, 0, "devices")
-        _check_at_least(self, 0, "early_stopping_patience")
-        _check_at_least(self, 0, "momentum", "weight_decay", "cache_gb", "ema_momentum")
-        if self.ema_momentum >= 1:
-            raise UserError(
-                f"ema_momentum must be below 1; got {self.ema_momentum}. 0.99 averages over about "
-                "the last 100 steps; 0 switches it off."
-            )
-        check_num_classes(self.num_classes)
-        check_in_channels(self.in_channels)
+        check_choice("resume", self.resume, ("auto", "never"))
         check_input_shape(self.input_shape, self.backbone)
-        check_input_shape(self.prediction_shape, self.backbone)
-        check_precision(self.precision)
-        class_names(self.num_classes, self.name_classes)
-        check_ignore_labels(self.ignore_labels)
-        _check_choice(self, "optimizer_type", ("adam", "sgd"))
-        _check_choice(self, "decoder_norm", DECODER_NORMS)
-        if self.recompute and self.decoder_norm == "batch":
-            raise UserError(
-                "recompute saves nothing with decoder_norm batch, whose statistics must be counted "
-                "once. Set decoder_norm to group, or recompute to false."
-            )
-        _check_choice(self, "lr_decay_type", SCHEDULES)
-        _check_choice(self, "resume", ("auto", "never"))
-        if isinstance(self.cls_weights, str):
-            _check_choice(self, "cls_weights", ("balanced",))
-        elif self.cls_weights and len(self.cls_weights) != self.num_classes:
-            raise UserError(
-                f"cls_weights holds {len(self.cls_weights)} numbers, but num_classes is "
-                f"{self.num_classes}. Give one weight a class, the background first."
-            )
-        if not 0 < self.last_lr <= self.init_lr:
-            raise UserError(
-                f"Learning rates must be 0 < min_lr <= init_lr; got min_lr={self.last_lr}, "
-                f"init_lr={self.init_lr}."
-            )
-        if not self.init_epoch < self.unfreeze_epoch:
-            raise UserError(
-                f"There is no epoch to train: init_epoch is {self.init_epoch}, unfreeze_epoch "
-                f"(the last one) is {self.unfreeze_epoch}."
-            )
-        self.make_augment()
+        check_at_least(self, 0, "devices")
+        self.parts.loss.check(self.num_classes)  # the other parts check themselves
 
     @property
-    def last_lr(self):
-        """The learning rate of the last epochs."""
-        return self.init_lr / 100 if self.min_lr is None else self.min_lr
-
-    @property
-    def prediction_shape(self):
-        """(height, width) for validation, and for prediction later on."""
-        return self.val_input_shape or self.input_shape
-
-    def make_augment(self):
-        """The augmentation, which checks its own settings."""
-        return Augment(self.jitter, self.scale, self.flip, self.hue, self.saturation, self.value)
-
-
-@dataclasses.dataclass(frozen=True)
-class Phase:
-    """A stretch of epochs with one set of trainable layers."""
-
-    title: str
-    first_epoch: int
-    last_epoch: int
-    batch_size: int
-    train_encoder: bool
-
-    @property
-    def batch_setting(self):
-        """The name of the setting that `batch_size` comes from."""
-        return "unfreeze_batch_size" if self.train_encoder else "freeze_batch_size"
+    def parts(self):
+        """The settings by part, as the package `training` takes them."""
+        shape = {"val_input_shape": self.val_input_shape or self.input_shape}
+        return TrainingSettings(
+            network=take(NetworkSettings, self, **shape),
+            data=take(DataSettings, self, augment=take(Augment, self), **shape),
+            phases=take(PhaseSettings, self),
+            optimizer=take(OptimizerSettings, self),
+            loss=take(LossSettings, self),
+            report=take(ReportSettings, self),
+        )
 
 
 def main(config=None):
     """Trains; `config` is a TrainConfig, or None to read the command line."""
     config = config or load_config(TrainConfig)
     with open_devices(config.devices) as devices:
-        train_on(devices, config)
+        train(config, devices)
 
 
-def train_on(devices, config):
-    """Trains on `utils.distributed.devices.Devices`."""
+def train(config, devices):
+    """The recipe: check the data, plan the phases, build the network, fit it, sum up."""
     print(format_settings(config))
-    train_samples = read_samples(config.VOCdevkit_path, config.train_list)
-    val_samples = read_samples(config.VOCdevkit_path, config.val_list)
+    samples = read_data(config, devices)
+    described = describe_run(to_json(config), samples.train, samples.val)
+    check_same(devices.gather(described))
+    run = devices.from_chief(lambda: open_or_resume(config, described))
+    try:
+        training, phases = begin(config, samples, described, run, devices)
+    except UserError:
+        if devices.chief:
+            discard(run)
+        raise
+    try:
+        with training.callbacks.progress:
+            for phase in phases:
+                training.run_phase(phase)
+    except KeyboardInterrupt:
+        print("\nThe same command resumes after the last finished epoch.")
+        raise
+    if training.callbacks.stopped:
+        print(f"\nStopped early. {training.callbacks.patience}")
+    print("\nDone.", sum_up(config, training), sep="\n")
+
+
+def read_data(config, devices):
+    """Reads the lists and checks all images and masks, before anything that takes long."""
+    samples = Samples(
+        read_samples(config.VOCdevkit_path, config.train_list),
+        read_samples(config.VOCdevkit_path, config.val_list),
+    )
     report = check_samples(
-        train_samples,
-        val_samples,
+        *samples,
         config.num_classes,
         config.ignore_labels,
         in_channels=config.in_channels,
@@ -219,354 +173,89 @@ def train_on(devices, config):
     )
     if report.problems:
         print(format_problems(report))
-    print(f"{len(train_samples)} images to train, {len(val_samples)} to validate.")
-
-    described = describe_run(to_json(config), train_samples, val_samples)
-    check_same(devices.gather(described))
-    run = devices.from_chief(
-        lambda: open_run(
-            config.save_dir,
-            config.resume,
-            lambda state: find_changes_since(state, described, config),
-            config.unfreeze_epoch,
-        )
-    )
-    try:
-        start = devices.from_chief(lambda: get_start(run.state, described, config))
-        if config.freeze_train and not start:
-            print("freeze_train is skipped: a network from scratch has nothing to keep frozen.")
-        phases = plan_phases(config, start)
-        for phase in phases:
-            devices.check(phase.batch_setting, phase.batch_size, config.accumulate_steps)
-        cls_weights = choose_class_weights(config, train_samples)
-        model, description = build(config, start, run.state, devices)
-    except UserError:
-        if devices.chief:
-            discard(run)
-        raise
-    if devices.chief:
-        write_settings(config, run.folder)
-    facts = {"run": described, "start": start}
-    hooks = make_hooks(config, model, description, val_samples, run, facts, devices)
-    try:
-        with hooks["progress"]:
-            for phase in phases:
-                over = run.state and run.state.epoch >= phase.last_epoch
-                if not over and not hooks["patience"].stopped:
-                    samples = train_samples, val_samples
-                    run_phase(config, phase, model, *samples, cls_weights, hooks, run, devices)
-    except KeyboardInterrupt:
-        print("\nThe same command goes on after the last finished epoch.")
-        raise
-    if hooks["patience"].stopped:
-        print(f"\nStopped early. {hooks['patience']}")
-    print(
-        "\nDone.",
-        format_summary(
-            hooks["log"].state["rows"],
-            hooks["scoring"].last_scores,
-            description.name_classes,
-            run.folder,
-            run.public or run.folder,
-            data_options=get_miou_options(config),
-            cls_weights=config.cls_weights,
-            focal_loss=config.focal_loss,
-        ),
-        sep="\n",
-    )
+    print(f"Images to train: {len(samples.train)}, to validate: {len(samples.val)}.")
+    return samples
 
 
-def get_miou_options(config):
-    """What get_miou.py must be told to score the same images."""
-    names = ("VOCdevkit_path", "val_list")
-    usual = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
-    values = {name: getattr(config, name) for name in names}
-    return {name: value for name, value in values.items() if value != usual[name]}
+def open_or_resume(config, described):
+    """The folder of this run: a new one, or that of an interrupted run with the same settings."""
+
+    def changes_since(state):
+        facts, _ = update_facts(state.facts, described)
+        starts = [phase.first_epoch for phase in config.parts.phases.plan(facts["start"])]
+        return find_changes(facts["run"], described, state.epoch, starts)
+
+    return open_run(config.save_dir, config.resume, changes_since, config.unfreeze_epoch)
 
 
-def choose_class_weights(config, train_samples):
-    """The weights of the classes in the loss, counted where they should be balanced."""
-    if config.cls_weights != "balanced":
-        return config.cls_weights
-    weights, note = balanced_weights(
-        train_samples, config.num_classes, config.ignore_labels, config.num_workers
-    )
-    print(note)
-    return weights
-
-
-def find_changes_since(state, described, config):
-    """What keeps a run from going on from `state`, for `utils.runs.folder.open_run`."""
-    facts, _ = update_facts(state.facts, described)
-    phases = plan_phases(config, facts["start"])
-    starts = [phase.first_epoch for phase in phases]
-    return find_changes(facts["run"], described, state.epoch, starts)
-
-
-def get_start(state, described, config):
-    """What the network starts from: as the run began, or `model_path` with "auto" resolved."""
-    if state:
-        facts, note = update_facts(state.facts, described)
-        start = facts["start"]
-    else:
-        with quiet():
-            from nets.weights.start import choose_start
-
-        start, note = choose_start(
-            config.model_path, config.backbone, config.width, config.imagenet_url
-        )
-    if note:
-        print(note)
-    return start
-
-
-def plan_phases(config, start):
-    """The phases that have any epochs: encoder frozen, then everything.
-
-    Args:
-        config: TrainConfig.
-        start: str, what `get_start` returned.
-    """
-    thaw = config.init_epoch
-    if config.freeze_train and start:
-        thaw = max(thaw, min(config.freeze_epoch, config.unfreeze_epoch))
-    phases = (
-        Phase("encoder frozen", config.init_epoch, thaw, config.freeze_batch_size, False),
-        Phase("all layers", thaw, config.unfreeze_epoch, config.unfreeze_batch_size, True),
-    )
-    return [phase for phase in phases if phase.first_epoch < phase.last_epoch]
-
-
-# What needs Keras is imported inside functions: it takes seconds to load, and --help and the
-# check of the data do without.
-
-
-def build(config, start, state, devices):
-    """The network: new, with the weights of `start`, or as a run left it.
+def begin(config, samples, described, run, devices):
+    """Plans the phases and builds the network, as new or as the run left it.
 
     Returns:
-        (keras.Model, nets.weights.description.Description).
+        (`training.loop.Training`, list of `training.phases.Phase`).
     """
     if config.recompute:  # who asks for that needs memory more than time
         return_free_memory()
-    with quiet():
-        from training import agree_on_precision, build_network, synchronize_normalization
+    with quiet():  # Keras takes seconds to load, and all before this does without
+        from training.loop import Training
+        from training.network import build_network
+        from training.reporting import make_callbacks
+        from training.start import get_start
 
-    with devices.scope():
-        model, description = build_network(
-            start,
-            config.num_classes,
-            config.name_classes,
-            backbone=config.backbone,
-            width=config.width,
-            in_channels=config.in_channels,
-            decoder_norm=config.decoder_norm,
-            imagenet_url=config.imagenet_url,
-            input_shape=config.prediction_shape,
-            ignore_labels=config.ignore_labels,
-            precision=agree_on_precision(config.precision, devices),
-            seed=config.seed,
-            state=state,
-        )
-    synchronize_normalization(model, devices)
-    return model, description
+    parts = config.parts
+    start = devices.from_chief(
+        lambda: get_start(run.state, described, config.model_path, parts.network)
+    )
+    if config.freeze_train and not start:
+        print("freeze_train is skipped: a network from scratch has nothing to keep frozen.")
+    phases = parts.phases.plan(start)
+    for phase in phases:
+        devices.check(phase.batch_setting, phase.batch_size, config.accumulate_steps)
+    parts = dataclasses.replace(parts, loss=count_class_weights(parts, samples))
+    network = build_network(parts.network, start, run.state, devices)
+    if devices.chief:
+        write_json(run.folder / "settings.json", to_json(config))
+    facts = {"run": described, "start": start}
+    callbacks = make_callbacks(parts, network, samples, run, facts, devices)
+    return Training(parts, samples, devices, run, network, callbacks), phases
+
+
+def count_class_weights(parts, samples):
+    """The settings of the loss, with class weights that are counted where they are "balanced"."""
+    if parts.loss.cls_weights != "balanced":
+        return parts.loss
+    data = parts.data
+    weights, note = balanced_weights(
+        samples.train, data.num_classes, data.ignore_labels, data.num_workers
+    )
+    print(note)
+    return dataclasses.replace(parts.loss, cls_weights=weights)
+
+
+def sum_up(config, training):
+    """The last words: the scores, where the files are, and the next commands."""
+    # What get_miou.py must be told to score the same images.
+    usual = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
+    options = {
+        name: value
+        for name in ("VOCdevkit_path", "val_list")
+        if (value := getattr(config, name)) != usual[name]
+    }
+    return format_summary(
+        training.callbacks.log.state["rows"],
+        training.callbacks.scoring.last_scores,
+        training.description.name_classes,
+        training.run.folder,
+        training.run.public or training.run.folder,
+        data_options=options,
+        cls_weights=config.cls_weights,
+        focal_loss=config.focal_loss,
+    )
 
 
 def to_json(config):
     """The settings as JSON gives them back: tuples are lists."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
-
-
-def write_settings(config, folder):
-    """Writes the settings beside the run."""
-    text = json.dumps(to_json(config), indent=2, ensure_ascii=False)
-    with whole_file(folder / "settings.json") as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def make_hooks(config, model, description, val_samples, run, facts, devices):
-    """The callbacks of the whole run by name, in their order; see utils/runs/callbacks.py."""
-    from nets.weights.storage import save_weights
-    from training import collect_arrays, make_predictor
-    from utils.evaluation.evaluate import evaluate
-    from utils.evaluation.metrics import sum_counts
-    from utils.prediction.inference import predict_mask
-    from utils.prediction.stream import predict_masks
-    from utils.runs.callbacks import AveragedWeights, Checkpoints, MeanIoU, RunLog, SaveState
-    from utils.runs.guards import Patience
-    from utils.runs.progress import Progress
-    from utils.runs.tensorboard import Board
-
-    predict, update = make_predictor(model, devices)
-
-    def score_now():
-        update()
-        samples = val_samples[devices.process :: devices.processes]
-        paths = [sample.image_path for sample in samples]
-        masks = predict_masks(
-            predict,
-            paths,
-            config.prediction_shape,
-            config.unfreeze_batch_size,
-            config.in_channels,
-        )
-        counts = evaluate(samples, masks, config.num_classes, config.ignore_labels, progress=False)
-        return sum_counts(devices.gather(counts))
-
-    hooks = {
-        "scoring": MeanIoU(
-            score_now, config.eval_period if config.eval_flag else 0, config.unfreeze_epoch
-        ),
-        "patience": Patience(config.early_stopping_patience),
-        "checkpoints": Checkpoints(
-            lambda path: save_weights(model, path, description),
-            run.folder,
-            config.save_period,
-            run.public,
-        ),
-        "log": RunLog(run.folder),
-    }
-    hooks["board"] = Board(
-        run.folder,
-        hooks["scoring"],
-        description.name_classes,
-        samples=val_samples[:_SHOWN],
-        predict=lambda image: predict_mask(predict, image, config.prediction_shape),
-        ignore_labels=config.ignore_labels,
-        in_channels=config.in_channels,
-    )
-    if config.ema_momentum:
-        hooks["average"] = AveragedWeights()
-    lasting = {name: hooks[name] for name in ("patience", "checkpoints", "log")}
-    if run.state:
-        for name, hook in lasting.items():
-            hook.state = run.state.facts["callbacks"][name]
-    facts = facts | {
-        "policy": model.dtype_policy.name,
-        "description": description.to_json(),
-    }
-    hooks["state"] = SaveState(run.folder, config.unfreeze_epoch, facts, collect_arrays, lasting)
-    hooks["progress"] = Progress(config.unfreeze_epoch)
-    return hooks
-
-
-def run_phase(config, phase, model, train_samples, val_samples, cls_weights, hooks, run, devices):
-    """Trains the network from one epoch to another, or what an interrupted run left of it."""
-    from nets.unet import set_encoder_trainable
-    from training import (
-        compile_trainer,
-        fit,
-        make_loss,
-        make_optimizer,
-        restore_optimizer,
-        uniform_loss,
-    )
-    from utils.runs.guards import StartLoss
-
-    names = set_encoder_trainable(model, phase.train_encoder, config.backbone)
-    first_epoch = max(phase.first_epoch, run.state.epoch if run.state else 0)
-    frozen = "nothing" if phase.train_encoder else f"{names[0]} to {names[-1]}"
-    print(
-        f"\nEpochs {first_epoch + 1} to {phase.last_epoch}: {phase.title} "
-        f"(frozen: {frozen}), batch size {phase.batch_size}."
-    )
-    rates = config.init_lr, config.last_lr
-    if config.scale_lr_by_batch:
-        batch = phase.batch_size * config.accumulate_steps
-        rates = [scaled_rate(rate, batch) for rate in rates]
-        print(f"Learning rates for {batch} images a step: {rates[0]:.3g} to {rates[1]:.3g}.")
-    loss = make_loss(
-        config.dice_loss, config.focal_loss, cls_weights, config.dice_present_only, devices.total
-    )
-    with devices.scope():
-        trainer = compile_trainer(
-            model,
-            make_optimizer(
-                config.optimizer_type,
-                rates[0],
-                config.momentum,
-                config.weight_decay,
-                config.accumulate_steps,
-                config.ema_momentum,
-            ),
-            loss,
-            config.recompute,
-        )
-        if first_epoch > phase.first_epoch:
-            restore_optimizer(trainer, run.state.arrays)
-    train_set, val_set = make_datasets(config, phase, train_samples, val_samples, devices)
-    hooks["progress"].set_phase(train_set, val_set)
-    callbacks = [hook for name, hook in hooks.items() if devices.chief or name not in _OF_CHIEF]
-    print(
-        describe_memory(
-            model,
-            phase.batch_size,
-            config.input_shape,
-            config.recompute,
-            config.accumulate_steps,
-            slots=1
-            + (config.optimizer_type == "adam")
-            + (config.accumulate_steps > 1)
-            + (config.ema_momentum > 0),
-            free=available_memory(),
-        )
-    )
-    try:
-        if first_epoch == config.init_epoch and devices.processes == 1:
-            train_set.set_epoch(first_epoch)
-            callbacks.append(StartLoss(uniform_loss(loss, train_set, config.num_classes)))
-        fit(
-            trainer,
-            train_set,
-            val_set,
-            first_epoch,
-            phase.last_epoch,
-            lambda epoch: learning_rate(epoch, config.unfreeze_epoch, *rates, config.lr_decay_type),
-            callbacks,
-        )
-    except Exception as error:
-        advice = explain_out_of_memory(
-            error, phase.batch_size, config.accumulate_steps, config.recompute
-        )
-        if advice is None:
-            raise
-        raise RunError(advice) from error
-
-
-def make_datasets(config, phase, train_samples, val_samples, devices):
-    """What a phase trains on and validates with."""
-    from utils.data.dataset import UnetDataset
-
-    options = {
-        "batch_size": phase.batch_size,
-        "num_classes": config.num_classes,
-        "ignore_labels": config.ignore_labels,
-        "in_channels": config.in_channels,
-        "num_workers": config.num_workers,
-        "devices": devices,
-    }
-    train_set = UnetDataset(
-        train_samples,
-        config.input_shape,
-        augment=config.make_augment(),
-        seed=config.seed,
-        cache_bytes=int(config.cache_gb * 2**30),
-        **options,
-    )
-    return train_set, UnetDataset(val_samples, config.prediction_shape, **options)
-
-
-def _check_choice(config, name, choices):
-    if getattr(config, name) not in choices:
-        raise UserError(
-            f"{name} must be one of {', '.join(choices)}; got {getattr(config, name)!r}."
-        )
-
-
-def _check_at_least(config, least, *names):
-    for name in names:
-        if getattr(config, name) < least:
-            raise UserError(f"{name} must be at least {least}; got {getattr(config, name)}.")
 
 
 if __name__ == "__main__":

@@ -5,10 +5,9 @@ ImageSets/Segmentation/{train,val,trainval,test}.txt if nothing is.
 --check_only leaves your lists alone; --fix writes a corrected copy, VOC2007_fixed.
 """
 
-import json
 import sys
 
-from errors import UserError
+from errors import UserError, check_at_least
 from nets.checks import check_num_classes
 from utils.checking.fix import fix_dataset
 from utils.checking.pairs import find_pairs
@@ -17,6 +16,7 @@ from utils.checking.report import Report, scan_into
 from utils.config import load_config, run_script, settings
 from utils.data.split import make_folds, split_names
 from utils.data.voc import list_path, read_list, voc_folder, write_lists
+from utils.files import write_json
 from utils.labels import check_ignore_labels
 
 
@@ -48,9 +48,7 @@ class AnnotationConfig:
                 raise UserError(
                     f"{name} is a share: above 0, at most 1; got {getattr(self, name)}."
                 )
-        for name in ("num_workers", "folds"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name} must be at least 0; got {getattr(self, name)}.")
+        check_at_least(self, 0, "num_workers", "folds")
         if self.num_classes is not None:
             check_num_classes(self.num_classes)
         check_ignore_labels(self.ignore_labels)
@@ -107,10 +105,8 @@ def main(config=None):
 
 def write_report(report, path):
     """Writes the report as JSON; where the dataset is read-only, says so instead."""
-    text = json.dumps(report_to_dict(report), indent=2, ensure_ascii=False)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
+        write_json(path, report_to_dict(report))
     except OSError as error:
         print(f"note: the report is not written: {error}", file=sys.stderr)
 

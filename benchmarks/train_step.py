@@ -105,7 +105,8 @@ class Step:
         from nets.cost import multiply_adds
         from nets.precision import dtype_policy
         from nets.unet import Unet, set_encoder_trainable
-        from training import compile_trainer, make_loss, make_optimizer
+        from training.optimization import compile_trainer, make_loss, make_optimizer
+        from training.settings import LossSettings, OptimizerSettings
 
         keras.utils.set_random_seed(0)
         with dtype_policy(precision):
@@ -121,8 +122,8 @@ class Step:
                 for layer in model.layers
             )
         )
-        optimizer = make_optimizer("adam", 1e-4, 0.9, 0.0)
-        self._trainer = compile_trainer(model, optimizer, make_loss(True, False))
+        optimizer = make_optimizer(OptimizerSettings())
+        self._trainer = compile_trainer(model, optimizer, make_loss(LossSettings()))
         rng = np.random.default_rng(0)
         size = (batch_size, side, side)
         self._batch = (

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from errors import UserError
+from errors import UserError, check_choice
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,7 @@ PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 def check_backbone(backbone):
     """Raises UserError unless `backbone` names a known encoder."""
-    if backbone not in BACKBONES:
-        raise UserError(f"backbone must be one of {', '.join(BACKBONES)}; got {backbone!r}.")
+    check_choice("backbone", backbone, BACKBONES)
 
 
 def check_input_shape(input_shape, backbone="vgg"):
@@ -71,19 +70,14 @@ def check_in_channels(in_channels):
 
 def check_upsampling(upsampling):
     """Raises UserError unless `upsampling` is one of `UPSAMPLINGS`."""
-    if upsampling not in UPSAMPLINGS:
-        raise UserError(f"upsampling must be one of {', '.join(UPSAMPLINGS)}; got {upsampling!r}.")
+    check_choice("upsampling", upsampling, UPSAMPLINGS)
 
 
 def check_decoder_norm(decoder_norm):
     """Raises UserError unless `decoder_norm` is one of `DECODER_NORMS`."""
-    if decoder_norm not in DECODER_NORMS:
-        raise UserError(
-            f"decoder_norm must be one of {', '.join(DECODER_NORMS)}; got {decoder_norm!r}."
-        )
+    check_choice("decoder_norm", decoder_norm, DECODER_NORMS)
 
 
 def check_precision(precision):
     """Raises UserError unless `precision` is one of `PRECISIONS`."""
-    if precision not in PRECISIONS:
-        raise UserError(f"precision must be one of {', '.join(PRECISIONS)}; got {precision!r}.")
+    check_choice("precision", precision, PRECISIONS)

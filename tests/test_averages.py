@@ -8,7 +8,8 @@ import train
 from errors import UserError
 from nets.unet import Unet
 from nets.weights.storage import load_weights
-from training import make_optimizer
+from training.optimization import make_optimizer
+from training.settings import OptimizerSettings
 from utils.runs.callbacks import AveragedWeights
 from utils.runs.state import read_state
 
@@ -36,7 +37,7 @@ def averages_of(optimizer):
 )
 def test_averages_by_hand(accumulate_steps, momentum, weights, averages):
     model = one_weight()
-    optimizer = make_optimizer("sgd", 0.1, 0.0, 0.0, accumulate_steps, momentum)
+    optimizer = make_optimizer(OptimizerSettings("sgd", 0.1, 0.0, 0.0, accumulate_steps, momentum))
     model.compile(optimizer, lambda _, y: keras.ops.mean(y))
     for weight, average in zip(weights, averages, strict=True):
         model.train_on_batch(np.ones((1, 1)), np.zeros((1, 1)))
@@ -46,7 +47,7 @@ def test_averages_by_hand(accumulate_steps, momentum, weights, averages):
 
 def test_validation_has_the_average_and_training_goes_on_without_it():
     model = one_weight()
-    optimizer = make_optimizer("sgd", 0.1, 0.0, 0.0, 1, 0.5)
+    optimizer = make_optimizer(OptimizerSettings("sgd", 0.1, 0.0, 0.0, 1, 0.5))
     model.compile(optimizer, lambda _, y: keras.ops.mean(y))
     history = model.fit(
         np.ones((3, 1)), np.zeros((3, 1)), batch_size=1, epochs=2, verbose=0,

@@ -1,5 +1,6 @@
 """Result files: whole or not there."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from utils import files
-from utils.files import whole_file, whole_folder
+from utils.files import whole_file, whole_folder, write_json
 
 ROOT = Path(files.__file__).parents[1]
 
@@ -181,3 +182,12 @@ def test_a_writer_that_makes_no_folder_leaves_the_old_one(tmp_path):
         pass
     assert os.listdir(path) == ["old.txt"]
     assert os.listdir(tmp_path) == ["model"]
+
+
+def test_a_json_file(tmp_path):
+    path = tmp_path / "new" / "results.json"
+    values = {"name": "猫", "path": "broken \udcff name", "none": None}
+    write_json(path, values)
+    assert json.loads(path.read_bytes()) == values
+    assert "猫" in path.read_text(encoding="utf-8")
+    assert [one.name for one in path.parent.iterdir()] == ["results.json"]

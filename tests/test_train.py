@@ -25,10 +25,10 @@ from errors import RunError, UserError
 from nets.precision import dtype_policy
 from nets.unet import Unet
 from nets.weights.storage import load_weights, open_weights
-from train import plan_phases
-from training import compile_trainer, make_loss, make_optimizer
+from training.optimization import compile_trainer, make_loss, make_optimizer
+from training.settings import LossSettings, OptimizerSettings
 from utils.config import run_script
-from utils.data.voc import read_samples
+from utils.data.voc import Samples, read_samples
 from utils.runs.folder import open_run
 from utils.runs.lr_schedule import learning_rate
 from utils.runs.state import find_states, read_state
@@ -93,27 +93,29 @@ def test_settings_that_make_no_sense_are_refused(config, changes, message):
 
 
 def test_phases_of_fine_tuning_and_of_training_from_scratch(config):
-    fine_tuning = plan_phases(config(freeze_epoch=3, unfreeze_epoch=5, freeze_batch_size=4), "x")
+    fine_tuning = config(freeze_epoch=3, unfreeze_epoch=5, freeze_batch_size=4).parts.phases.plan(
+        "x"
+    )
     assert [(p.first_epoch, p.last_epoch, p.batch_size, p.train_encoder) for p in fine_tuning] == [
         (0, 3, 4, False),
         (3, 5, 2, True),
     ]
-    later = plan_phases(config(init_epoch=4, freeze_epoch=3, unfreeze_epoch=5), "x")
+    later = config(init_epoch=4, freeze_epoch=3, unfreeze_epoch=5).parts.phases.plan("x")
     assert [(p.first_epoch, p.last_epoch, p.train_encoder) for p in later] == [(4, 5, True)]
-    scratch = plan_phases(config(freeze_epoch=3, unfreeze_epoch=5), "")
+    scratch = config(freeze_epoch=3, unfreeze_epoch=5).parts.phases.plan("")
     assert [(p.first_epoch, p.last_epoch, p.train_encoder) for p in scratch] == [(0, 5, True)]
 
 
 def test_phases_end_with_the_last_epoch(config):
-    (phase,) = plan_phases(config(freeze_epoch=9, unfreeze_epoch=5), "x")
+    (phase,) = config(freeze_epoch=9, unfreeze_epoch=5).parts.phases.plan("x")
     assert (phase.first_epoch, phase.last_epoch, phase.train_encoder) == (0, 5, False)
 
 
 def test_the_rate_that_is_set_is_the_rate_that_is_used():
-    optimizer = make_optimizer("adam", 0.05, 0.8, 1e-3)
+    optimizer = make_optimizer(OptimizerSettings("adam", 0.05, 0.8, 1e-3))
     assert float(optimizer.learning_rate) == pytest.approx(0.05)
     assert (optimizer.beta_1, optimizer.weight_decay) == (0.8, 1e-3)
-    sgd = make_optimizer("sgd", 0.3, 0.7, 0.0)
+    sgd = make_optimizer(OptimizerSettings("sgd", 0.3, 0.7, 0.0))
     assert float(sgd.learning_rate) == pytest.approx(0.3)
     assert (sgd.momentum, sgd.nesterov, sgd.weight_decay) == (0.7, True, None)
 
@@ -121,7 +123,7 @@ def test_the_rate_that_is_set_is_the_rate_that_is_used():
 def test_weight_decay_spares_normalization():
     layer = keras.layers.BatchNormalization()
     layer.build((None, 3))
-    optimizer = make_optimizer("sgd", 0.1, 0.0, 0.5)
+    optimizer = make_optimizer(OptimizerSettings("sgd", 0.1, 0.0, 0.5))
     weights = layer.trainable_weights
     optimizer.apply([keras.ops.zeros_like(weight) for weight in weights], weights)
     assert [weight.numpy().tolist() for weight in weights] == [[1] * 3, [0] * 3]
@@ -131,7 +133,7 @@ def test_weight_decay_spares_biases():
     layer = keras.layers.Dense(2, bias_initializer="ones")
     layer.build((None, 3))
     before = layer.kernel.numpy()
-    optimizer = make_optimizer("sgd", 0.1, 0.0, 0.5)
+    optimizer = make_optimizer(OptimizerSettings("sgd", 0.1, 0.0, 0.5))
     optimizer.apply([keras.ops.zeros_like(weight) for weight in layer.weights], list(layer.weights))
     # Without a gradient, one step multiplies by 1 - 0.1 * 0.5.
     np.testing.assert_allclose(layer.kernel.numpy(), before * 0.95, rtol=1e-6)
@@ -151,13 +153,13 @@ def test_weight_decay_spares_biases():
     ],
 )
 def test_the_loss_that_the_settings_name(dice, focal, expected):
-    loss = make_loss(dice, focal)
+    loss = make_loss(LossSettings(dice, focal))
     value = loss(np.zeros((1, 1, 1), np.uint8), np.full((1, 1, 1, 2), 0.5, np.float32))
     assert float(value) == pytest.approx(expected, abs=1e-4)
 
 
 def test_class_weights_reach_the_loss():
-    loss = make_loss(False, False, (3.0, 1.0, 1.0))
+    loss = make_loss(LossSettings(False, False, (3.0, 1.0, 1.0)))
     value = loss(np.zeros((1, 1, 1), np.uint8), np.full((1, 1, 1, 3), 1 / 3, np.float32))
     assert float(value) == pytest.approx(3 * np.log(3), rel=1e-5)
 
@@ -165,7 +167,11 @@ def test_class_weights_reach_the_loss():
 def test_float16_trains_with_a_scaled_loss_and_leaves_the_network_uncompiled():
     with dtype_policy("mixed_float16"):
         model = Unet((32, 32, 3), 3, width=8)
-    trainer = compile_trainer(model, make_optimizer("adam", 1e-3, 0.9, 0.0), make_loss(True, False))
+    trainer = compile_trainer(
+        model,
+        make_optimizer(OptimizerSettings("adam", 1e-3, 0.9, 0.0)),
+        make_loss(LossSettings(True, False)),
+    )
     assert isinstance(trainer.optimizer, keras.optimizers.LossScaleOptimizer)
     assert not model.compiled
     assert keras.config.dtype_policy().name == "float32"
@@ -362,7 +368,7 @@ def test_settings_of_the_rate_and_the_class_weights_reach_the_training(config, c
     rates = [learning_rate(epoch, 3, 1e-3 * 4 / 16, 1e-5 * 4 / 16) for epoch in range(3)]
     assert [float(row["learning_rate"]) for row in rows] == pytest.approx(rates, rel=1e-5)
     out = capsys.readouterr().out
-    assert "Learning rates for 4 images a step: 0.00025 to 2.5e-06." in out
+    assert "Learning rates for 4 images per step: 0.00025 to 2.5e-06." in out
     assert "Balanced class weights: " in out
 
 
@@ -376,8 +382,8 @@ def test_balanced_class_weights_are_counted_in_the_training_masks(
         mask = np.repeat(np.arange(3, dtype=np.uint8), 4).reshape(3, 4)
         write_mask(voc_dir / "VOC2007" / "SegmentationClass" / f"{name}.png", mask)
     samples = read_samples(voc_dir, "train")
-    weights = train.choose_class_weights(config(cls_weights=words), samples)
-    assert weights == pytest.approx(expected)
+    settings = train.count_class_weights(config(cls_weights=words).parts, Samples(samples, []))
+    assert settings.cls_weights == pytest.approx(expected)
 
 
 @pytest.mark.usefixtures("quick")
@@ -489,16 +495,16 @@ def test_a_dataset_that_goes_away_in_the_middle(config, voc_dir, before_epoch, c
 
 FULL = """
 import json, resource, sys
-import train
+import train, training.settings
 from utils.config import run_script
 
 values, limit = json.loads(sys.argv[1]), int(sys.argv[2])
-learning_rate = train.learning_rate
+learning_rate = training.settings.learning_rate
 def fill_disk(epoch, *args):
     if epoch == 1:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     return learning_rate(epoch, *args)
-train.learning_rate = fill_disk
+training.settings.learning_rate = fill_disk
 run_script(lambda: train.main(train.TrainConfig(**values)))
 """
 
@@ -578,7 +584,7 @@ def test_memory_that_runs_out_is_one_message_with_what_to_try(config, monkeypatc
     def fit(*_):
         raise MemoryError("std::bad_alloc")
 
-    monkeypatch.setattr("training.fit", fit)
+    monkeypatch.setattr("training.loop.fit", fit)
     with pytest.raises(RunError, match=r"Memory ran out at batch size 4\. Try batch size 2 with"):
         train.main(config(unfreeze_batch_size=4))
     assert re.search(r"Memory: about \d+\.\d GB for batch size 4 at 32x32", capsys.readouterr().out)

@@ -24,6 +24,7 @@ import typing
 
 from errors import RunError, UserError
 
+_FORMER_NAMES = {"images": ("--pictures",)}  # of settings, which still work
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -88,6 +89,12 @@ def load_config(cls, argv=None):
     return cls(**{name: _parse(name, text, kinds[name]) for name, text in given.items()})
 
 
+def take(cls, config, **more):
+    """Makes `cls`, a dataclass, of those of its fields that `config` has too, and of `more`."""
+    names = [field.name for field in dataclasses.fields(cls) if field.name not in more]
+    return cls(**{name: getattr(config, name) for name in names}, **more)
+
+
 def format_settings(config):
     """The resolved settings as a table for the terminal."""
     values = dataclasses.asdict(config)
@@ -145,6 +152,7 @@ def _add_argument(group, setting, meaning):
         options["nargs"] = "+"
     group.add_argument(
         f"--{setting.name}",
+        *_FORMER_NAMES.get(setting.name, ()),
         metavar=_type_name(setting.type),
         **options,
     )

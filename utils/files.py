@@ -1,5 +1,6 @@
 """Result files: whole or not there, and never two runs' bytes in one."""
 
+import json
 import os
 import secrets
 import tempfile
@@ -8,7 +9,7 @@ from pathlib import Path
 
 
 @contextmanager
-def whole_file(path):
+def whole_file(path, suffix=None):
     """Gives a temporary path beside `path`; renames it to `path` if all goes well.
 
     A failure or a kill leaves nothing under the final name, and what lay there stays. The
@@ -17,6 +18,7 @@ def whole_file(path):
 
     Args:
         path: str or Path of the final file.
+        suffix: str, how the temporary name ends; None: as `path` from its last dot on.
 
     Yields:
         Path to write to.
@@ -27,7 +29,7 @@ def whole_file(path):
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The middle of the name is short: file systems allow 255 bytes, and `path` may use them.
-    temporary = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+    temporary = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}{suffix or path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)
@@ -50,3 +52,11 @@ def whole_folder(path):
             if former.exists():
                 os.replace(former, path)
             raise
+
+
+def write_json(path, value):
+    """Writes a value as an indented JSON file, whole or not at all."""
+    with whole_file(path) as temporary:
+        text = json.dumps(value, indent=2, ensure_ascii=False)
+        # A path may hold bytes that are no UTF-8; as \udc80 they still are JSON.
+        temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")

@@ -19,6 +19,7 @@ from nets.weights.imagenet import adapt_keras
 from nets.weights.imagenet_files import KERAS_FILES, find_imagenet
 from nets.weights.keras_files import ATTRIBUTE, read_keras
 from nets.weights.torch_files import read_torch
+from utils.files import whole_file
 
 SUFFIX = ".weights.h5"
 IMAGENET = "imagenet"  # as a path
@@ -109,18 +110,13 @@ def save_weights(model, path, description):
     path = Path(path)
     if not path.name.endswith(SUFFIX):
         raise UserError(f"A weights file's name must end in {SUFFIX}; got {path.name!r}.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
-    try:
+    with whole_file(path, SUFFIX) as temporary:
         _reserve(temporary, 4 * model.count_params() + _OVERHEAD * len(model.layers))
         model.save_weights(temporary)
         with h5py.File(temporary, "a") as file:
             file.attrs[ATTRIBUTE] = json.dumps(description.to_json())
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _reserve(path, size):

@@ -17,7 +17,6 @@ from utils.evaluation.score_tables import (
     shorten,
     write_confusion_matrix,
     write_images,
-    write_json,
 )
 
 NAMES = ("background", "cat", "dog")
@@ -163,15 +162,6 @@ def test_scores_of_nothing_for_json():
     assert values["absent"] == ["cat", "dog"]
     for name in ("miou", "mean_dice", "accuracy", "frequency_weighted_iou", "void_share"):
         assert values[name] is None
-
-
-def test_a_json_file(tmp_path):
-    path = tmp_path / "new" / "results.json"
-    values = {"name": "猫", "path": "broken \udcff name", "none": None}
-    write_json(values, path)
-    assert json.loads(path.read_bytes()) == values
-    assert "猫" in path.read_text(encoding="utf-8")
-    assert [one.name for one in path.parent.iterdir()] == ["results.json"]
 
 
 def test_a_confusion_matrix_by_hand(tmp_path):

@@ -18,8 +18,8 @@ from nets.weights.imagenet_files import (
     find_imagenet,
     find_local,
 )
-from nets.weights.start import choose_start
 from nets.weights.storage import open_weights
+from training.start import choose_start
 
 TORCH_FILES = {"vgg": "vgg16-397923af.pth", "resnet50": "resnet50-0676ba61.pth"}
 every_backbone = pytest.mark.parametrize("backbone", KERAS_FILES)

@@ -12,7 +12,8 @@ import pytest
 from nets.precision import dtype_policy
 from nets.remat import rematerialized
 from nets.unet import Unet, set_encoder_trainable
-from training import compile_trainer, make_loss
+from training.optimization import compile_trainer, make_loss
+from training.settings import LossSettings
 
 PROJECT = Path(__file__).parents[2]
 PEAK = """
@@ -55,7 +56,9 @@ def gradients(model, recompute, batch):
     tells how often they were updated.
     """
     before = model.get_weights()
-    trainer = compile_trainer(model, keras.optimizers.SGD(1.0), make_loss(True, False), recompute)
+    trainer = compile_trainer(
+        model, keras.optimizers.SGD(1.0), make_loss(LossSettings(True, False)), recompute
+    )
     loss = trainer.train_on_batch(*batch, return_dict=True)["loss"]
     steps = [old - new for old, new in zip(before, model.get_weights(), strict=True)]
     model.set_weights(before)

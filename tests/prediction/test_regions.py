@@ -108,7 +108,7 @@ def test_the_table(tmp_path):
     assert path.read_bytes().startswith(b"\xef\xbb\xbfpicture,class_id,")
     assert path.read_bytes().count(b"\r\n") == path.read_bytes().count(b"\n") == 4
     row = ["1", "cell", "2", "40", "5.25", "7.667", "3", "4", "10", "8"]
-    header = "image class_id class region area_px centroid_x_px centroid_y_px left_px top_px"
+    header = "picture class_id class region area_px centroid_x_px centroid_y_px left_px top_px"
     assert read_table(path) == [
         [*header.split(), "width_px", "height_px"],
         ["a.jpg", *row],

@@ -11,7 +11,8 @@ import pytest
 
 from nets.precision import dtype_policy
 from nets.unet import Unet
-from training import compile_trainer, make_loss, make_optimizer
+from training.optimization import compile_trainer, make_loss, make_optimizer
+from training.settings import LossSettings, OptimizerSettings
 from utils.runs import memory
 from utils.runs.memory import (
     available_memory,
@@ -231,8 +232,10 @@ def test_a_choice_of_the_user_stays(monkeypatch):
 def compiled(steps, kind="sgd"):
     keras.utils.set_random_seed(0)
     model = Unet((32, 32, 3), 3, width=4)
-    optimizer = make_optimizer(kind, 0.1 if kind == "sgd" else 1e-3, 0.9, 0.0, steps)
-    return model, compile_trainer(model, optimizer, make_loss(False, False))
+    optimizer = make_optimizer(
+        OptimizerSettings(kind, 0.1 if kind == "sgd" else 1e-3, 0.9, accumulate_steps=steps)
+    )
+    return model, compile_trainer(model, optimizer, make_loss(LossSettings(False, False)))
 
 
 def make_images(rng, count):

@@ -198,7 +198,7 @@ def test_the_number_format_is_that_of_the_beginning(config, train_until, monkeyp
         wanted.append(precision)
         return policies.get(precision, precision), ""
 
-    monkeypatch.setattr("training.choose_precision", choose)
+    monkeypatch.setattr("training.network.choose_precision", choose)
     settings = config(precision="auto", unfreeze_epoch=2, eval_flag=False)
     train_until(1, settings)
     policies["auto"] = "float32"  # another choice today

@@ -4,7 +4,6 @@ Everything goes into a hidden folder first, which gets its final name at the ver
 interruption leaves nothing half-written under that name.
 """
 
-import json
 import os
 import re
 import shutil
@@ -21,6 +20,7 @@ from utils.checking.relabel import find_meaning, read_content, to_ids
 from utils.data.masks import mask_to_image
 from utils.data.split import split_names
 from utils.data.voc import write_lists
+from utils.files import write_json
 from utils.images.channels import to_array
 from utils.images.reading import open_image, read_header, read_image, read_to_show
 from utils.labels import VOID
@@ -205,8 +205,7 @@ def _finish(folder, samples, outcomes, meaning):
         "left_out": {one.name: one.left_out for one in outcomes if one.left_out},
         "values_to_ids": {str(value): index for value, index in meaning.ids.items()},
     }
-    text = json.dumps(report, indent=2, ensure_ascii=False)
-    (folder / "fix_report.json").write_text(text + "\n", encoding="utf-8")
+    write_json(folder / "fix_report.json", report)
     by_name = {sample.name: sample for sample in samples}
     shown = [one.name for one in outcomes if one.mask_changed][:_SHOWN]
     if shown:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from utils.data.class_weights import median_frequency
 from utils.labels import VOID
 
 _FIX = "python voc_annotation.py --fix writes a corrected copy"
@@ -162,22 +163,11 @@ def format_report(report):
 
 
 def class_weights(report):
-    """Median-frequency balancing: the median of the classes' frequencies over each's own.
-
-    The frequency of a class is its share of the pixels of the images that hold it. A
-    class that never occurs gets weight 1.
-
-    Returns:
-        list of float, one a class.
-
-    Source: Eigen and Fergus 2015, arXiv:1411.4734.
-    """
-    classes = np.array(report.classes)
-    frequency = report.pixels[classes] / report.frequency_base[classes]
-    weights = [1.0] * (report.num_classes or int(classes.max()) + 1)
-    for value, weight in zip(classes, np.median(frequency) / frequency, strict=True):
-        weights[value] = float(f"{weight:.4g}")
-    return weights
+    """What `cls_weights` "balanced" would be, with four digits, as a list of float."""
+    count = report.num_classes or max(report.classes) + 1
+    pixels = np.where(np.isin(np.arange(256), report.classes), report.pixels, 0)[:count]
+    weights = median_frequency(pixels, report.frequency_base[:count])
+    return [float(f"{weight:.4g}") for weight in weights]
 
 
 def report_to_dict(report):

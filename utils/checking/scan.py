@@ -18,6 +18,7 @@ from PIL import Image
 
 from errors import UserError
 from utils.data.masks import read_label_ids, refused_mask
+from utils.files import whole_file
 from utils.images.channels import to_array
 from utils.images.reading import open_image, read_header, read_image
 
@@ -181,13 +182,8 @@ class FactsCache:
         """Writes what was scanned; entries of other files are kept."""
         if not self.path or not self.path.parent.is_dir():
             return
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        try:
+        with contextlib.suppress(OSError), whole_file(self.path) as temporary:
             temporary.write_text(json.dumps(self.known | self.fresh), encoding="utf-8")
-            os.replace(temporary, self.path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
 
     @staticmethod
     def _stamp(sample):

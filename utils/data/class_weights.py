@@ -39,12 +39,26 @@ def balanced_weights(samples, num_classes, ignore_labels=(VOID,), workers=0):
     for counts in ordered_map(count, samples, workers, "class weights"):
         pixels += counts
         of_images[counts > 0] += counts.sum()
+    weights = median_frequency(pixels, of_images)
+    return tuple(weights.tolist()), _describe(weights, pixels > 0)
+
+
+def median_frequency(pixels, of_images):
+    """The weights of classes, by the formula of `balanced_weights`.
+
+    Args:
+        pixels: (num_classes,), pixels of each class.
+        of_images: (num_classes,), valid pixels of the images that hold it.
+
+    Returns:
+        float (num_classes,); 1 for a class that does not occur.
+    """
     occurs = pixels > 0
-    weights = np.ones(num_classes)
+    weights = np.ones(len(pixels))
     if occurs.any():
         frequencies = pixels[occurs] / of_images[occurs]
         weights[occurs] = np.median(frequencies) / frequencies
-    return tuple(weights.tolist()), _describe(weights, occurs)
+    return weights
 
 
 def _describe(weights, occurs):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from errors import UserError
+from utils.files import whole_file
 
 # Types that Pillow knows but decodes only with other programs, if at all.
 _NO_PICTURES = ("PDF", "MPEG", "BUFR", "GRIB", "HDF5", "EPS", "WMF")
@@ -25,6 +26,13 @@ class Sample(NamedTuple):
     name: str
     image_path: Path
     mask_path: Path | None
+
+
+class Samples(NamedTuple):
+    """The samples of a training: two lists of Sample."""
+
+    train: list
+    val: list
 
 
 def image_extensions():
@@ -113,13 +121,11 @@ def read_list(VOCdevkit_path, split):
 
 
 def write_lists(VOCdevkit_path, lists):
-    """Writes lists, {split: names}, each under a temporary name first."""
+    """Writes lists, {split: names}, each whole or not at all."""
     for split, names in lists.items():
         path = list_path(VOCdevkit_path, split)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        temporary.write_text("".join(f"{name}\n" for name in names), "utf-8", newline="\n")
-        os.replace(temporary, path)
+        with whole_file(path) as temporary:
+            temporary.write_text("".join(f"{name}\n" for name in names), "utf-8", newline="\n")
 
 
 def read_samples(VOCdevkit_path, split):

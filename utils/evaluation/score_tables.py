@@ -1,7 +1,6 @@
 """Scores as text: the table for the terminal, results.json, and the CSV files."""
 
 import csv
-import json
 import unicodedata
 from typing import NamedTuple
 
@@ -146,14 +145,6 @@ def scores_to_dict(scores, names):
 
 def _number(value):
     return None if np.isnan(value) else float(value)
-
-
-def write_json(values, path):
-    """Writes results as JSON for people and programs."""
-    text = json.dumps(values, indent=2, ensure_ascii=False)
-    # A path may hold bytes that are no UTF-8; as \udc80 they still are JSON.
-    with whole_file(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def write_confusion_matrix(matrix, names, path):

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from errors import UserError
+from errors import check_choice
 
 MIX_TYPES = (0, 1, 2, 3)
 _OVERLAY = 0.7  # share of the mask's colours in a blend
@@ -12,8 +12,7 @@ _STRIP = 2**16  # pixels worked on at a time: what they need on the way is about
 
 def check_mix_type(mix_type):
     """Raises UserError unless `mix_type` is one of `MIX_TYPES`."""
-    if mix_type not in MIX_TYPES:
-        raise UserError(f"mix_type must be one of {MIX_TYPES}; got {mix_type!r}.")
+    check_choice("mix_type", mix_type, MIX_TYPES)
 
 
 def draw_mask(image, mask, colors, mix_type=0, out=None):

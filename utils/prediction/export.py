@@ -6,7 +6,6 @@ that settings are checked without the seconds that it takes to load.
 """
 
 import importlib.util
-import json
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -17,7 +16,7 @@ import cv2
 import numpy as np
 
 from errors import UserError
-from utils.files import whole_file, whole_folder
+from utils.files import whole_file, whole_folder, write_json
 from utils.images.transforms import GREY, letterbox_image, normalize
 from utils.quiet import quiet
 
@@ -155,8 +154,7 @@ def _export_one(model, description, form, path, palette, images):
                 "requirements-export.txt, or choose another format."
             )
         result = Exported(path, _size(temporary) / 1e6, difference, same)
-        text = json.dumps(_note(description, form, palette, result), indent=2, ensure_ascii=False)
-        note.write_text(text + "\n", encoding="utf-8")
+        write_json(note, _note(description, form, palette, result))
     return result
 
 

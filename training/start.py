@@ -1,10 +1,35 @@
-"""What a training starts from."""
+"""What a training starts from: ImageNet weights, a file, nothing, or where a run stopped."""
 
 from nets.weights.imagenet_files import ImageNetMissingError
 from nets.weights.storage import IMAGENET, locate_imagenet
+from utils.runs.resume import update_facts
 
 AUTO = "auto"  # as `model_path`
 _WIDTH = 64  # of the networks that were trained on ImageNet
+
+
+def get_start(state, described, model_path, settings):
+    """What the network starts from; prints what the user must know of it.
+
+    Args:
+        state: `utils.runs.state.State` of a run that resumes, whose start is taken; or None.
+        described: what `utils.runs.resume.describe_run` says of the run.
+        model_path: str, the setting.
+        settings: `training.settings.NetworkSettings`.
+
+    Returns:
+        str: a path, "imagenet", or "" for a start from scratch.
+    """
+    if state:
+        facts, note = update_facts(state.facts, described)
+        start = facts["start"]
+    else:
+        start, note = choose_start(
+            model_path, settings.backbone, settings.width, settings.imagenet_url
+        )
+    if note:
+        print(note)
+    return start
 
 
 def choose_start(model_path, backbone, width, url=""):

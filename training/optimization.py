@@ -1,0 +1,113 @@
+"""Optimizer and loss, and the compiled trainer that has both."""
+
+import keras
+
+from nets import losses
+from nets.precision import dtype_policy
+from nets.remat import rematerialized
+from nets.weights.description import HEAD
+from utils.labels import VOID
+
+
+def make_optimizer(settings, learning_rate=None):
+    """Adam or SGD with Nesterov momentum, at the rate that is asked for.
+
+    Adam with weight decay is AdamW. Weight decay spares biases and normalization.
+
+    Args:
+        settings: `training.settings.OptimizerSettings`.
+        learning_rate: float; None: the settings' `init_lr`.
+    """
+    steps = settings.accumulate_steps
+    options = {
+        "learning_rate": settings.init_lr if learning_rate is None else learning_rate,
+        "weight_decay": settings.weight_decay or None,
+    }
+    if settings.ema_momentum:
+        # Keras averages at each step, also at those that change no weights.
+        options |= {"use_ema": True, "ema_momentum": settings.ema_momentum ** (1 / steps)}
+    if steps > 1:
+        options["gradient_accumulation_steps"] = steps
+    if settings.optimizer_type == "adam":
+        optimizer = keras.optimizers.Adam(beta_1=settings.momentum, **options)
+    else:
+        optimizer = keras.optimizers.SGD(momentum=settings.momentum, nesterov=True, **options)
+    if settings.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    # At the end of fit Keras would put the average in the place of the weights, but a phase
+    # goes on from the weights, as a run that was interrupted there does.
+    optimizer.finalize_variable_values = lambda _: None
+    return optimizer
+
+
+def make_loss(settings, total=None):
+    """Cross-entropy or focal loss, with or without Dice loss, of logits.
+
+    Args:
+        settings: `training.settings.LossSettings`, with its weights as numbers.
+        total: what sums over a batch, `utils.distributed.devices.Devices.total`; None: `ops.sum`.
+    """
+    factory = {
+        (True, True): losses.dice_loss_with_Focal_Loss,
+        (True, False): losses.dice_loss_with_CE,
+        (False, True): losses.Focal_Loss,
+        (False, False): losses.CE,
+    }[settings.dice_loss, settings.focal_loss]
+    options = {"dice_present_only": settings.dice_present_only} if settings.dice_loss else {}
+    loss = factory(settings.cls_weights or None, total=total, from_logits=True, **options)
+    if total is None:
+        return loss
+    # TensorFlow's devices add their gradients up, and Keras divides the loss by their number
+    # unless it is a scalar.
+    return lambda y_true, y_pred: keras.ops.reshape(loss(y_true, y_pred), (1,))
+
+
+def compile_trainer(model, optimizer, loss, recompute=False):
+    """Compiles a trainer that shares the network's layers and ends in logits, before the softmax.
+
+    From logits no pixel loses its gradient, see `nets.losses`. The network itself stays without
+    an optimizer, so that its weights are saved alone; and each phase compiles anew, for its own
+    set of trainable variables.
+
+    Args:
+        model: keras.Model.
+        optimizer, loss: as for `keras.Model.compile`.
+        recompute: bool, whether activations are computed again instead of kept.
+    """
+    # Keras scales the loss under mixed_float16 only if the model itself has that policy.
+    with dtype_policy(model.dtype_policy):
+        trainer = keras.Model(model.inputs, model.get_layer(HEAD).output)
+        trainer = rematerialized(trainer) if recompute else trainer
+    num_classes = model.output_shape[-1]
+    metric = keras.metrics.MeanIoU(
+        num_classes, name="batch_miou", ignore_class=VOID, sparse_y_pred=False
+    )
+    trainer.compile(optimizer=optimizer, loss=loss, metrics=[metric])
+    # Made within the first step, its variables would have that step traced twice.
+    trainer.optimizer.build(trainer.trainable_variables)
+    return trainer
+
+
+def collect_arrays(trainer):
+    """What a run needs to go on: the arrays of `utils.runs.state.State`."""
+    slots = [keras.ops.convert_to_numpy(variable) for variable in trainer.optimizer.variables]
+    return {"weights": trainer.get_weights(), "optimizer": slots}
+
+
+def restore_optimizer(trainer, arrays):
+    """Gives a compiled trainer's optimizer the values that `collect_arrays` took."""
+    for variable, value in zip(trainer.optimizer.variables, arrays["optimizer"], strict=True):
+        variable.assign(value)
+
+
+def uniform_loss(loss, dataset, num_classes):
+    """The loss of equal probabilities for each class, for a dataset's first batch.
+
+    Args:
+        loss: as `make_loss` gives it.
+        dataset: `utils.data.dataset.UnetDataset`.
+        num_classes: int.
+    """
+    _, y_true = dataset[0]
+    logits = keras.ops.zeros((*y_true.shape[:3], num_classes))
+    return float(keras.ops.convert_to_numpy(keras.ops.sum(loss(y_true, logits))))

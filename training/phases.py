@@ -1,0 +1,64 @@
+"""The phases of a training: encoder frozen, then everything. Needs no Keras."""
+
+from dataclasses import dataclass
+
+from errors import UserError, check_at_least
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of epochs with one set of trainable layers.
+
+    Attributes:
+        title: str, for the user.
+        first_epoch, last_epoch: int, it trains the epochs first_epoch..last_epoch - 1, from 0.
+        batch_size: int, images per step.
+        train_encoder: bool.
+    """
+
+    title: str
+    first_epoch: int
+    last_epoch: int
+    batch_size: int
+    train_encoder: bool
+
+    @property
+    def batch_setting(self):
+        """The name of the setting that `batch_size` comes from."""
+        return "unfreeze_batch_size" if self.train_encoder else "freeze_batch_size"
+
+
+@dataclass(frozen=True)
+class PhaseSettings:
+    """The settings of train.py that decide the phases."""
+
+    init_epoch: int = 0
+    freeze_train: bool = True
+    freeze_epoch: int = 50
+    freeze_batch_size: int = 2
+    unfreeze_epoch: int = 100
+    unfreeze_batch_size: int = 2
+
+    def __post_init__(self):
+        check_at_least(self, 0, "init_epoch")
+        check_at_least(self, 1, "freeze_batch_size", "unfreeze_batch_size")
+        if self.init_epoch >= self.unfreeze_epoch:
+            raise UserError(
+                f"There is no epoch to train: init_epoch is {self.init_epoch}, unfreeze_epoch "
+                f"(the last one) is {self.unfreeze_epoch}."
+            )
+
+    def plan(self, start):
+        """The phases that have any epochs, as a list of Phase.
+
+        Args:
+            start: str, what the network starts from; without anything nothing is frozen.
+        """
+        thaw = self.init_epoch
+        if self.freeze_train and start:
+            thaw = max(thaw, min(self.freeze_epoch, self.unfreeze_epoch))
+        phases = (
+            Phase("encoder frozen", self.init_epoch, thaw, self.freeze_batch_size, False),
+            Phase("all layers", thaw, self.unfreeze_epoch, self.unfreeze_batch_size, True),
+        )
+        return [phase for phase in phases if phase.first_epoch < phase.last_epoch]

@@ -1,0 +1,110 @@
+"""What a training scores, saves and shows after each epoch."""
+
+from dataclasses import dataclass
+
+from nets.weights.storage import save_weights
+from training.network import make_predictor
+from training.optimization import collect_arrays
+from utils.evaluation.evaluate import evaluate
+from utils.evaluation.metrics import sum_counts
+from utils.prediction.inference import predict_mask
+from utils.prediction.stream import predict_masks
+from utils.runs.callbacks import AveragedWeights, Checkpoints, MeanIoU, RunLog, SaveState
+from utils.runs.guards import Patience
+from utils.runs.progress import Progress
+from utils.runs.tensorboard import Board
+
+_SHOWN = 4  # validation images that TensorBoard shows
+
+
+@dataclass
+class Callbacks:
+    """The Keras callbacks of a whole run, over all its phases, in the order in which they act.
+
+    Scores are added to the logs first; what writes them comes after, the state last of all.
+    """
+
+    scoring: MeanIoU
+    patience: Patience
+    checkpoints: Checkpoints
+    log: RunLog
+    board: Board
+    average: AveragedWeights | None
+    state: SaveState
+    progress: Progress
+
+    @property
+    def stopped(self):
+        """Whether early stopping has ended the run."""
+        return self.patience.stopped
+
+    def of(self, devices):
+        """Those of one process, as a list: only the chief writes files."""
+        writers = [self.checkpoints, self.log, self.board]
+        return [
+            self.scoring,
+            self.patience,
+            *(writers if devices.chief else ()),
+            *([self.average] if self.average else ()),
+            *([self.state] if devices.chief else ()),
+            self.progress,
+        ]
+
+
+def make_callbacks(settings, network, samples, run, facts, devices):
+    """Makes the `Callbacks` of a run; of one that resumes, with what they knew.
+
+    Args:
+        settings: `training.settings.TrainingSettings`.
+        network: (keras.Model, its `Description`).
+        samples: `utils.data.voc.Samples`.
+        run: `utils.runs.folder.Run`.
+        facts: dict that JSON can hold, stored with the run's state.
+        devices: `utils.distributed.devices.Devices`.
+    """
+    model, description = network
+    report, data, last_epoch = settings.report, settings.data, settings.phases.unfreeze_epoch
+    predict, update = make_predictor(model, devices)
+
+    def score_now():
+        """Counts of the validation images, predicted with the weights of now."""
+        update()
+        part = samples.val[devices.process :: devices.processes]
+        paths = [sample.image_path for sample in part]
+        batch_size = settings.phases.unfreeze_batch_size
+        masks = predict_masks(predict, paths, data.val_input_shape, batch_size, data.in_channels)
+        counts = evaluate(part, masks, data.num_classes, data.ignore_labels, progress=False)
+        return sum_counts(devices.gather(counts))
+
+    scoring = MeanIoU(score_now, report.eval_period if report.eval_flag else 0, last_epoch)
+    lasting = {
+        "patience": Patience(report.early_stopping_patience),
+        "checkpoints": Checkpoints(
+            lambda path: save_weights(model, path, description),
+            run.folder,
+            report.save_period,
+            run.public,
+        ),
+        "log": RunLog(run.folder),
+    }
+    if run.state:
+        for name, callback in lasting.items():
+            callback.state = run.state.facts["callbacks"][name]
+    board = Board(
+        run.folder,
+        scoring,
+        description.name_classes,
+        samples=samples.val[:_SHOWN],
+        predict=lambda image: predict_mask(predict, image, data.val_input_shape),
+        ignore_labels=data.ignore_labels,
+        in_channels=data.in_channels,
+    )
+    facts = facts | {"policy": model.dtype_policy.name, "description": description.to_json()}
+    return Callbacks(
+        scoring=scoring,
+        board=board,
+        average=AveragedWeights() if settings.optimizer.ema_momentum else None,
+        state=SaveState(run.folder, last_epoch, facts, collect_arrays, lasting),
+        progress=Progress(last_epoch),
+        **lasting,
+    )

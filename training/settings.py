@@ -1,0 +1,169 @@
+"""The settings of a training by part. Each part checks itself; none needs Keras.
+
+Their names are those of the settings in train.py, where all are described.
+"""
+
+from dataclasses import dataclass
+
+from errors import UserError, check_at_least, check_choice
+from nets.checks import (
+    check_decoder_norm,
+    check_in_channels,
+    check_input_shape,
+    check_num_classes,
+    check_precision,
+)
+from training.phases import PhaseSettings
+from utils.data.augment import Augment
+from utils.labels import check_ignore_labels, class_names
+from utils.runs.lr_schedule import SCHEDULES, learning_rate, scaled_rate
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Which network is built; `val_input_shape` is that of prediction later on."""
+
+    num_classes: int
+    name_classes: tuple[str, ...] = ()
+    backbone: str = "vgg"
+    in_channels: int = 3
+    width: int = 64
+    decoder_norm: str = "none"
+    val_input_shape: tuple[int, int] = (512, 512)
+    ignore_labels: tuple[int, ...] = (255,)
+    imagenet_url: str = ""
+    precision: str = "auto"
+    recompute: bool = False
+    seed: int = 11
+
+    def __post_init__(self):
+        check_at_least(self, 1, "width")
+        check_num_classes(self.num_classes)
+        check_in_channels(self.in_channels)
+        check_input_shape(self.val_input_shape, self.backbone)
+        check_precision(self.precision)
+        class_names(self.num_classes, self.name_classes)
+        check_decoder_norm(self.decoder_norm)
+        if self.recompute and self.decoder_norm == "batch":
+            raise UserError(
+                "recompute saves nothing with decoder_norm batch, whose statistics must be counted "
+                "once. Set decoder_norm to group, or recompute to false."
+            )
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What a `utils.data.dataset.UnetDataset` is made of, beside its samples."""
+
+    num_classes: int
+    input_shape: tuple[int, int]
+    val_input_shape: tuple[int, int]
+    augment: Augment
+    ignore_labels: tuple[int, ...] = (255,)
+    in_channels: int = 3
+    num_workers: int = 0
+    cache_gb: float = 0.0
+    seed: int = 11
+
+    def __post_init__(self):
+        check_at_least(self, 0, "num_workers", "cache_gb", "seed")
+        check_ignore_labels(self.ignore_labels)
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """The optimizer and its learning rate."""
+
+    optimizer_type: str = "adam"
+    init_lr: float = 1e-4
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    accumulate_steps: int = 1
+    ema_momentum: float = 0.0
+    min_lr: float | None = None
+    lr_decay_type: str = "cos"
+    scale_lr_by_batch: bool = False
+
+    def __post_init__(self):
+        check_choice("optimizer_type", self.optimizer_type, ("adam", "sgd"))
+        check_choice("lr_decay_type", self.lr_decay_type, SCHEDULES)
+        check_at_least(self, 0, "momentum", "weight_decay", "ema_momentum")
+        check_at_least(self, 1, "accumulate_steps")
+        if self.ema_momentum >= 1:
+            raise UserError(
+                f"ema_momentum must be below 1; got {self.ema_momentum}. 0.99 averages over about "
+                "the last 100 steps; 0 switches it off."
+            )
+        if not 0 < self.last_lr <= self.init_lr:
+            raise UserError(
+                f"Learning rates must be 0 < min_lr <= init_lr; got min_lr={self.last_lr}, "
+                f"init_lr={self.init_lr}."
+            )
+
+    @property
+    def last_lr(self):
+        """The learning rate of the last epochs."""
+        return self.init_lr / 100 if self.min_lr is None else self.min_lr
+
+    @property
+    def slots(self):
+        """How many numbers the optimizer keeps for each weight."""
+        kept = (self.optimizer_type == "adam", self.accumulate_steps > 1, self.ema_momentum > 0)
+        return 1 + sum(kept)
+
+    def rates(self, batch_size):
+        """The highest and the last learning rate for batches of so many images."""
+        rates = self.init_lr, self.last_lr
+        if not self.scale_lr_by_batch:
+            return rates
+        return tuple(scaled_rate(rate, batch_size * self.accumulate_steps) for rate in rates)
+
+    def rate_of_epoch(self, epoch, total_epochs, batch_size):
+        """The learning rate of an epoch, counted from 0."""
+        return learning_rate(epoch, total_epochs, *self.rates(batch_size), self.lr_decay_type)
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """The loss; `cls_weights` holds one number per class, or none, or is "balanced"."""
+
+    dice_loss: bool = True
+    focal_loss: bool = False
+    cls_weights: tuple[float, ...] | str = ()
+    dice_present_only: bool = False
+
+    def check(self, num_classes):
+        """Raises UserError unless there is one weight per class."""
+        if isinstance(self.cls_weights, str):
+            check_choice("cls_weights", self.cls_weights, ("balanced",))
+        elif self.cls_weights and len(self.cls_weights) != num_classes:
+            raise UserError(
+                f"cls_weights holds {len(self.cls_weights)} numbers, but num_classes is "
+                f"{num_classes}. Give one weight per class, the background first."
+            )
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """What is scored and saved meanwhile."""
+
+    save_period: int = 5
+    eval_flag: bool = True
+    eval_period: int = 5
+    early_stopping_patience: int = 0
+
+    def __post_init__(self):
+        check_at_least(self, 1, "eval_period")
+        check_at_least(self, 0, "save_period", "early_stopping_patience")
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """The settings of all parts."""
+
+    network: NetworkSettings
+    data: DataSettings
+    phases: PhaseSettings
+    optimizer: OptimizerSettings
+    loss: LossSettings
+    report: ReportSettings
