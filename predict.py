@@ -46,9 +46,7 @@ class PredictConfig:
     max_pixels: int = MAX_PIXELS  # images of more are refused
 
     # What comes out
-    mix_type: int = (
-        0  # 0: colours over the image; 1: colours alone; 2: background black; 3: outlines
-    )
+    mix_type: int = 0  # 0: colours over the image, 1: alone, 2: background black, 3: outlines
     legend: bool = False  # whether to add class names and shares below the image
     count: bool = False  # whether to count pixels of classes, and list regions in a CSV file
     pixel_size: float | None = None  # side of a pixel in your unit, for the CSV file

@@ -22,10 +22,9 @@ from nets.weights.storage import load_weights, open_weights
 from utils.data.masks import mask_to_image
 from utils.images.channels import CONVERTED, MAX_PIXELS, channel_count, to_array, to_rgb
 from utils.images.reading import read_image
-from utils.images.transforms import letterbox_image, normalize
 from utils.labels import class_names, voc_palette
 from utils.prediction.draw import check_mix_type, draw_mask, format_count
-from utils.prediction.inference import check_tta, is_tiled, most_probable, predict_mask, with_flips
+from utils.prediction.inference import check_tta, is_tiled, predict_mask, with_flips
 from utils.prediction.legend import add_legend
 from utils.prediction.stream import predict_all
 from utils.prediction.tiles import predict_tiles
@@ -248,16 +247,16 @@ class Unet:
         if test_interval < 1:
             raise UserError(f"test_interval must be at least 1; got {test_interval}.")
         pixels = self._to_array(image)
-        times = np.empty((test_interval + 1, 4))
-        for row in times:
-            row[0] = time.perf_counter()
-            canvas, box = letterbox_image(pixels, self.description.input_shape)
-            batch = normalize(canvas)[None]
-            row[1] = time.perf_counter()
-            probabilities = self._network(batch)[0]
-            row[2] = time.perf_counter()
-            most_probable(probabilities[box.slices], pixels.shape[:2])
-            row[3] = time.perf_counter()
+        times = []
+        for _ in range(test_interval + 1):
+            stamps = []
+            predict_mask(
+                self._network,
+                pixels,
+                self.description.input_shape,
+                mark=lambda stamps=stamps: stamps.append(time.perf_counter()),
+            )
+            times.append(stamps)
         seconds = np.diff(times[1:], axis=1)  # the first compiled the network
         return dict(zip(("preprocess", "network", "postprocess"), seconds.T, strict=True))
 

@@ -1,27 +1,8 @@
 """What a network may look like. Needs no Keras, so settings are checked at once."""
 
-from dataclasses import dataclass
-
 from errors import UserError, check_choice
+from nets.backbones import BACKBONES
 
-
-@dataclass(frozen=True)
-class Backbone:
-    """Facts about an encoder.
-
-    Attributes:
-        stride: int; image sizes are multiples of it.
-        layer_prefixes: every layer of the encoder, and no other, is named with one of these.
-    """
-
-    stride: int
-    layer_prefixes: tuple[str, ...]
-
-
-BACKBONES = {
-    "vgg": Backbone(stride=16, layer_prefixes=("block",)),
-    "resnet50": Backbone(stride=32, layer_prefixes=("conv1", "pool1", "res", "bn")),
-}
 UPSAMPLINGS = ("nearest", "bilinear")
 DECODER_NORMS = ("none", "batch", "group")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")

@@ -13,29 +13,25 @@ unet-keras article: 24,892,437 parameters at 21 classes, 44,013,781 with ResNet5
 """
 
 import math
-from functools import partial
 from itertools import zip_longest
 
 import keras
 from keras import layers
 
+from nets.backbones import BACKBONES
 from nets.checks import (
-    BACKBONES,
     check_backbone,
     check_decoder_norm,
     check_input_shape,
     check_num_classes,
     check_upsampling,
 )
-from nets.encoders.resnet50 import ResNet50
-from nets.encoders.vgg16 import VGG16
 from nets.layers import AlignedUpSampling2D, UpsampledConv2D
 
-_ENCODERS = {"vgg": VGG16, "resnet50": ResNet50}
 # Filters of the decoder's stages, in units of `width`: one stage for each halving of the
 # image in the encoder. The first four have feat4 to feat1 as skips.
+_DECODER_WIDENING = (8, 4, 2, 1, 1)
 _GROUPS = 32  # of group normalization, as its paper has it, or as many as divide the filters
-_DECODER_WIDENING = {16: (8, 4, 2, 1), 32: (8, 4, 2, 1, 1)}
 
 
 def Unet(
@@ -50,6 +46,7 @@ def Unet(
     upsampling="nearest",
     unit_range=False,
     stride_in_3x3=False,
+    fused=True,
 ):
     """Builds the U-Net.
 
@@ -57,7 +54,7 @@ def Unet(
         input_shape: (height, width, channels); height and width multiples of the encoder's
             stride (16 for vgg, 32 for resnet50) or None.
         num_classes: int, 2 to 255, the background included.
-        backbone: "vgg" or "resnet50".
+        backbone: str, a key of `nets.backbones.BACKBONES`.
         encoder_initializer: str, kernel initializer of the encoder. Keras' default is the
             article's; "he_normal" learns far faster when training from scratch.
         head_initializer: str or initializer, of the head's kernel; see `small_head`.
@@ -69,6 +66,8 @@ def Unet(
         unit_range: bool. Whether the encoder's weights expect [0, 1], as unet-pytorch's do:
             images in [-1, 1] are then mapped to it first.
         stride_in_3x3: bool. Whether ResNet50's stages stride as torchvision's do.
+        fused: bool. Whether one layer upsamples, concatenates and convolves, which is faster and
+            equal to a few digits; with the same weights either way.
 
     Returns:
         keras.Model from images (B, H, W, channels), float in [-1, 1], to class
@@ -84,14 +83,13 @@ def Unet(
     inputs = x = keras.Input(input_shape, name="image")
     if unit_range:
         x = layers.Rescaling(0.5, 0.5, name="image_unit_range")(x)
-    encoder = _ENCODERS[backbone]
-    if backbone == "resnet50":
-        encoder = partial(encoder, stride_in_3x3=stride_in_3x3)
-    *skips, x = encoder(x, width, encoder_initializer)
-    widenings = _DECODER_WIDENING[BACKBONES[backbone].stride]
+    encoder, given = BACKBONES[backbone], {"stride_in_3x3": stride_in_3x3}
+    options = {name: given[name] for name in encoder.options}
+    *skips, x = encoder.build(x, width, encoder_initializer, **options)
+    widenings = _DECODER_WIDENING[: encoder.stages]
     for stage, (widening, skip) in enumerate(zip_longest(widenings, reversed(skips)), start=1):
         filters, name = width * widening, f"decoder{stage}"
-        x = _decoder_stage(x, skip, filters, name, upsampling, decoder_norm)
+        x = _decoder_stage(x, skip, filters, name, upsampling, decoder_norm, fused)
     # float32 logits: bfloat16 keeps 8 bits, too few to tell close classes apart.
     x = layers.Conv2D(
         num_classes, 1, dtype="float32", kernel_initializer=head_initializer, name="head_conv"
@@ -131,17 +129,18 @@ def build(description, size=(None, None), **options):
     )
 
 
-def _decoder_stage(x, skip, filters, name, upsampling, norm):
+def _decoder_stage(x, skip, filters, name, upsampling, norm, fused):
     """Upsamples, concatenates the skip if there is one, and convolves twice."""
     options = {
         "kernel_initializer": "he_normal",
         "activation": "relu" if norm == "none" else "linear",
     }
-    if upsampling == "nearest":
+    if fused and upsampling == "nearest":  # the next three layers as one
         inputs = x if skip is None else [skip, x]
         x = UpsampledConv2D(filters, name=f"{name}_conv1", **options)(inputs)
     else:
-        x = AlignedUpSampling2D(name=f"{name}_upsample")(x)
+        upsample = layers.UpSampling2D if upsampling == "nearest" else AlignedUpSampling2D
+        x = upsample(name=f"{name}_upsample")(x)
         if skip is not None:
             x = layers.Concatenate(name=f"{name}_concat")([skip, x])
         x = layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv1", **options)(x)

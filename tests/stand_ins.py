@@ -2,6 +2,11 @@
 
 import numpy as np
 
+from nets.backbones import BACKBONES
+
+# {backbone: the name of its file of ImageNet weights}
+KERAS_FILES = {name: backbone.keras.name for name, backbone in BACKBONES.items()}
+TORCH_FILES = {name: backbone.torchvision.name for name, backbone in BACKBONES.items()}
 # {EXIF orientation: what makes the stored pixels upright}
 UPRIGHT = {
     1: lambda a: a,

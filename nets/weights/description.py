@@ -9,11 +9,11 @@ import keras
 import numpy as np
 
 from errors import UserError
-from nets.checks import BACKBONES, DECODER_NORMS, UPSAMPLINGS
+from nets.backbones import BACKBONES, find_backbone
+from nets.checks import DECODER_NORMS, UPSAMPLINGS
 
 # Fields of Description that a network started from a file must share with it.
 INHERITED = ("upsampling", "unit_range", "stride_in_3x3")
-FIRST_LAYERS = {"block1_conv1": "vgg", "conv1": "resnet50"}  # which tell the backbone
 HEAD = "head_conv"
 
 
@@ -116,8 +116,8 @@ class Stored:
         Raises:
             UserError: if this is another network, or the description says something else.
         """
-        first = next((name for name in FIRST_LAYERS if name in self.layers), None)
-        kernel = self.layers[first][0] if first else None
+        backbone = find_backbone(self.layers)
+        kernel = self.layers[BACKBONES[backbone].first_layer][0] if backbone else None
         if kernel is None or kernel.ndim != 4:
             names = ", ".join(list(self.layers)[:3])
             raise UserError(
@@ -125,7 +125,7 @@ class Stored:
                 "project's, unet-keras', unet-pytorch's, or the encoder of Keras."
             )
         found = {
-            "backbone": FIRST_LAYERS[first],
+            "backbone": backbone,
             "width": kernel.shape[3],
             "in_channels": kernel.shape[2],
         }

@@ -17,7 +17,8 @@ from dataclasses import replace
 import numpy as np
 
 from errors import UserError
-from nets.weights.description import FIRST_LAYERS, HEAD
+from nets.backbones import BACKBONES, find_backbone
+from nets.weights.description import HEAD
 from nets.weights.feature_sizes import scale_vgg16
 
 _MEANS = np.array([103.939, 116.779, 123.68])  # of B, G, R in [0, 255]: Keras
@@ -53,12 +54,9 @@ def adapt_keras(stored):
         raise refusal
     if newer:  # Keras' first ResNet50 had the default epsilon
         change_epsilon(layers, _EPSILON_KERAS)
-    first = next(name for name in FIRST_LAYERS if name in layers)
     try:
         # x' = 127.5 (x + 1) - mean, in the order B, G, R.
-        layers[first] = _take_rgb(*layers[first], [127.5] * 3, 127.5 - _MEANS, swap=True)
-        if facts["backbone"] == "vgg":
-            scale_vgg16(layers)
+        _adapt(layers, facts["backbone"], [127.5] * 3, 127.5 - _MEANS, swap=True)
     except (KeyError, ValueError) as error:  # a layer is missing, or has another shape
         raise refusal from error
     return stored
@@ -66,11 +64,16 @@ def adapt_keras(stored):
 
 def adapt_torchvision(layers):
     """Adapts torchvision's layers, already named and laid out as here, in place."""
-    first = next(name for name in FIRST_LAYERS if name in layers)
     # x' = ((x + 1) / 2 - mean) / deviation
     factors, offsets = 0.5 / _RGB_DEVIATIONS, (0.5 - _RGB_MEANS) / _RGB_DEVIATIONS
-    layers[first] = _take_rgb(*layers[first], factors, offsets)
-    if first == "block1_conv1":
+    _adapt(layers, find_backbone(layers), factors, offsets)
+
+
+def _adapt(layers, backbone, factors, offsets, **options):
+    """Adapts the first convolution to images here, and all features to unit size, in place."""
+    first = BACKBONES[backbone].first_layer
+    layers[first] = _take_rgb(*layers[first], factors, offsets, **options)
+    if BACKBONES[backbone].unit_size:
         scale_vgg16(layers)
 
 

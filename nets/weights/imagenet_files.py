@@ -12,25 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from errors import UserError
+from nets.backbones import BACKBONES
 
 URL_VARIABLE = "UNET_KERAS_IMAGENET_URL"
-KERAS_FILES = {  # backbone: file of Keras' weights without top
-    "vgg": "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
-    "resnet50": "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-}
-_KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications"
-_KERAS_FOLDERS = {"vgg": "vgg16", "resnet50": "resnet"}
-_MD5 = {
-    "vgg": "6d6bbae143d832006294945121d1f1fc",
-    "resnet50": "4d473c1dd8becc155b73f8504c6f6626",
-}
-_TORCH_URL = "https://download.pytorch.org/models"
-_TORCH_FILES = {"vgg": "vgg16-397923af.pth", "resnet50": "resnet50-0676ba61.pth"}
-_TORCH_PATTERNS = {"vgg": "vgg16-*.pth", "resnet50": "resnet50-*.pth"}
-_MEGABYTES = {
-    **{KERAS_FILES["vgg"]: 59, KERAS_FILES["resnet50"]: 95},
-    **{_TORCH_FILES["vgg"]: 553, _TORCH_FILES["resnet50"]: 103},
-}
 _PATIENCE = 20  # seconds without a byte until a download is given up
 
 
@@ -51,7 +35,7 @@ def find_imagenet(backbone, url="", folder="model_data", check=lambda path: None
     """The file of ImageNet weights: one on this machine, or downloaded.
 
     Args:
-        backbone: "vgg" or "resnet50".
+        backbone: str, a key of `nets.backbones.BACKBONES`.
         url: str, a mirror: the address of a file, or of the folder that holds Keras' file;
             "": what the environment variable UNET_KERAS_IMAGENET_URL holds, if it is set.
         folder: where to look first, and where the mirror's file goes.
@@ -71,11 +55,9 @@ def find_imagenet(backbone, url="", folder="model_data", check=lambda path: None
     url = url or os.environ.get(URL_VARIABLE, "")
     if url:
         return _download_from_mirror(backbone, url, Path(folder), check)
-    name = KERAS_FILES[backbone]
+    file = BACKBONES[backbone].keras
     try:
-        return _download(
-            name, _keras_url(backbone), cache_subdir="models", file_hash=_MD5[backbone]
-        )
+        return _download(file.name, file.url, cache_subdir="models", file_hash=file.md5)
     except Exception as error:  # get_file raises plain Exceptions too
         raise ImageNetMissingError(_explain(backbone, folder, unreadable, error)) from error
 
@@ -87,12 +69,12 @@ def find_local(backbone, folder="model_data"):
         (list of Path, the best first; list of Path of torchvision's files, which can't be
         read since PyTorch is not installed).
     """
-    keras_file, pattern = KERAS_FILES[backbone], _TORCH_PATTERNS[backbone]
+    of_keras, of_torch = BACKBONES[backbone].keras, BACKBONES[backbone].torchvision
     readable, torch_files = [], []
     for place in (Path(folder), _keras_cache(), _torch_cache()):
-        readable += [path for path in [place / keras_file] if path.is_file()]
+        readable += [path for path in [place / of_keras.name] if path.is_file()]
         # The first of torchvision's ResNet50 before the newer, whose recipe transfers worse.
-        found = sorted(place.glob(pattern), key=lambda path: path.name != _TORCH_FILES[backbone])
+        found = sorted(place.glob(of_torch.pattern), key=lambda path: path.name != of_torch.name)
         torch_files += found
         readable += found if _has_torch() else []
     return readable, [] if _has_torch() else torch_files
@@ -111,20 +93,15 @@ def _torch_cache():
     return Path(os.environ.get("TORCH_HOME") or cache / "torch") / "hub" / "checkpoints"
 
 
-def _keras_url(backbone):
-    return f"{_KERAS_URL}/{_KERAS_FOLDERS[backbone]}/{KERAS_FILES[backbone]}"
-
-
 def _explain(backbone, folder, unreadable, error):
     """Every way to ImageNet weights, for who has none."""
-    keras_file, torch_file = KERAS_FILES[backbone], _TORCH_FILES[backbone]
+    of_keras, of_torch = BACKBONES[backbone].keras, BACKBONES[backbone].torchvision
     lines = [
         f"There are no ImageNet weights for {backbone} in {folder}, {_keras_cache()} and "
         f"{_torch_cache()}, and they can't be downloaded ({error}).",
         "Ways to get them:",
-        f"  - put {keras_file} ({_MEGABYTES[keras_file]} MB) into {folder}/, from "
-        f"{_keras_url(backbone)}",
-        f"  - or {torch_file} ({_MEGABYTES[torch_file]} MB), from {_TORCH_URL}/{torch_file} "
+        f"  - put {of_keras.name} ({of_keras.megabytes} MB) into {folder}/, from {of_keras.url}",
+        f"  - or {of_torch.name} ({of_torch.megabytes} MB), from {of_torch.url} "
         "(needs: pip install -r requirements-torch.txt)",
         f"  - or set imagenet_url, or the environment variable {URL_VARIABLE}, to a mirror: the "
         "address of one of these files, or of the folder that holds it",
@@ -145,11 +122,11 @@ def _download(name, url, **options):
 
 def _download_from_mirror(backbone, url, folder, check):
     """Fetches the mirror's file into `folder`, if it is one of ImageNet weights."""
-    address = url if url.endswith((".h5", ".pth")) else f"{url.rstrip('/')}/{KERAS_FILES[backbone]}"
-    files = _TORCH_FILES if address.endswith(".pth") else KERAS_FILES
+    record = BACKBONES[backbone]
+    address = url if url.endswith((".h5", ".pth")) else f"{url.rstrip('/')}/{record.keras.name}"
+    name = (record.torchvision if address.endswith(".pth") else record.keras).name
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
-        name = files[backbone]
         try:
             path = _download(name, address, cache_dir=scratch, cache_subdir="")
         except Exception as error:  # get_file raises plain Exceptions too

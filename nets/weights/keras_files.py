@@ -10,16 +10,17 @@ import re
 import h5py
 
 from errors import UserError
-from nets.weights.description import FIRST_LAYERS, HEAD, Description, Stored
+from nets.backbones import BACKBONES, find_backbone
+from nets.weights.description import HEAD, Description, Stored
 
 ATTRIBUTE = "unet_keras"  # of an HDF5 file, where its description stands as JSON
 _UNNAMED = re.compile(r"conv2d(_\d+)?")
 _MOST_COMPRESSED = 1100  # times; deflate can't do better
 # The convolutions that follow each encoder, as they run.
 _DECODERS = {
-    backbone: [f"decoder{stage}_conv{index}" for stage in range(1, stages + 1) for index in (1, 2)]
+    name: [f"decoder{stage}_conv{index}" for stage in range(1, one.stages + 1) for index in (1, 2)]
     + [HEAD]
-    for backbone, stages in (("vgg", 4), ("resnet50", 5))
+    for name, one in BACKBONES.items()
 }
 
 
@@ -99,9 +100,8 @@ def _read_legacy(group, path):
 
 def _name_decoder(stored):
     """Gives unnamed convolutions the names of the decoder, in their order."""
-    backbone = next((FIRST_LAYERS[name] for name in stored if name in FIRST_LAYERS), None)
     unnamed = [name for name in stored if _UNNAMED.fullmatch(name)]
-    names = dict(zip(unnamed, _DECODERS.get(backbone, ()), strict=False))
+    names = dict(zip(unnamed, _DECODERS.get(find_backbone(stored), ()), strict=False))
     return {names.get(name, name): arrays for name, arrays in stored.items()}
 
 

@@ -14,9 +14,10 @@ import h5py
 import numpy as np
 
 from errors import UserError
-from nets.weights.description import FIRST_LAYERS, HEAD
+from nets.backbones import BACKBONES
+from nets.weights.description import HEAD
 from nets.weights.imagenet import adapt_keras
-from nets.weights.imagenet_files import KERAS_FILES, find_imagenet
+from nets.weights.imagenet_files import find_imagenet
 from nets.weights.keras_files import ATTRIBUTE, read_keras
 from nets.weights.torch_files import read_torch
 from utils.files import whole_file
@@ -183,7 +184,8 @@ def _read(path):
             f"Expected a {SUFFIX} file, or a state dict of PyTorch that ends in .pth."
         )
     stored = read_keras(path)
-    return adapt_keras(stored) if path.name in KERAS_FILES.values() else stored
+    is_imagenet = path.name in {backbone.keras.name for backbone in BACKBONES.values()}
+    return adapt_keras(stored) if is_imagenet else stored
 
 
 def _holds_pickle(path):
@@ -242,7 +244,8 @@ def load_weights(model, source, allow_mismatch=False):
 
 def _differ_in_channels(name, here, there):
     """Whether a layer takes the image, and the file's has three channels and all else alike."""
-    if name not in FIRST_LAYERS or len(here) != len(there) or len(there[0]) != 4:
+    first_layers = {backbone.first_layer for backbone in BACKBONES.values()}
+    if name not in first_layers or len(here) != len(there) or len(there[0]) != 4:
         return False
     (height, width, _, filters), others = here[0], here[1:]
     return there == [(height, width, 3, filters), *others]

@@ -10,13 +10,14 @@ import tf_keras
 import torch
 from other_networks import keras_2_unet, randomize, torchvision_network
 from PIL import Image
+from stand_ins import KERAS_FILES
 
 from errors import UserError
 from nets.unet import Unet, small_head
 from nets.weights.description import Stored
 from nets.weights.feature_sizes import scale_vgg16
 from nets.weights.imagenet import adapt_keras
-from nets.weights.imagenet_files import KERAS_FILES, find_local
+from nets.weights.imagenet_files import find_local
 from nets.weights.storage import load_weights, open_weights
 
 # Layers in Keras' network: the layer here, and how many pixels at the border of its output see

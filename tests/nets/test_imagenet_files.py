@@ -8,11 +8,11 @@ from functools import partial
 import keras
 import pytest
 import torch
+from stand_ins import KERAS_FILES, TORCH_FILES
 
 from errors import UserError
 from nets.weights import imagenet_files
 from nets.weights.imagenet_files import (
-    KERAS_FILES,
     URL_VARIABLE,
     ImageNetMissingError,
     find_imagenet,
@@ -21,7 +21,6 @@ from nets.weights.imagenet_files import (
 from nets.weights.storage import open_weights
 from training.start import choose_start
 
-TORCH_FILES = {"vgg": "vgg16-397923af.pth", "resnet50": "resnet50-0676ba61.pth"}
 every_backbone = pytest.mark.parametrize("backbone", KERAS_FILES)
 
 

@@ -156,6 +156,16 @@ def test_decoder_joins_skip_and_upsampled(upsampling, stage, skip, below):
     assert inputs[1] is below
 
 
+def test_the_fused_decoder_is_the_plain_one():
+    """Upsampling, concatenation and convolution as three layers, with the same weights."""
+    fused, plain = (tiny_unet((32, 48, 3), fused=fused) for fused in (True, False))
+    assert [layer for layer in plain.layers if isinstance(layer, keras.layers.UpSampling2D)]
+    plain.set_weights(fused.get_weights())
+    images = random_images(2, 32, 48, 3)
+    expected = plain.predict_on_batch(images)
+    np.testing.assert_allclose(fused.predict_on_batch(images), expected, rtol=1e-4, atol=1e-6)
+
+
 def test_default_initializers(network):
     for name in [*ENCODER_CONVOLUTIONS, "head_conv"]:
         initializer = network.get_layer(name).kernel_initializer

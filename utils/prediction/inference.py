@@ -1,4 +1,8 @@
-"""An image in, a mask of the image's own size out: the one path from one to the other."""
+"""An image in, a mask of the image's own size out.
+
+`predict_mask` does it for one image, `utils.prediction.stream` for many in batches, and
+`utils.prediction.tiles` for a large one in parts.
+"""
 
 import cv2
 import numpy as np
@@ -45,7 +49,7 @@ def with_flips(model, tta):
     return averaged
 
 
-def predict_mask(model, image, input_shape):
+def predict_mask(model, image, input_shape, mark=lambda: None):
     """Segments an image.
 
     Letterboxes it, runs the network, cuts off the padding, resizes the probabilities to
@@ -56,13 +60,35 @@ def predict_mask(model, image, input_shape):
             array (1, height, width, num_classes), e.g. `keras.Model.predict_on_batch`.
         image: uint8 (H, W, channels).
         input_shape: (height, width) of the network.
+        mark: callable without arguments, called before the first stage and after each of the
+            three: preprocessing, network, postprocessing.
 
     Returns:
         uint8 (H, W), class ids.
     """
+    mark()
     canvas, box = letterbox_image(image, input_shape)
-    probabilities = model(normalize(canvas)[None])[0][box.slices]
-    return most_probable(probabilities, image.shape[:2])
+    batch = normalize(canvas)[None]
+    mark()
+    probabilities = model(batch)[0]
+    mark()
+    mask = mask_of(probabilities, box, image.shape[:2])
+    mark()
+    return mask
+
+
+def mask_of(probabilities, box, size):
+    """The mask of a letterboxed image: cuts off the padding, resizes, takes the best class.
+
+    Args:
+        probabilities: float32 (height, width, num_classes) of the canvas.
+        box: `utils.images.transforms.Box` of the image in it.
+        size: (H, W) of the image.
+
+    Returns:
+        uint8 (H, W), class ids.
+    """
+    return most_probable(probabilities[box.slices], size)
 
 
 def is_tiled(size, input_shape, tile):

@@ -13,7 +13,7 @@ from errors import UserError
 from utils.images.reading import image_size, read_image
 from utils.images.transforms import Box, letterbox_image, normalize
 from utils.parallel import worker_count
-from utils.prediction.inference import is_tiled, most_probable
+from utils.prediction.inference import is_tiled, mask_of
 from utils.prediction.tiles import predict_tiles
 
 _HELD = 100_000_000  # pixels of images in memory at a time, unless a single one has more
@@ -93,7 +93,7 @@ def predict_all(
         if one.error:
             return Outcome(one.item, None, one.error)
         if mask is None:
-            mask = most_probable(probabilities[one.box.slices], one.pixels.shape[:2])
+            mask = mask_of(probabilities, one.box, one.pixels.shape[:2])
         try:
             return Outcome(one.item, finish(one.item, one.pixels, mask), None)
         except UserError as error:

@@ -7,11 +7,12 @@ import keras
 import numpy as np
 import pytest
 from other_networks import keras_2_unet
+from stand_ins import KERAS_FILES
 
 import train
 from nets.unet import build
 from nets.weights.description import Description
-from nets.weights.imagenet_files import KERAS_FILES, find_local
+from nets.weights.imagenet_files import find_local
 from nets.weights.storage import save_weights
 from utils.runs.guards import StartLoss
 from utils.runs.state import read_state
