@@ -176,7 +176,7 @@ def _facts(config, count):
 
 def write_results(config, evaluation):
     """Writes the files of an `utils.evaluation.html_report.Evaluation` into the output folder."""
-    from utils.evaluation.html_report import find_curves, write_report
+    from utils.evaluation.html_report import find_curves, write_html_report
     from utils.evaluation.score_tables import (
         scores_to_dict,
         write_confusion_matrix,
@@ -197,8 +197,8 @@ def write_results(config, evaluation):
     }
     write_json(out / "results.json", results)
     curves = find_curves(model_path) if model_path else None
-    write_report(evaluation, curves, out / "report.html")
-    print(f"The report is {out / 'report.html'}; scores, charts and masks lie beside it.")
+    write_html_report(evaluation, curves, out / "report.html")
+    print(f"The report is {out / 'report.html'}; scores, charts and masks are beside it.")
 
 
 if __name__ == "__main__":

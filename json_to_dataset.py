@@ -30,7 +30,7 @@ class ConvertConfig:
     annotations: str = "datasets/before"  # folder of labelme JSON files, or a COCO JSON file
     image_dir: str = ""  # folder of the images; empty: where the JSON files say
     classes: str = ""  # text file, one name a line; empty: all labels that occur
-    num_workers: int = 0  # threads that draw and write; 0: one a processor
+    num_workers: int = 0  # threads that draw and write; 0: one per processor
 
     # COCO only
     crowd: str = "auto"  # what iscrowd=1 becomes: void, class, or auto (class if from CVAT)

@@ -59,7 +59,7 @@ class PredictConfig:
     # video
     video_path: str = "0"  # file, number of a camera, or URL of a stream
     video_save_path: str = ""  # mp4 file to write
-    video_fps: float | None = None  # frames a second of that file; None: as the source
+    video_fps: float | None = None  # frames per second of that file; None: as the source
 
     # fps
     fps_image_path: str = "img/street.jpg"  # image, of any shape
@@ -169,7 +169,7 @@ def predict_image(config, unet, path, names):
 
 def save_result(config, unet, result, pixels, mask, with_mask=False):
     """Draws a mask over its image (in place) and saves what is asked for; the coloured
-    image last, so that where it lies, all lies.
+    image last: where it is, the others are too.
 
     Returns:
         uint8 (H, W, 3), the coloured image.

@@ -1,6 +1,6 @@
 """What a network costs: python summary.py --backbone resnet50 --input_shape 256,192
 
-Layers, parameters, multiply-adds, memory and seconds an image, at a size of your choice.
+Layers, parameters, multiply-adds, memory and seconds per image, at a size of your choice.
 Of trained weights: python summary.py --model_path logs/best_epoch_weights.weights.h5
 """
 
@@ -35,7 +35,7 @@ class SummaryConfig:
 
     # What is shown and measured
     all_layers: bool = False  # whether to list layers without weights too
-    batch_size: int = 1  # images a step, in prediction and in training
+    batch_size: int = 1  # images per step, in prediction and in training
     repeats: int = 5  # steps that are timed, after one that is not; 0: nothing is run
     time_training: bool = False  # whether to time training steps too
 
@@ -148,7 +148,7 @@ def format_layers(model, backbone, all_layers=False):
             f"  of the other layers   {rest:>11,} (trained from the start)",
             f"  batch statistics      {moments:>11,} (never trained)",
             f"weights                 {4e-6 * model.count_params():>8.1f} MB (in float32)",
-            f"multiply-adds an image {total / 1e9:>8.2f} G "
+            f"multiply-adds per image{total / 1e9:>8.2f} G "
             f"({2e-9 * total:,.1f} GFLOP; convolutions and matrix products alone)",
         )
     )
@@ -167,7 +167,7 @@ def measure(config, described, model):
     if peak := peak_memory():
         print(f"memory of prediction    {peak / 1e9:8.2f} GB (measured: the process)")
     print(
-        f"prediction              {seconds / config.batch_size:8.4f} s an image "
+        f"prediction              {seconds / config.batch_size:8.4f} s per image "
         f"(median of {config.repeats}; Keras on {keras.config.backend()})"
     )
     if config.time_training:
@@ -180,7 +180,7 @@ def measure(config, described, model):
             optimizer = make_optimizer(OptimizerSettings())
             trainer = compile_trainer(model, optimizer, make_loss(LossSettings()))
             seconds = time_calls(partial(trainer.train_on_batch, images, masks), config.repeats)
-            print(f"training, {title:<14}{seconds / config.batch_size:8.4f} s an image")
+            print(f"training, {title:<14}{seconds / config.batch_size:8.4f} s per image")
 
 
 def time_calls(call, repeats):

@@ -43,7 +43,7 @@ class TrainConfig:
     ignore_labels: tuple[int, ...] = (255,)  # mask values that are void: never trained or scored
     train_list: str = "train"  # list in ImageSets/Segmentation, or the path of a .txt file
     val_list: str = "val"  # same for validation
-    num_workers: int = 0  # threads that read and augment images; 0: one a processor
+    num_workers: int = 0  # threads that read and augment images; 0: one per processor
     cache_gb: float = 0.0  # memory for decoded images, which are then read only once
 
     # Network
@@ -61,9 +61,9 @@ class TrainConfig:
     init_epoch: int = 0  # first epoch, from 0
     freeze_train: bool = True  # whether to freeze the encoder first; needs weights in model_path
     freeze_epoch: int = 50  # epoch at which the encoder is unfrozen
-    freeze_batch_size: int = 2  # images a step while frozen
+    freeze_batch_size: int = 2  # images per step while frozen
     unfreeze_epoch: int = 100  # last epoch
-    unfreeze_batch_size: int = 2  # images a step after that
+    unfreeze_batch_size: int = 2  # images per step after that
     accumulate_steps: int = 1  # steps whose gradients are averaged before weights change
     recompute: bool = False  # whether to compute activations twice, which saves memory
     early_stopping_patience: int = 0  # epochs without a lower val_loss before it stops; 0: never
@@ -98,7 +98,7 @@ class TrainConfig:
     eval_flag: bool = True  # whether to score mIoU on the validation images
     eval_period: int = 5  # epochs between two such scores
     seed: int = 11  # of the start weights, the order and the augmentation
-    resume: str = "auto"  # auto: goes on with an interrupted run; never: a new run
+    resume: str = "auto"  # auto: an interrupted run resumes; never: a new run
 
     # Devices; batch sizes are of all of them together
     devices: int = 1  # GPUs that each machine trains on; 0: all it has

@@ -50,7 +50,7 @@ class Unet:
             image; 1: the colours alone; 2: the image with a black background; 3: the
             image with outlines in the colours.
         precision: "auto", "float32", "mixed_bfloat16" or "mixed_float16".
-        name_classes: one name a class, or None: as the file says.
+        name_classes: one name per class, or None: as the file says.
         tile: bool. Whether an image larger than `input_shape` is segmented in overlapping
             tiles, unscaled, instead of being shrunk to it; None: above 50 million pixels.
         tta: "none"; "h": probabilities averaged over the image and its mirror image;
@@ -127,7 +127,7 @@ class Unet:
 
         Args:
             paths: sequence of paths.
-            batch_size: int, images (or tiles) a call of the network.
+            batch_size: int, images (or tiles) per call of the network.
             finish: callable of (path, pixels uint8 (H, W, in_channels), mask uint8 (H, W)), run in
                 threads, e.g. to draw and save; it may write over both. None: returns
                 (pixels, mask).
@@ -222,7 +222,7 @@ class Unet:
             test_interval: int, how many times.
 
         Returns:
-            float, seconds an image, on average.
+            float, seconds per image, on average.
 
         Raises:
             UserError: if test_interval is below 1.

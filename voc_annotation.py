@@ -26,7 +26,7 @@ class AnnotationConfig:
     VOCdevkit_path: str = "VOCdevkit"  # folder that holds VOC2007
     num_classes: int | None = None  # classes + 1 for the background, to check against; None: any
     ignore_labels: tuple[int, ...] = (255,)  # mask values that are void
-    num_workers: int = 0  # threads that read files; 0: one a processor
+    num_workers: int = 0  # threads that read files; 0: one per processor
 
     # What to do
     check_only: bool = False  # whether to check with the lists that are there, and write none
@@ -86,7 +86,7 @@ def main(config=None):
     lists = known_lists(config) if config.check_only else make_lists(config, samples, report)
     report.finish(lists)
     print(format_report(report))
-    write_report(report, list_path(config.VOCdevkit_path, "x").with_name("check_report.json"))
+    write_check(report, list_path(config.VOCdevkit_path, "x").with_name("check_report.json"))
     if report.fatal:
         print(
             "error: The data has problems that make a training wrong, see above. No lists were "
@@ -103,7 +103,7 @@ def main(config=None):
     return 0
 
 
-def write_report(report, path):
+def write_check(report, path):
     """Writes the report as JSON; where the dataset is read-only, says so instead."""
     try:
         write_json(path, report_to_dict(report))

@@ -36,7 +36,7 @@ def main(config=None):
             draw_set(Path(folder), count, config.side)
             seconds, mebibytes = run_check(folder)
         print(
-            f"{count:>7,} pairs: {seconds:6.1f} s, {1e3 * seconds / count:.2f} ms a pair, "
+            f"{count:>7,} pairs: {seconds:6.1f} s, {1e3 * seconds / count:.2f} ms per pair, "
             f"peak memory {mebibytes:.0f} MiB",
             flush=True,
         )

@@ -66,7 +66,7 @@ class LearningConfig:
     jitter: float = 0.3  # change of the aspect ratio
     epochs: int = 20  # in all
     freeze_epochs: int = 0  # of these with the encoder frozen
-    batch_size: int = 4  # images a step
+    batch_size: int = 4  # images per step
     optimizer_type: str = "adam"  # adam or sgd
     init_lr: float = 3e-4  # highest learning rate
     weight_decay: float = 0.0  # decoupled

@@ -1,4 +1,4 @@
-"""How many images a second the data path makes, in one process and one thread.
+"""How many images per second the data path makes, in one process and one thread.
 
     python benchmarks/loader.py --VOCdevkit_path DIR [--upstream CHECKOUT]
 

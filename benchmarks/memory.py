@@ -22,7 +22,7 @@ from utils.config import load_config, run_script, settings
 class MemoryConfig:
     # What to train
     input_shape: tuple[int, int] = (512, 512)  # height, width of training images
-    batch_size: int = 2  # images a step
+    batch_size: int = 2  # images per step
     num_classes: int = 21  # classes + 1 for the background
     width: int = 64  # filters of the first block
     precision: str = "mixed_bfloat16"  # auto, float32, mixed_bfloat16, mixed_float16

@@ -1,6 +1,6 @@
 """How fast a network trains: python benchmarks/train_step.py [--upstream CHECKOUT]
 
-For each size and precision, with the encoder frozen and not: seconds and images a second of
+For each size and precision, with the encoder frozen and not: seconds and images per second of
 a training step, and its share of what this machine can do at best, the ceiling: the fastest
 of some 3x3 convolutions in that precision. A step counts as three forward passes, of which a
 frozen encoder needs one.
@@ -39,7 +39,7 @@ _CONVOLUTIONS = ((128, 128, 128), (64, 256, 256), (64, 512, 512), (32, 512, 512)
 class StepConfig:
     # What to run
     sizes: tuple[int, ...] = (128, 256, 512)  # sides of the square images
-    batch_sizes: tuple[int, ...] = (8, 4, 2)  # images a step, for each size
+    batch_sizes: tuple[int, ...] = (8, 4, 2)  # images per step, for each size
     precisions: tuple[str, ...] = ("mixed_bfloat16", "float32")  # of this project's network
     frozen: tuple[bool, ...] = (False, True)  # whether the encoder is frozen
     backbone: str = "vgg"  # vgg or resnet50
@@ -139,7 +139,7 @@ def report(side, batch_size, steps, seconds, ceilings):
     """Prints a line for each step."""
     print(f"\n{side}x{side}, batch size {batch_size}:")
     for name, taken in seconds.items():
-        line = f"  {name:<30} {taken / batch_size:7.4f} s an image, {batch_size / taken:6.2f} a s"
+        line = f"  {name:<30} {taken / batch_size:7.4f} s per image, {batch_size / taken:6.2f} a s"
         step = steps[name]
         if isinstance(step, Step):
             line += f", {step.operations / taken / ceilings[step.precision]:.0%} of the ceiling"
@@ -189,7 +189,7 @@ def time_epochs(config, bare, count=40):
         first, epoch = time_training(make_options(config, folder, count))
     print(f"\ntrain.py: {first:.1f} s from imports to the end of the first step")
     print(
-        f"its last epoch: {epoch / count:.4f} s an image, all included; the bare step "
+        f"its last epoch: {epoch / count:.4f} s per image, all included; the bare step "
         f"{bare:.4f}: {bare * count / epoch:.0%} of its speed"
     )
 

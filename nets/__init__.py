@@ -1,1 +1,1 @@
-"""The network, its losses, and its weights files. Keras only; runs on every Keras backend."""
+"""The network, its losses, and its weights files. Runs on every Keras backend."""

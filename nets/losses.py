@@ -156,7 +156,7 @@ def _weighted_log_likelihood(labels, log_p, cls_weights):
     if cls_weights is not None:
         if len(cls_weights) != log_p.shape[-1]:
             raise ValueError(
-                f"cls_weights must hold {log_p.shape[-1]} numbers, one a class; got "
+                f"cls_weights must hold {log_p.shape[-1]} numbers, one per class; got "
                 f"{len(cls_weights)}."
             )
         log_p = log_p * ops.convert_to_tensor(cls_weights, dtype="float32")

@@ -258,7 +258,7 @@ def test_bombs_within_icons(tmp_path, monkeypatch, name):
         read_image(path, 30_000_000)
     assert str(caught.value) == (
         f"The icon {path} holds an image of more than 30,000,000 pixels, which is max_pixels. "
-        "Raise max_pixels if memory allows (4 bytes a pixel and more)."
+        "Raise max_pixels if memory allows (4 bytes per pixel and more)."
     )
     with pytest.raises(UserError, match="holds an image of more than 500,000,000 pixels"):
         image_size(path)

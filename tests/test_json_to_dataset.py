@@ -132,7 +132,7 @@ def test_a_folder_of_labelme_files(labelme, convert, capsys):
     with Image.open(folder / "SegmentationClass" / "a.png") as mask:
         assert mask.mode == "P"
         assert mask.getpalette() == voc_palette(256).ravel().tolist()
-    # 20 * 30 = 600 pixels an image; 25 a square.
+    # 20 * 30 = 600 pixels per image; 25 a square.
     assert capsys.readouterr().out == (
         "  id  images    share  class\n"
         "   0         3   94.44%  background\n"

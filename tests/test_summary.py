@@ -86,7 +86,7 @@ def test_everything_is_timed_and_only_what_is_trained_changes(monkeypatch, capsy
     out = capsys.readouterr().out
     assert re.search(r"memory of prediction +1\.23 GB", out)
     # 2, 4 and 6 s for two images
-    assert re.search(r"prediction +1\.0000 s an image \(median of 3", out)
+    assert re.search(r"prediction +1\.0000 s per image \(median of 3", out)
     assert re.search(r"training, encoder frozen +2\.0000 s", out)
     assert re.search(r"training, all layers +3\.0000 s", out)
     predicted, frozen, trained = states
@@ -109,7 +109,7 @@ def test_a_weights_file_says_what_it_holds(weights, capsys):
     main(SummaryConfig(model_path=weights, precision="float32", input_shape=(32, 32), repeats=1))
     out = capsys.readouterr().out
     assert "unet_vgg, 32 x 32 x 2, 3 classes" in out
-    assert "s an image (median of 1" in out
+    assert "s per image (median of 1" in out
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_memory_that_runs_out_is_one_message(monkeypatch, capsys):
     monkeypatch.setattr(keras.Model, "predict_on_batch", fail)
     with pytest.raises(RunError, match=r"^Memory ran out\. Take a smaller batch_size"):
         main(SummaryConfig(**TINY))
-    assert "multiply-adds an image" in capsys.readouterr().out
+    assert "multiply-adds per image" in capsys.readouterr().out
 
 
 def test_other_errors_stay_what_they_are(monkeypatch):

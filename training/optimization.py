@@ -35,7 +35,7 @@ def make_optimizer(settings, learning_rate=None):
     if settings.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     # At the end of fit Keras would put the average in the place of the weights, but a phase
-    # goes on from the weights, as a run that was interrupted there does.
+    # continues from the weights, as a run that was interrupted there does.
     optimizer.finalize_variable_values = lambda _: None
     return optimizer
 
@@ -89,7 +89,7 @@ def compile_trainer(model, optimizer, loss, recompute=False):
 
 
 def collect_arrays(trainer):
-    """What a run needs to go on: the arrays of `utils.runs.state.State`."""
+    """What a run needs to resume: the arrays of `utils.runs.state.State`."""
     slots = [keras.ops.convert_to_numpy(variable) for variable in trainer.optimizer.variables]
     return {"weights": trainer.get_weights(), "optimizer": slots}
 

@@ -9,7 +9,7 @@ from utils.evaluation.evaluate import evaluate
 from utils.evaluation.metrics import sum_counts
 from utils.prediction.inference import predict_mask
 from utils.prediction.stream import predict_masks
-from utils.runs.callbacks import AveragedWeights, Checkpoints, MeanIoU, RunLog, SaveState
+from utils.runs.callbacks import AveragedWeights, Checkpoints, RunLog, SaveState, ValidationMeanIoU
 from utils.runs.guards import Patience
 from utils.runs.progress import Progress
 from utils.runs.tensorboard import Board
@@ -24,7 +24,7 @@ class Callbacks:
     Scores are added to the logs first; what writes them comes after, the state last of all.
     """
 
-    scoring: MeanIoU
+    scoring: ValidationMeanIoU
     patience: Patience
     checkpoints: Checkpoints
     log: RunLog
@@ -76,7 +76,9 @@ def make_callbacks(settings, network, samples, run, facts, devices):
         counts = evaluate(part, masks, data.num_classes, data.ignore_labels, progress=False)
         return sum_counts(devices.gather(counts))
 
-    scoring = MeanIoU(score_now, report.eval_period if report.eval_flag else 0, last_epoch)
+    scoring = ValidationMeanIoU(
+        score_now, report.eval_period if report.eval_flag else 0, last_epoch
+    )
     lasting = {
         "patience": Patience(report.early_stopping_patience),
         "checkpoints": Checkpoints(

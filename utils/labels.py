@@ -34,7 +34,7 @@ def voc_palette(num_classes):
 
 
 def class_names(num_classes, name_classes=()):
-    """One name a class: the given ones, VOC's for 21 classes, or numbered ones.
+    """One name per class: the given ones, VOC's for 21 classes, or numbered ones.
 
     Raises:
         UserError: if the given names are not num_classes many.

@@ -121,7 +121,7 @@ def plot_scores(scores, names, folder):
 
 
 def contact_sheet(rows, names, path):
-    """Draws image, truth and prediction side by side, one row a sample, with a legend.
+    """Draws image, truth and prediction side by side, one row per sample, with a legend.
 
     Args:
         rows: list of (title, uint8 (H, W, 3) RGB, true mask (H, W), predicted mask (H, W)).

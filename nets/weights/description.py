@@ -25,7 +25,7 @@ class Description:
         num_classes: int, the background included.
         backbone: str, the encoder's name.
         input_shape: (height, width) that images are letterboxed to in prediction.
-        name_classes: one name a class.
+        name_classes: one name per class.
         width: int, filters of the first block.
         ignore_labels: mask values that were void in training.
         in_channels: int, channels of an image.
@@ -59,7 +59,7 @@ class Description:
         """The description that `dataclasses.asdict` and JSON made a dict of.
 
         Raises:
-            ValueError, KeyError, TypeError, OverflowError: for what is none.
+            ValueError, KeyError, TypeError, OverflowError: for what is no description.
         """
         described = cls(
             num_classes=int(values["num_classes"]),

@@ -46,7 +46,7 @@ def test_a_job_is_read_from_the_variables_of_keras():
         (("a:1", "2", "2"), r"PROCESS_ID must be 0 to .*; got 2, 2 and a:1\."),
         (("a:1", "2", "-1"), r"PROCESS_ID must be 0 to .*; got -1, 2 and a:1\."),
         (("a:1", "two", "0"), r"PROCESS_ID must be 0 to .*; got 0, two and a:1\."),
-        (("a:1,b:1", "3", "0"), r"or one a process; got 0, 3 and a:1,b:1\."),
+        (("a:1,b:1", "3", "0"), r"or one per process; got 0, 3 and a:1,b:1\."),
         (("a", "2", "0"), r"must name a port, as in 10\.0\.0\.1:1234; got a\."),
     ],
 )
@@ -354,7 +354,7 @@ def test_two_processes_train_as_one_whichever_is_killed(start, settings, tmp_pat
     processes = start(unfreeze_epoch=epochs)
     assert [process.wait(300) for process in processes] == [0, 0], (tmp_path / "err0").read_text()
     out = (tmp_path / "out0").read_text()
-    assert re.search(r"Going on with .* after epoch \d+\.", out)
+    assert re.search(r"Resuming .* after epoch \d+\.", out)
     assert f"epoch {epochs}/{epochs}: loss" in out
     lines = (tmp_path / "out1").read_text().splitlines()
     assert [line for line in lines if not line.startswith("[Gloo]")] == []  # JAX's own

@@ -15,7 +15,7 @@ from PIL import Image
 from utils.data.masks import read_label_ids
 from utils.data.voc import read_samples
 from utils.evaluation.evaluate import evaluate
-from utils.evaluation.html_report import Evaluation, find_curves, write_report
+from utils.evaluation.html_report import Evaluation, find_curves, write_html_report
 from utils.evaluation.metrics import score
 from utils.evaluation.score_tables import score_image
 
@@ -80,7 +80,7 @@ def curves(tmp_path):
 
 def written(evaluation, tmp_path, curves=None):
     path = tmp_path / "out" / "report.html"
-    write_report(evaluation, curves, path)
+    write_html_report(evaluation, curves, path)
     assert [one.name for one in path.parent.iterdir()] == ["report.html"]
     return path.read_text(encoding="utf-8")
 
@@ -173,7 +173,7 @@ def test_a_report_that_cannot_be_finished_leaves_the_old_one(evaluation, tmp_pat
     path.write_text("of an earlier run")
     (evaluation.predictions / "val_b.png").unlink()
     with pytest.raises(ValueError, match=r"val_b\.png can't be read"):
-        write_report(evaluation, None, path)
+        write_html_report(evaluation, None, path)
     assert path.read_text() == "of an earlier run"
     assert not list(tmp_path.glob(".*"))
 

@@ -61,7 +61,7 @@ def test_the_message_about_too_many_pixels():
         check_pixels(91, 11, "a.png", 1000)
     assert str(caught.value) == (
         "The image a.png has 91x11 = 1,001 pixels; max_pixels is 1,000. Raise max_pixels if "
-        "memory allows (4 bytes a pixel and more), or cut the image."
+        "memory allows (4 bytes per pixel and more), or cut the image."
     )
     with pytest.raises(UserError, match="max_pixels is 500,000,000"):
         check_pixels(25_000, 20_001, "a.png")

@@ -11,6 +11,7 @@ import torch
 from stand_ins import KERAS_FILES, TORCH_FILES
 
 from errors import UserError
+from nets.backbones import BACKBONES
 from nets.weights import imagenet_files
 from nets.weights.imagenet_files import (
     URL_VARIABLE,
@@ -103,11 +104,12 @@ def test_else_it_is_downloaded_and_checked(backbone, places, monkeypatch, tmp_pa
 def test_addresses_and_sums_are_those_of_keras():
     from keras.src.applications import resnet, vgg16
 
-    assert resnet.WEIGHTS_HASHES["resnet50"][1] == imagenet_files._MD5["resnet50"]
-    assert imagenet_files._keras_url("resnet50").startswith(resnet.BASE_WEIGHTS_PATH)
-    assert imagenet_files._keras_url("vgg") == vgg16.WEIGHTS_PATH_NO_TOP
+    of_vgg, of_resnet = (BACKBONES[name].keras for name in ("vgg", "resnet50"))
+    assert resnet.WEIGHTS_HASHES["resnet50"][1] == of_resnet.md5
+    assert of_resnet.url.startswith(resnet.BASE_WEIGHTS_PATH)
+    assert of_vgg.url == vgg16.WEIGHTS_PATH_NO_TOP
     with open(vgg16.__file__, encoding="utf-8") as file:
-        assert imagenet_files._MD5["vgg"] in file.read()
+        assert of_vgg.md5 in file.read()
 
 
 @every_backbone

@@ -432,7 +432,7 @@ def test_targets_of_another_shape_are_refused(shape):
 
 def test_class_weights_must_be_one_a_class():
     ids, y_pred = batch()
-    with pytest.raises(ValueError, match="cls_weights must hold 3 numbers, one a class; got 1"):
+    with pytest.raises(ValueError, match="cls_weights must hold 3 numbers, one per class; got 1"):
         CE(cls_weights=[2.0])(ids, y_pred)
 
 

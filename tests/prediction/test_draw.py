@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from errors import UserError
 from utils.labels import voc_palette
 from utils.prediction import draw
-from utils.prediction.draw import MIX_TYPES, check_mix_type, count_pixels, draw_mask, format_count
+from utils.prediction.draw import (
+    MIX_TYPES,
+    check_mix_type,
+    draw_mask,
+    format_count,
+    pixels_of_values,
+)
 
 COLORS = voc_palette(256)
 
@@ -141,9 +147,9 @@ def test_pixels_are_counted(monkeypatch, strip):
     mask = np.zeros((30, 20), np.uint8)
     mask[3:5, :7] = 2
     mask[29, 19] = 4
-    assert count_pixels(mask).tolist() == [585, 0, 14, 0, 1]
-    assert count_pixels(mask, minlength=7).tolist() == [585, 0, 14, 0, 1, 0, 0]
-    assert count_pixels(mask[:3], minlength=1).tolist() == [60]
+    assert pixels_of_values(mask).tolist() == [585, 0, 14, 0, 1]
+    assert pixels_of_values(mask, minlength=7).tolist() == [585, 0, 14, 0, 1, 0, 0]
+    assert pixels_of_values(mask[:3], minlength=1).tolist() == [60]
     assert format_count(mask, "abcdef").splitlines() == [
         "class        pixels   share",
         "a               585  97.50%",

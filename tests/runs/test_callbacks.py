@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from utils.files import whole_file
-from utils.runs.callbacks import Checkpoints, EpochOfDataset, MeanIoU, RunLog, SaveState
+from utils.runs.callbacks import Checkpoints, EpochOfDataset, RunLog, SaveState, ValidationMeanIoU
 from utils.runs.state import find_states, read_state
 
 LAST, BEST, MIOU = "last_epoch_weights", "best_epoch_weights", "best_miou_weights"
@@ -154,7 +154,7 @@ def test_epochs_that_are_scored(period, scored):
         calls.append(len(calls))
         return np.array([[3, 1], [0, 4]])  # IoU 3/4 and 4/5
 
-    callback = MeanIoU(evaluate, period, last_epoch=5)
+    callback = ValidationMeanIoU(evaluate, period, last_epoch=5)
     found = {}
     for epoch in range(5):
         logs, before = {"loss": 1.0}, callback.last_scores
@@ -250,7 +250,7 @@ def test_all_hooks_in_two_fits(tmp_path):
         calls.append(len(calls))
         return np.array([[len(calls), 1], [0, 1]])  # better each time
 
-    hooks = [MeanIoU(evaluate, 2, 5), Checkpoints(save, tmp_path, 0), RunLog(tmp_path)]
+    hooks = [ValidationMeanIoU(evaluate, 2, 5), Checkpoints(save, tmp_path, 0), RunLog(tmp_path)]
     data = np.ones((4, 3), np.float32), np.zeros((4, 1), np.float32)
     files = []
     for first, last in ((0, 3), (3, 5)):

@@ -57,7 +57,7 @@ def test_an_interrupted_run_goes_on(tmp_path, capsys):
     (tmp_path / ".12-cd.h5").write_text("half")
     run = open_run(tmp_path, "auto", nothing_changed, 10)
     assert (run.folder, run.state.epoch, run.state.arrays["weights"]) == (folder, 4, [4])
-    assert capsys.readouterr().out == f"Going on with {folder} after epoch 4.\n"
+    assert capsys.readouterr().out == f"Resuming {folder} after epoch 4.\n"
     assert (files(folder), files(tmp_path)) == ({"state_ep0004.h5"}, set())
 
 
@@ -99,9 +99,9 @@ def test_changes_are_named_and_nothing_is_begun(tmp_path):
     with pytest.raises(UserError) as caught:
         open_run(tmp_path, "auto", lambda state: ["a was 1, is 2", "b was 3, is 4"], 10)
     assert str(caught.value) == (
-        f"{folder} was interrupted after epoch 4 and can't go on, because of changes: a was 1, "
-        "is 2; b was 3, is 4. Change them back to go on, or start anew with resume=never (its "
-        "files stay)."
+        f"{folder} was interrupted after epoch 4 and can't resume, because something has "
+        "changed: a was 1, is 2; b was 3, is 4. Change it back to resume, or start anew with "
+        "resume=never (its files stay)."
     )
     assert [path for path in tmp_path.iterdir() if path.is_dir()] == [folder]
     assert open_run(tmp_path, "auto", nothing_changed, 10).folder == folder  # and it is free

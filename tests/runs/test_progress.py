@@ -54,7 +54,7 @@ def test_time_left_before_an_epoch_is_over(now):
     assert clock.left() is None
     now += 2.0
     clock.end_step(2)
-    # 8 steps to come, and two epochs of 10 steps, at 2 s a step.
+    # 8 steps to come, and two epochs of 10 steps, at 2 s per step.
     assert clock.left() == 16 + 2 * 20
     now += 1.0  # half of the next step
     assert clock.left() == 15 + 2 * 20

@@ -88,7 +88,7 @@ def test_a_run_goes_on_and_ends_as_if_undisturbed(config, train_until, uninterru
     train_until(3, settings)
     train.main(settings)
     (folder,) = run_folders(settings)
-    assert f"Going on with {folder} after epoch 3." in capsys.readouterr().out
+    assert f"Resuming {folder} after epoch 3." in capsys.readouterr().out
     assert_equal_weights(final_weights(settings), uninterrupted)
     epochs = [line.split(",")[0] for line in (folder / "history.csv").read_text().split()]
     assert epochs == ["epoch", "1", "2", "3", "4", "5"]
@@ -123,7 +123,7 @@ def test_more_epochs_may_be_wanted_later(config, capsys):
     train.main(config(unfreeze_epoch=4))
     (folder,) = run_folders(config())
     assert read_state(folder).epoch == 4
-    assert f"Going on with {folder} after epoch 2." in capsys.readouterr().out
+    assert f"Resuming {folder} after epoch 2." in capsys.readouterr().out
 
 
 def test_after_the_last_epoch_the_same_command_trains_anew(config):
@@ -161,7 +161,7 @@ def test_never_starts_anew_and_keeps_the_old_files(config, train_until):
 )
 def test_changes_that_break_a_run_are_named(config, train_until, changes, message):
     train_until(2, config())
-    with pytest.raises(UserError, match=f"after epoch 2 and can't go on.*{message}.*resume=never"):
+    with pytest.raises(UserError, match=f"after epoch 2 and can't resume.*{message}.*resume=never"):
         train.main(config(**changes))
     (folder,) = run_folders(config())  # nothing new was begun
     assert read_state(folder).epoch == 2
@@ -170,7 +170,7 @@ def test_changes_that_break_a_run_are_named(config, train_until, changes, messag
 def test_other_images_break_a_run(config, train_until, voc_dir, write_list):
     train_until(1, config())
     write_list(voc_dir, "train", ["train_a", "train_b"])
-    with pytest.raises(UserError, match=r"training images are others \(there were 4, now .* 2\)"):
+    with pytest.raises(UserError, match=r"training images have changed \(there were 4, now .* 2\)"):
         train.main(config())
 
 

@@ -133,7 +133,7 @@ def test_without_imagenet_weights_it_trains_and_stays_so_when_they_come(
     (no_weights / "model_data" / KERAS_FILES["vgg"]).touch()
     train.main(config(**settings, unfreeze_epoch=2))
     out = capsys.readouterr().out
-    assert f"Going on with {folder} after epoch 1" in out
+    assert f"Resuming {folder} after epoch 1" in out
     assert "all layers" in out and "Loss before the first step" not in out
 
 

@@ -130,7 +130,9 @@ def test_every_frame_goes_through_in_order_from_the_first(tmp_path, make, fps):
 def test_the_last_line_says_what_was_done(tmp_path, capsys):
     target = tmp_path / "new" / "out.mp4"
     process_video(np.copy, make_mp4(tmp_path / "in.mp4"), str(target))
-    pattern = rf"12 frames in \d+\.\d s, \d+\.\d frames a second, saved {re.escape(str(target))}\n"
+    pattern = (
+        rf"12 frames in \d+\.\d s, \d+\.\d frames per second, saved {re.escape(str(target))}\n"
+    )
     printed = capsys.readouterr()
     assert re.fullmatch(pattern, printed.out)
     assert printed.err == ""  # no bar but on a terminal

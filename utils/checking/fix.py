@@ -37,7 +37,7 @@ _ALONE = {
 
 
 @dataclass
-class Outcome:
+class FixedPair:
     """What became of a sample.
 
     Attributes:
@@ -87,7 +87,7 @@ def fix_dataset(folder, pairs, color_map="", num_classes=None, ignore_labels=(VO
             (temporary / name).mkdir(parents=True)
         outcomes = list(ordered_map(work, samples, workers, "Writing the copy"))
         outcomes += [
-            Outcome(text, left_out=_ALONE[kind]) for kind, text in problems if kind in _ALONE
+            FixedPair(text, left_out=_ALONE[kind]) for kind, text in problems if kind in _ALONE
         ]
         changed = [one for one in outcomes if one.mask_changed or one.image_changed or one.left_out]
         if not changed and not almost:
@@ -113,7 +113,7 @@ def _without_duplicates(samples, problems):
 
 def _fix_sample(sample, folder, meaning):
     """Writes the corrected image and mask of a sample, or says why not."""
-    outcome = Outcome(sample.name)
+    outcome = FixedPair(sample.name)
     ids, outcome.left_out, outcome.unknown = to_ids(read_content(sample.mask_path), meaning)
     if ids is None:
         return outcome

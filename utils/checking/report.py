@@ -1,7 +1,7 @@
 """Judges the data before a training starts, instead of hours into it.
 
 Facts of each pair (`utils.checking.scan`) go into a `Report` one by one; what concerns the set as a
-whole, such as ids with gaps, is judged at the end. Memory: some hundred bytes an image.
+whole, such as ids with gaps, is judged at the end. Memory: some hundred bytes per image.
 """
 
 from collections import Counter

@@ -26,7 +26,7 @@ class CocoFile(NamedTuple):
 
     Attributes:
         categories: {name: id}, of those that are classes.
-        items: list of Item, one an image.
+        items: list of Item, one per image.
         crowds: (regions with iscrowd=1 that become void, those that become their class).
     """
 
@@ -35,7 +35,7 @@ class CocoFile(NamedTuple):
     crowds: tuple
 
 
-class Region(NamedTuple):
+class CocoRegion(NamedTuple):
     """One annotation.
 
     Attributes:
@@ -89,7 +89,7 @@ def scan_coco(path, data, finder, crowd="auto", fill_boxes=False):
         if annotation.get("iscrowd") == 1:
             crowds[0 if is_void else 1] += 1
         outline = _read_segmentation(annotation, fill_boxes, origin)
-        regions[image["id"]].append(Region(label, is_void, outline, origin))
+        regions[image["id"]].append(CocoRegion(label, is_void, outline, origin))
     used = {region.label for found in regions.values() for region in found}
     categories = {
         name: key for key, name in names.items() if name in used or not _is_parent(key, name, data)
@@ -210,7 +210,7 @@ def load_coco(image_path, declared, regions, origin, classes):
     Args:
         image_path: Path.
         declared: (height, width) by the file; None where it does not say.
-        regions: list of Region.
+        regions: list of CocoRegion.
         origin: str, for messages.
         classes: tuple of str, the background first.
 

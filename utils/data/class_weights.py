@@ -19,7 +19,7 @@ def balanced_weights(samples, num_classes, ignore_labels=(VOID,), workers=0):
         samples: list of `utils.data.voc.Sample`, the training images.
         num_classes: int.
         ignore_labels: mask values that count as void.
-        workers: int, threads; 0: one a processor.
+        workers: int, threads; 0: one per processor.
 
     Returns:
         (weights, note): a tuple of num_classes floats, and a line about them for the user.

@@ -44,7 +44,7 @@ class UnetDataset(keras.utils.PyDataset):
         ignore_labels: mask values that count as void.
         in_channels: int, channels of an image, as for `utils.images.reading.read_image`.
         seed: int.
-        num_workers: int, threads; 0: one a processor.
+        num_workers: int, threads; 0: one per processor.
         cache_bytes: int; decoded images and masks are kept up to this much memory.
         devices: `utils.distributed.devices.Devices`; this process makes their part of each
             batch. None: a single one.

@@ -36,7 +36,7 @@ def refused_mask(image):
 
 
 def read_label_ids(path):
-    """Reads a mask as it is: one class id a pixel.
+    """Reads a mask as it is: one class id per pixel.
 
     Palette, 8-bit grey, and 1-, 2- and 4-bit PNG give the number stored for each pixel.
 

@@ -47,7 +47,7 @@ def read_job(environment):
     if not 0 <= process < processes or len(addresses) not in (1, processes):
         raise UserError(
             f"{PREFIX}PROCESS_ID must be 0 to {names[1]} - 1, and {names[0]} the address of "
-            f"process 0, or one a process; got {given[2]}, {given[1]} and {given[0]}."
+            f"process 0, or one per process; got {given[2]}, {given[1]} and {given[0]}."
         )
     if not re.fullmatch(r".+:\d+", addresses[0]):
         raise UserError(f"{names[0]} must name a port, as in 10.0.0.1:1234; got {given[0]}.")

@@ -10,7 +10,7 @@ from errors import UserError
 
 LOST = (
     "Another process of this training has ended (its own message says why), or can't be reached. "
-    "Start all of them again: they go on after the last finished epoch."
+    "Start all of them again: they resume after the last finished epoch."
 )
 _kept = []
 

@@ -48,7 +48,7 @@ def find_curves(model_path):
     return max(found, key=lambda path: (path.stat().st_mtime_ns, path), default=None)
 
 
-def write_report(evaluation, curves, path):
+def write_html_report(evaluation, curves, path):
     """Writes the page; reads the few images that it shows and their predictions again.
 
     Args:

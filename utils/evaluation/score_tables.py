@@ -41,7 +41,7 @@ def score_image(sample, size, counts):
 
 
 def format_scores(scores, names):
-    """A table for the terminal: a line a class, then the means, in percent."""
+    """A table for the terminal: a line per class, then the means, in percent."""
     columns = {
         "class": [*names, "mean"],
         "IoU": _percents(scores.iou, scores.miou),
@@ -148,13 +148,13 @@ def _number(value):
 
 
 def write_confusion_matrix(matrix, names, path):
-    """Writes the matrix as CSV: a row a true class, a column a predicted one."""
+    """Writes the matrix as CSV: a row per true class, a column a predicted one."""
     rows = ([name, *row] for name, row in zip(names, matrix.tolist(), strict=True))
     _write_csv(["true \\ predicted", *names], rows, path)
 
 
 def write_images(images, names, path):
-    """Writes a CSV of ImageScores, a row an image; what is not defined stays empty."""
+    """Writes a CSV of ImageScores, a row per image; what is not defined stays empty."""
     header = ["picture", "height", "width", "pixels", "void_pixels", "accuracy", "miou"]
     rows = (
         [

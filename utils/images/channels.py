@@ -21,7 +21,7 @@ def check_pixels(width, height, path, max_pixels=MAX_PIXELS):
     if width * height > max_pixels:
         raise UserError(
             f"The image {path} has {width}x{height} = {width * height:,} pixels; max_pixels is "
-            f"{max_pixels:,}. Raise max_pixels if memory allows (4 bytes a pixel and more), or "
+            f"{max_pixels:,}. Raise max_pixels if memory allows (4 bytes per pixel and more), or "
             "cut the image."
         )
 

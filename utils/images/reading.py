@@ -28,7 +28,7 @@ from utils.images.channels import (
 from utils.images.jpeg import plain_jpeg_size
 from utils.images.tiff import CompressionError, is_tiff, read_tiff, read_tiff_header
 
-_LARGE = 50_000_000  # pixels from which the 4 bytes a pixel of Pillow's images are too much
+_LARGE = 50_000_000  # pixels from which the 4 bytes per pixel of Pillow's images are too much
 _LARGE_FORMATS = ("PNG", "TIFF", "BMP")  # of which OpenCV refuses what is not whole
 _ICONS = (b"\0\0\1\0", b"icns")  # how their files start
 _icon_lock = threading.Lock()
@@ -83,7 +83,7 @@ def _open(path, max_pixels=MAX_PIXELS):
         except Image.DecompressionBombError:
             raise UserError(
                 f"The icon {path} holds an image of more than {max_pixels:,} pixels, which is "
-                "max_pixels. Raise max_pixels if memory allows (4 bytes a pixel and more)."
+                "max_pixels. Raise max_pixels if memory allows (4 bytes per pixel and more)."
             ) from None
         finally:
             Image.MAX_IMAGE_PIXELS = None

@@ -96,7 +96,7 @@ def _find_outline(mask, rows, thickness):
     return (near[inner] > 0) & (ids[inner] > 0)
 
 
-def count_pixels(mask, minlength=0):
+def pixels_of_values(mask, minlength=0):
     """Counts each value of a mask, a strip of rows at a time.
 
     Args:
@@ -113,7 +113,7 @@ def count_pixels(mask, minlength=0):
 
 def format_count(mask, names):
     """A table of pixels and share of each class that a mask holds."""
-    counts = count_pixels(mask, minlength=len(names))
+    counts = pixels_of_values(mask, minlength=len(names))
     width = max(len("class"), *map(len, names))
     lines = [f"{'class':<{width}}  {'pixels':>12}   share"]
     lines += [

@@ -101,7 +101,7 @@ def check_formats(formats):
 def export_model(model, description, folder, formats, palette, name="unet", examples=None):
     """Exports a network, runs every file and compares it with the network.
 
-    A file gets its name, and replaces an earlier one, only after that. Prints a line a format.
+    A file gets its name, and replaces an earlier one, only after that. Prints a line per format.
 
     Args:
         model: keras.Model from float32 (B, H, W, in_channels) in [-1, 1] to probabilities

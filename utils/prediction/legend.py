@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from errors import UserError
 from utils.labels import VOID
-from utils.prediction.draw import count_pixels
+from utils.prediction.draw import pixels_of_values
 
 # Comes with matplotlib; the fallbacks, for names in Chinese, Japanese and Korean, may be there.
 MAIN_FONT = "DejaVu Sans"
@@ -65,7 +65,7 @@ def add_legend(image, mask, colors, names):
         image: uint8 (H, W, 3) RGB, as of `utils.prediction.draw.draw_mask`.
         mask: uint8 (H, W), class ids; 255 is listed as void.
         colors: uint8 (256, 3).
-        names: one name a class. A name that no installed font can write is given as
+        names: one name per class. A name that no installed font can write is given as
             "class 3".
 
     Returns:
@@ -92,7 +92,7 @@ def add_legend(image, mask, colors, names):
 
 
 def _make_entries(mask, colors, names, size):
-    counts = count_pixels(mask)
+    counts = pixels_of_values(mask)
     entries = []
     for class_id in sorted(np.flatnonzero(counts).tolist(), key=lambda index: -counts[index]):
         if class_id >= len(names) and class_id != VOID:

@@ -77,7 +77,7 @@ class ResultNames:
 def plan_results(origin, save):
     """Finds the images of a folder, and of the folders in it, and names their results.
 
-    Results lie in `save` as the images lie in `origin`, under an image's name without
+    Results are in `save` as the images are in `origin`, under an image's name without
     extension; where two images would share a result's name, under the whole name.
 
     Args:
@@ -89,7 +89,7 @@ def plan_results(origin, save):
         list of Result, sorted by path.
 
     Raises:
-        UserError: if there is no such folder, it holds no image, or results would lie
+        UserError: if there is no such folder, it holds no image, or results would be
             among the images.
     """
     origin, save = Path(origin), Path(save)

@@ -9,7 +9,7 @@ import numpy as np
 
 from errors import UserError
 from utils.files import whole_file
-from utils.prediction.draw import count_pixels
+from utils.prediction.draw import pixels_of_values
 
 _MEASURES = ("centroid_x", "centroid_y", "left", "top", "width", "height")
 
@@ -49,7 +49,7 @@ def find_regions(mask, num_classes):
         list of Region by class; within a class, as one comes upon them reading the image
         row by row.
     """
-    counts = count_pixels(mask, minlength=num_classes)[:num_classes]
+    counts = pixels_of_values(mask, minlength=num_classes)[:num_classes]
     regions = []
     for class_id in map(int, np.flatnonzero(counts)):
         found = sorted(_find_regions_of(mask == class_id))
@@ -91,7 +91,7 @@ def write_regions(path, images, names, pixel_size=None):
         path: str or Path of the file; nothing is left there if `images` fails.
         images: iterable of (image's name, iterable of Region); may be a generator, of
             which one image at a time is held.
-        names: one name a class.
+        names: one name per class.
         pixel_size: float, length of a pixel's side in units of the user's choice, or None.
 
     Raises:

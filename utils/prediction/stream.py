@@ -71,7 +71,7 @@ def predict_all(
         finish: callable of (path, pixels, mask), e.g. to draw and save. It may write over
             both arrays.
         read: callable from a path to uint8 (H, W, channels).
-        batch_size: int, images (or tiles) a call.
+        batch_size: int, images (or tiles) per call.
         tile: as for `utils.prediction.inference.is_tiled`.
         title, progress: of the progress bar.
 
@@ -104,7 +104,7 @@ def predict_all(
         left = deque(paths)
         while left or reading:
             while left and len(reading) < 2 * batch_size:
-                size = _count_pixels(left[0])
+                size = _size_of(left[0])
                 held = reading.held + finishing.held
                 if held and held + size > _HELD:
                     break
@@ -159,7 +159,7 @@ class _Prepared(NamedTuple):
     error: UserError | None = None
 
 
-def _count_pixels(path):
+def _size_of(path):
     try:
         return math.prod(image_size(path))
     except UserError:  # reading it tells

@@ -1,6 +1,6 @@
-"""The hooks that a training runs after each epoch.
+"""The Keras callbacks that a training runs after each epoch.
 
-Each one lives over both phases (frozen, then whole), so that best scores and curves go on.
+Each one lives over both phases (frozen, then whole), so that best scores and curves continue.
 The order matters: scores are added to `logs` first, and what writes them comes after.
 """
 
@@ -41,7 +41,7 @@ class EpochOfDataset(keras.callbacks.Callback):
         logs["waiting"] = self.dataset.waited / max(self._end - self._start, 1e-9)
 
 
-class MeanIoU(keras.callbacks.Callback):
+class ValidationMeanIoU(keras.callbacks.Callback):
     """Scores the validation images at their own size; adds `val_miou` to that epoch's logs.
 
     Args:
@@ -122,7 +122,7 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 class RunLog(keras.callbacks.Callback):
-    """Writes `history.csv`, a line an epoch, and its curves as `curves.png`.
+    """Writes `history.csv`, a line per epoch, and its curves as `curves.png`.
 
     Args:
         folder: Path of the run.
@@ -191,7 +191,7 @@ class AveragedWeights(keras.callbacks.Callback):
 
 
 class SaveState(keras.callbacks.Callback):
-    """Saves what the run needs to go on after each epoch. Comes last, when all else is saved.
+    """Saves what the run needs to resume, after each epoch. Comes last, when all else is saved.
 
     Args:
         folder: Path of the run.

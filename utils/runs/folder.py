@@ -1,4 +1,4 @@
-"""Folders of training runs: a new one, or one that goes on.
+"""Folders of training runs: a new one, or one that resumes.
 
     save_dir/loss_<date>/    a run: settings, history, curves, weights, state
     save_dir/*.weights.h5    the newest run's best and last weights, under names that stay
@@ -24,7 +24,7 @@ class Run(NamedTuple):
 
     Attributes:
         folder: Path.
-        state: State to go on from, with arrays; None for a new run.
+        state: State to resume from, with arrays; None for a new run.
         public: Path of save_dir, if this run puts its weights there too; else None.
         locks: what keeps other processes away, while it is referred to.
     """
@@ -36,16 +36,16 @@ class Run(NamedTuple):
 
 
 def open_run(save_dir, resume, find_changes, last_epoch):
-    """Chooses the folder: that of an interrupted run to go on with, or a new one.
+    """Chooses the folder: that of an interrupted run, which resumes, or a new one.
 
-    Goes on with the newest run that no process is using, if its state is there and it is
+    Resumes the newest run that no process is using, if its state is there and it is
     not finished, or finished with fewer epochs than are wanted now.
 
     Args:
         save_dir: str or Path.
         resume: "auto", or "never" for a new run in any case.
         find_changes: callable from a State (without arrays) to a list of texts, what has
-            changed since in a way that keeps the run from going on.
+            changed since in a way that keeps the run from resuming.
         last_epoch: int, epochs that are wanted in all.
 
     Returns:
@@ -68,7 +68,7 @@ def open_run(save_dir, resume, find_changes, last_epoch):
         folder, lock = found
         remove_temporaries(folder)
         state = read_state(folder)
-        print(f"Going on with {folder} after epoch {state.epoch}.")
+        print(f"Resuming {folder} after epoch {state.epoch}.")
     else:
         folder, state = make_run_folder(save_dir), None
         lock = FolderLock(folder)
@@ -76,7 +76,7 @@ def open_run(save_dir, resume, find_changes, last_epoch):
 
 
 def _find_interrupted(save_dir, find_changes, last_epoch):
-    """(folder, its lock) of the run to go on with, or None."""
+    """(folder, its lock) of the run to resume, or None."""
     refusal = None
     for folder in sorted(save_dir.glob("loss_*"), key=_age):
         if not find_states(folder):
@@ -93,13 +93,13 @@ def _find_interrupted(save_dir, find_changes, last_epoch):
             return folder, lock
         lock.release()
         if finished:
-            break  # what lies before was given up when that one was started
+            break  # earlier ones were abandoned when that one was started
         refusal = refusal or (folder, state.epoch, changes)
     if refusal:
         folder, epoch, changes = refusal
         raise UserError(
-            f"{folder} was interrupted after epoch {epoch} and can't go on, because of changes: "
-            f"{'; '.join(changes)}. Change them back to go on, or start anew with resume=never "
+            f"{folder} was interrupted after epoch {epoch} and can't resume, because something has changed: "
+            f"{'; '.join(changes)}. Change it back to resume, or start anew with resume=never "
             "(its files stay)."
         )
     return None

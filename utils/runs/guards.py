@@ -92,7 +92,7 @@ class Patience(keras.callbacks.Callback):
     """Stops a run whose validation loss has not fallen for some epochs.
 
     Keras' EarlyStopping starts anew with each `fit`; this one lives over both phases, and
-    `state` carries it into a run that goes on.
+    `state` carries it into a run that resumes.
 
     Args:
         patience: int, epochs; 0: never stops.

@@ -8,14 +8,14 @@ SCHEDULES = ("cos", "step")
 def scaled_rate(init_lr, batch_size, nominal=16):
     """A rate that is meant for batches of `nominal` images, for another batch size.
 
-    init_lr batch_size / nominal: twice the images a step, twice the rate.
+    init_lr batch_size / nominal: twice the images per step, twice the rate.
 
     Differs from upstream: the result is not clamped.
 
     Args:
         init_lr: float.
-        batch_size: int, images a step.
-        nominal: int, images a step for which `init_lr` is meant.
+        batch_size: int, images per step.
+        nominal: int, images per step for which `init_lr` is meant.
 
     Returns:
         float.

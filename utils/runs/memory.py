@@ -116,7 +116,7 @@ def estimate_training_memory(model, batch_size, input_shape, recompute=False, sl
 
     Args:
         model: keras.Model from images to probabilities; layers in the order they run.
-        batch_size: int, images a step.
+        batch_size: int, images per step.
         input_shape: (height, width).
         recompute: bool, whether stages of the network run twice and keep less.
         slots: int, numbers that the optimizer keeps for each weight: 2 for Adam, 1 for SGD

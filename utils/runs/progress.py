@@ -100,7 +100,7 @@ class RunClock:
 class Progress(keras.callbacks.Callback):
     """Shows each epoch as it goes, and leaves a line with its figures.
 
-    On a terminal it is a bar; elsewhere a line an epoch, and one a minute within it. It comes
+    On a terminal it is a bar; elsewhere a line per epoch, and one per minute within it. It comes
     last among the callbacks: it shows what the others add to the logs, and until then its bar
     stands open. It lives over both phases, with `set_phase` before each. Leaving its `with`
     closes the bar, whatever happened, so that messages start on a line of their own.
@@ -178,7 +178,7 @@ class Progress(keras.callbacks.Callback):
 
 
 class _Lines:
-    """Lines for a file or a pipe: one an epoch, and within it one a minute."""
+    """Lines for a file or a pipe: one per epoch, and within it one per minute."""
 
     interval = 60.0  # seconds
 

@@ -1,10 +1,10 @@
-"""Whether an interrupted training can go on with the settings and data of now."""
+"""Whether an interrupted training can resume with the settings and data of now."""
 
 import hashlib
 
 from errors import UserError
 
-# What may change without changing what is learnt, or that only says how long to go on.
+# What may change without changing what is learnt, or that only says how long to train.
 FREE = {
     "VOCdevkit_path", "train_list", "val_list", "num_workers", "cache_gb", "recompute",
     "init_epoch", "unfreeze_epoch", "early_stopping_patience", "imagenet_url",
@@ -64,7 +64,7 @@ def update_facts(facts, now):
 
 
 def find_changes(before, now, epoch, phase_starts):
-    """Lists what has changed in a way that keeps a run from going on.
+    """Lists what has changed in a way that keeps a run from resuming.
 
     Args:
         before: `describe_run` of the interrupted run.
@@ -73,7 +73,7 @@ def find_changes(before, now, epoch, phase_starts):
         phase_starts: epochs (from 0) at which a phase begins, with an optimizer of its own.
 
     Returns:
-        list of texts, such as "num_classes was 21, is 3"; empty: it can go on.
+        list of texts, such as "num_classes was 21, is 3"; empty: it can resume.
     """
     free = FREE | (_OF_A_PHASE if epoch in phase_starts else set())
     old, new = before["settings"], now["settings"]
@@ -88,7 +88,7 @@ def find_changes(before, now, epoch, phase_starts):
         then, count = before["pictures"][kind], now["pictures"][kind]
         if then != count:
             changes.append(
-                f"the {text} images are others (there were {then['count']}, now there are "
+                f"the {text} images have changed (there were {then['count']}, now there are "
                 f"{count['count']})"
             )
     return changes
@@ -98,7 +98,7 @@ def check_same(runs):
     """Raises UserError unless all processes of a training are to train the same.
 
     Args:
-        runs: list of `describe_run`, one a process.
+        runs: list of `describe_run`, one per process.
     """
     first = runs[0]
     for process, run in enumerate(runs):

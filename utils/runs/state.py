@@ -1,4 +1,4 @@
-"""The whole state of a training run as one file, so that the run can go on from it.
+"""The whole state of a training run as one file, so that the run can resume from it.
 
 `state_ep0012.h5` holds the state after 12 epochs: arrays (weights, optimizer) and facts
 (epoch, settings, best scores, history) as JSON. The last two are kept, and of a finished run

@@ -17,7 +17,7 @@ def format_summary(
     """The last words of a training.
 
     Args:
-        rows: list of dicts, one an epoch, as `utils.runs.callbacks.RunLog` keeps them.
+        rows: list of dicts, one per epoch, as `utils.runs.callbacks.RunLog` keeps them.
         scores: `utils.evaluation.metrics.Scores` of the epoch scored last; None: none was.
         names: class names.
         folder: Path of the run, with its curves.

@@ -37,7 +37,7 @@ class Board(keras.callbacks.Callback):
     """Writes TensorBoard's files: scalars each epoch; IoU and images when it is scored.
 
     Comes after the callbacks that score and that add to the logs. The step is the epoch, from
-    1. A run that goes on does so in the same folder, in a file of its own; what an earlier
+    1. A run that resumes does so in the same folder, in a file of its own; what an earlier
     file holds of its epochs is hidden. Without the tensorboard package nothing is written.
 
     Args:

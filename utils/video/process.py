@@ -42,7 +42,7 @@ def process_video(draw, source, save_path="", fps=None, show=False):
         draw: callable, uint8 (H, W, 3) RGB -> a new uint8 (H', W', 3), always of one size.
         source: str, as in `open_source`.
         save_path: str, an .mp4 file; empty: nothing is saved.
-        fps: float, frames a second of the saved video; None: as the source.
+        fps: float, frames per second of the saved video; None: as the source.
         show: bool, whether to show the results in a window, where q or Esc ends it.
 
     Returns:
@@ -65,7 +65,7 @@ def process_video(draw, source, save_path="", fps=None, show=False):
     result = VideoResult(frames, time.monotonic() - start, interrupted)
     speed = frames / max(result.seconds, 1e-9)
     end = f", saved {save_path}" if save_path and frames else ""
-    print(f"{frames} frames in {result.seconds:.1f} s, {speed:.1f} frames a second{end}")
+    print(f"{frames} frames in {result.seconds:.1f} s, {speed:.1f} frames per second{end}")
     if not interrupted and frames < 0.95 * (video.num_frames or 0):
         print(f"{source} ended early: it should have {video.num_frames} frames. Is it whole?")
     return result

@@ -19,7 +19,7 @@ class VideoSource:
 
     Attributes:
         num_frames: int as the file says, or None: a stream doesn't know.
-        fps: float, frames a second; 25 where the source gives no sensible number.
+        fps: float, frames per second; 25 where the source gives no sensible number.
         live: bool, whether it shows what happens now, so that old frames are of no use.
     """
 

@@ -20,7 +20,7 @@ class VideoFile:
 
     Args:
         path: str or Path.
-        fps: float, frames a second; None: each frame comes with its time.
+        fps: float, frames per second; None: each frame comes with its time.
 
     Raises:
         UserError: if PyAV is not installed.
