@@ -3,6 +3,7 @@
 import numpy as np
 
 from nets.backbones import BACKBONES
+from utils.evaluation.metrics import Counts, count_pixels
 
 # {backbone: the name of its file of ImageNet weights}
 KERAS_FILES = {name: backbone.keras.name for name, backbone in BACKBONES.items()}
@@ -36,3 +37,14 @@ def blocks(height, width, side):
     ids = rng.integers(0, 3, (height // side + 1, width // side + 1)).astype(np.uint8)
     mask = np.kron(ids, np.ones((side, side), np.uint8))[:height, :width]
     return COLORS[mask], mask
+
+
+def counts_of(matrix):
+    """`Counts` of a confusion matrix [true, predicted], without void and boundaries."""
+    nothing = Counts.zeros(len(matrix))
+    return Counts(np.asarray(matrix), nothing.void, nothing.boundary)
+
+
+def confusion_matrix(true, predicted, num_classes):
+    """What `count_pixels` counts, without the pixels whose truth is void."""
+    return count_pixels(true, predicted, num_classes)[:-1]

@@ -15,7 +15,7 @@ from other_networks import keras_2_unet, torch_unet
 from errors import UserError
 from nets.unet import Unet
 from nets.weights.description import Description
-from nets.weights.storage import load_weights, open_weights, save_weights
+from nets.weights.storage import LOADED, NOT_IN_MODEL, load_weights, open_weights, save_weights
 
 DESCRIPTION = Description(3, "vgg", (32, 32), ("a", "b", "c"), width=4)
 
@@ -183,8 +183,8 @@ def test_a_classifier_of_keras(tmp_path):
     report = load_weights(
         Unet((32, 32, 3), 2, width=4), tmp_path / "classifier.h5", allow_mismatch=True
     )
-    assert report.loaded == ["block1_conv1"]
-    assert report.not_in_model == ["predictions"]
+    assert report.layers(LOADED) == ["block1_conv1"]
+    assert report.layers(NOT_IN_MODEL) == ["predictions"]
     # An encoder alone lacks the decoder; that this lacks most of the encoder is told.
     assert "Warning: beside the head, 13 layers do not fit" in str(report)
 

@@ -15,7 +15,7 @@ import unet as unet_module
 from errors import UserError
 from nets import unet as networks
 from nets.weights.description import Description
-from nets.weights.storage import save_weights
+from nets.weights.storage import LOADED, save_weights
 from unet import Unet
 from utils.images.reading import read_image
 from utils.images.transforms import normalize
@@ -148,7 +148,7 @@ def test_a_plain_keras_file_tells_all_but_its_size(plain, noise):
     assert unet.description == Description(3, "vgg", (512, 512), names, width=8)
     unet = Unet(plain, input_shape=[32, 48, 3], name_classes=NAMES, precision="float32")
     assert unet.description == Description(3, "vgg", (32, 48), NAMES, width=8)
-    assert len(unet.report.loaded) == 22 and unet.report.is_exact
+    assert len(unet.report.layers(LOADED)) == 22 and unet.report.is_exact
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,13 @@ def voc_palette(num_classes):
     return colors.astype(np.uint8)
 
 
+def void_white_palette():
+    """The colours of all labels, uint8 (256, 3) RGB, with void in white, to show masks."""
+    colors = voc_palette(256)
+    colors[VOID] = 255
+    return colors
+
+
 def class_names(num_classes, name_classes=()):
     """One name per class: the given ones, VOC's for 21 classes, or numbered ones.
 

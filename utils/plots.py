@@ -1,20 +1,17 @@
 """Charts and contact sheets as PNG files. Never opens a window, so it works on servers."""
 
 import numpy as np
-from matplotlib import font_manager, rcParams
+from matplotlib import rcParams
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import PercentFormatter
 
 from utils.files import whole_file
-from utils.labels import voc_palette
+from utils.fonts import installed_fonts
+from utils.labels import void_white_palette
 
-# Class names may be Chinese, Japanese or Korean: fonts to fall back on, where installed.
-_FALLBACK_FONTS = ("Noto Sans CJK SC", "Source Han Sans SC", "WenQuanYi Zen Hei")
-_FALLBACK_FONTS += ("Microsoft YaHei", "SimHei", "PingFang SC", "Arial Unicode MS")
-_installed = set(font_manager.get_font_names())
-rcParams["font.family"] = ["DejaVu Sans", *(f for f in _FALLBACK_FONTS if f in _installed)]
+rcParams["font.family"] = list(installed_fonts())
 rcParams["text.parse_math"] = False  # a dollar in a class name is no formula
 _MAX_NUMBERED = 25  # classes up to which a confusion matrix shows its numbers
 
@@ -128,8 +125,7 @@ def contact_sheet(rows, names, path):
         names: class names; masks are coloured by the VOC palette, void (255) is white.
         path: PNG file to write.
     """
-    palette = voc_palette(256)
-    palette[255] = 255
+    palette = void_white_palette()
     patches = [
         Patch(facecolor=palette[index] / 255, edgecolor="grey", label=name)
         for index, name in enumerate(names)
@@ -167,8 +163,7 @@ def before_after_sheet(rows, path):
             ids (H, W)); 255 is white.
         path: PNG file to write.
     """
-    palette = voc_palette(256)
-    palette[255] = 255
+    palette = void_white_palette()
     _draw_grid(
         [
             (image, before, palette[ids], (title, "mask before", "mask after"))

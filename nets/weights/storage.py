@@ -26,8 +26,8 @@ SUFFIX = ".weights.h5"
 IMAGENET = "imagenet"  # as a path
 _OVERHEAD = 2**12  # bytes of a file for each layer, beside its weights
 _HDF5, _ZIP, _PICKLE = b"\x89HDF\r\n\x1a\n", b"PK", b"\x80"  # how files start
-_LOADED, _DIFFERS = "loaded", "shape differs"
-_NOT_IN_FILE, _NOT_IN_MODEL = "not in the file", "not in the network"
+LOADED, DIFFERS = "loaded", "shape differs"
+NOT_IN_FILE, NOT_IN_MODEL = "not in the file", "not in the network"
 
 
 class Row(NamedTuple):
@@ -44,33 +44,27 @@ class LoadReport:
     Args:
         source: `nets.weights.description.Stored`.
         rows: list of Row: the network's layers in their order, then what else the file has.
-
-    Attributes:
-        loaded, shape_differs, not_in_file, not_in_model: lists of layer names.
     """
 
     def __init__(self, source, rows):
         self.source = source
         self.rows = rows
-        self.loaded = self._names(_LOADED)
-        self.shape_differs = self._names(_DIFFERS)
-        self.not_in_file = self._names(_NOT_IN_FILE)
-        self.not_in_model = self._names(_NOT_IN_MODEL)
 
-    def _names(self, outcome):
+    def layers(self, outcome):
+        """The names of the layers with an outcome: LOADED, DIFFERS, NOT_IN_FILE, NOT_IN_MODEL."""
         return [row.layer for row in self.rows if row.outcome == outcome]
 
     @property
     def is_exact(self):
         """Whether every layer on either side was loaded."""
-        return len(self.loaded) == len(self.rows)
+        return len(self.layers(LOADED)) == len(self.rows)
 
     @property
     def unexpected(self):
         """What did not fit beyond the head, and beyond the decoder if there is none stored."""
-        misfits = {row.layer for row in self.rows if row.outcome != _LOADED} - {HEAD}
+        misfits = {row.layer for row in self.rows if row.outcome != LOADED} - {HEAD}
         if not any(name.startswith("decoder") for name in self.source.layers):
-            misfits -= {name for name in self.not_in_file if name.startswith("decoder")}
+            misfits -= {name for name in self.layers(NOT_IN_FILE) if name.startswith("decoder")}
         return [row.layer for row in self.rows if row.layer in misfits]
 
     def __str__(self):
@@ -220,7 +214,7 @@ def load_weights(model, source, allow_mismatch=False):
             continue
         arrays = left.pop(layer.name, None)
         if arrays is None:
-            rows.append(Row(layer.name, _NOT_IN_FILE))
+            rows.append(Row(layer.name, NOT_IN_FILE))
             continue
         here = [tuple(weight.shape) for weight in layer.weights]
         there = [array.shape for array in arrays]
@@ -230,12 +224,12 @@ def load_weights(model, source, allow_mismatch=False):
             detail, there = f", adapted from 3 channels to {here[0][2]}", here
         if here == there:
             pending.append((layer, arrays))
-            rows.append(Row(layer.name, _LOADED, detail))
+            rows.append(Row(layer.name, LOADED, detail))
         else:
-            rows.append(Row(layer.name, _DIFFERS, f": {here} here, {there} in the file"))
-    rows += [Row(name, _NOT_IN_MODEL) for name in left]
+            rows.append(Row(layer.name, DIFFERS, f": {here} here, {there} in the file"))
+    rows += [Row(name, NOT_IN_MODEL) for name in left]
     report = LoadReport(stored, rows)
-    if not report.loaded or not (report.is_exact or allow_mismatch):
+    if not report.layers(LOADED) or not (report.is_exact or allow_mismatch):
         raise UserError(f"{stored.path} does not fit this network.\n{report}")
     for layer, arrays in pending:
         layer.set_weights(arrays)

@@ -9,8 +9,9 @@ import sklearn.metrics
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from stand_ins import confusion_matrix, counts_of
 
-from utils.evaluation.metrics import Counts, confusion_matrix, count_pixels, score, sum_counts
+from utils.evaluation.metrics import Counts, count_pixels, score, sum_counts
 from utils.labels import VOID
 
 
@@ -48,7 +49,7 @@ def test_any_masks_against_plain_loops(num_classes, data):
     matrix = confusion_matrix(true, predicted, num_classes)
     assert matrix.tolist() == counted(true, predicted, num_classes)
     assert matrix.sum() == np.count_nonzero(true < num_classes)
-    scores = score(matrix)
+    scores = score(counts_of(matrix))
     iou, recall, precision, miou, accuracy = scored(matrix.tolist())
     np.testing.assert_allclose(scores.iou, iou, rtol=1e-12)
     np.testing.assert_allclose(scores.recall, recall, rtol=1e-12)
@@ -64,7 +65,7 @@ def test_against_scikit_learn(rng, num_classes):
     predicted = np.where(rng.random(true.shape) < 0.6, true, rng.integers(0, num_classes, (60, 70)))
     true[rng.random(true.shape) < 0.1] = VOID
     matrix = confusion_matrix(true, predicted, num_classes)
-    scores = score(matrix)
+    scores = score(counts_of(matrix))
     pairs = true[true != VOID], predicted[true != VOID]
     assert matrix.tolist() == sklearn.metrics.confusion_matrix(*pairs).tolist()
     for found, reference in (
@@ -86,7 +87,7 @@ def test_by_hand():
     matrix = confusion_matrix(true, predicted, 3)
     assert matrix.dtype == np.int64
     assert matrix.tolist() == [[2, 1, 0], [1, 2, 0], [0, 0, 0]]
-    scores = score(matrix)
+    scores = score(counts_of(matrix))
     np.testing.assert_array_equal(scores.iou, [2 / 4, 2 / 4, np.nan])
     np.testing.assert_array_equal(scores.recall, [2 / 3, 2 / 3, np.nan])
     np.testing.assert_array_equal(scores.precision, [2 / 3, 2 / 3, np.nan])
@@ -114,14 +115,14 @@ def test_all_scores_by_hand():
 
 
 def test_a_matrix_alone_has_no_void_and_no_boundaries():
-    scores = score(np.diag([3, 4]))
+    scores = score(counts_of(np.diag([3, 4])))
     assert (scores.void_pixels, scores.void_share) == (0, 0)
     assert np.isnan(scores.boundary_iou).all()
     assert math.isnan(scores.mean_boundary_iou)
 
 
 def test_the_background_alone_has_no_mean_without_it():
-    assert math.isnan(score(np.array([[3, 0], [0, 0]])).miou_without_background)
+    assert math.isnan(score(counts_of(np.array([[3, 0], [0, 0]]))).miou_without_background)
 
 
 def test_void_is_counted_by_predicted_class():
@@ -156,7 +157,7 @@ def test_rows_are_the_truth():
 
 
 def test_a_class_only_predicted_has_iou_0_and_no_recall():
-    scores = score(np.array([[3, 1], [0, 0]]))
+    scores = score(counts_of(np.array([[3, 1], [0, 0]])))
     np.testing.assert_array_equal(scores.iou, [0.75, 0])
     np.testing.assert_array_equal(scores.recall, [0.75, np.nan])
     np.testing.assert_array_equal(scores.precision, [1, 0])
@@ -165,7 +166,7 @@ def test_a_class_only_predicted_has_iou_0_and_no_recall():
 
 
 def test_a_class_only_in_the_truth_has_no_precision():
-    scores = score(np.array([[3, 0], [1, 0]]))
+    scores = score(counts_of(np.array([[3, 0], [1, 0]])))
     np.testing.assert_array_equal(scores.iou, [0.75, 0])
     np.testing.assert_array_equal(scores.recall, [1, 0])
     np.testing.assert_array_equal(scores.precision, [0.75, np.nan])
@@ -177,7 +178,7 @@ def test_void_alone_gives_nan_without_a_warning():
     assert matrix.tolist() == [[0, 0], [0, 0]]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        scores = score(matrix)
+        scores = score(counts_of(matrix))
         means = [scores.miou, scores.mean_recall, scores.mean_precision, scores.accuracy]
         means += [scores.mean_dice, scores.miou_without_background, scores.mean_boundary_iou]
         means += [scores.frequency_weighted_iou, scores.void_share]

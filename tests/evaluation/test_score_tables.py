@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from stand_ins import counts_of
 
 from utils.data.voc import Sample
 from utils.evaluation.metrics import Counts, score
@@ -50,7 +51,7 @@ def test_scores_as_text(scores):
 
 
 def test_scores_as_text_line_up_up_to_100_percent_and_short_names():
-    lines = format_scores(score(np.diag([5, 5])), ("a", "b")).splitlines()
+    lines = format_scores(score(counts_of(np.diag([5, 5]))), ("a", "b")).splitlines()
     assert lines == [
         "class     IoU    Dice  recall  precision  boundary  share  void px",
         "a      100.00  100.00  100.00     100.00         -  50.00        0",
@@ -64,7 +65,7 @@ def test_scores_as_text_line_up_up_to_100_percent_and_short_names():
 
 def test_a_table_of_wide_letters_lines_up():
     names = ("背景", "naïve café", "кошка", "한국어", "e\u0301" * 3, "very long name " * 9)
-    lines = format_scores(score(np.diag([10**9] * 6)), names).splitlines()[:8]
+    lines = format_scores(score(counts_of(np.diag([10**9] * 6))), names).splitlines()[:8]
     # Without the last columns, which the line of the means leaves empty.
     assert len({display_width(line[: line.rindex("-") + 1]) for line in lines[1:]}) == 1
     assert max(map(display_width, lines)) <= 90
@@ -72,12 +73,12 @@ def test_a_table_of_wide_letters_lines_up():
 
 def test_only_some_absent_classes_are_named():
     names = [f"c{index}" for index in range(20)]
-    line = format_scores(score(np.diag([1, 1] + [0] * 18)), names).splitlines()[-1]
+    line = format_scores(score(counts_of(np.diag([1, 1] + [0] * 18))), names).splitlines()[-1]
     assert line.endswith(": " + ", ".join(names[2:14]) + " and 6 more")
 
 
 def test_scores_of_nothing_as_text():
-    lines = format_scores(score(np.zeros((2, 2), int)), ("cat", "dog")).splitlines()
+    lines = format_scores(score(counts_of(np.zeros((2, 2), int))), ("cat", "dog")).splitlines()
     assert lines[-5].split() == ["mean", *"-----"]
     assert lines[-4:] == [
         "mIoU -%, accuracy -%",
@@ -157,7 +158,7 @@ def test_counts_are_whole_numbers(scores):
 
 
 def test_scores_of_nothing_for_json():
-    values = scores_to_dict(score(np.zeros((2, 2), int)), ("cat", "dog"))
+    values = scores_to_dict(score(counts_of(np.zeros((2, 2), int))), ("cat", "dog"))
     json.dumps(values, allow_nan=False)
     assert values["absent"] == ["cat", "dog"]
     for name in ("miou", "mean_dice", "accuracy", "frequency_weighted_iou", "void_share"):

@@ -18,7 +18,7 @@ from nets.weights.description import Stored
 from nets.weights.feature_sizes import scale_vgg16
 from nets.weights.imagenet import adapt_keras
 from nets.weights.imagenet_files import find_local
-from nets.weights.storage import load_weights, open_weights
+from nets.weights.storage import DIFFERS, NOT_IN_FILE, NOT_IN_MODEL, load_weights, open_weights
 
 # Layers in Keras' network: the layer here, and how many pixels at the border of its output see
 # padding, which counts half of each kernel so far times the stride it is at.
@@ -91,8 +91,8 @@ def test_features_are_those_of_keras(backbone, model_data, rng):
     stored = open_weights("imagenet", backbone)
     assert stored.kind == "ImageNet weights of Keras" and stored.is_pretrained
     report = load_weights(ours, stored, allow_mismatch=True)
-    assert (report.not_in_model, report.shape_differs, report.unexpected) == ([], [], [])
-    assert all(name.startswith(("decoder", "head")) for name in report.not_in_file)
+    assert (report.layers(NOT_IN_MODEL), report.layers(DIFFERS), report.unexpected) == ([], [], [])
+    assert all(name.startswith(("decoder", "head")) for name in report.layers(NOT_IN_FILE))
 
     coarse = rng.uniform(0, 255, (1, 28, 28, 3)).astype("float32")
     image = np.rint(np.kron(coarse, np.ones((1, 16, 16, 1))))[:, :size, :size]
@@ -178,7 +178,7 @@ def test_features_are_those_of_torchvision(backbone, model_data, rng):
     size = 256
     ours = Unet((size, size, 3), 2, backbone, **facts)
     report = load_weights(ours, stored, allow_mismatch=True)
-    assert (report.not_in_model, report.shape_differs, report.unexpected) == ([], [], [])
+    assert (report.layers(NOT_IN_MODEL), report.layers(DIFFERS), report.unexpected) == ([], [], [])
 
     coarse = rng.uniform(0, 255, (1, 16, 16, 3)).astype("float32")
     image = np.rint(np.kron(coarse, np.ones((1, 16, 16, 1))))

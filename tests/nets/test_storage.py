@@ -9,7 +9,15 @@ import pytest
 from errors import UserError
 from nets.unet import Unet
 from nets.weights.description import Description
-from nets.weights.storage import load_weights, open_weights, save_weights
+from nets.weights.storage import (
+    DIFFERS,
+    LOADED,
+    NOT_IN_FILE,
+    NOT_IN_MODEL,
+    load_weights,
+    open_weights,
+    save_weights,
+)
 
 DESCRIPTION = Description(
     num_classes=3,
@@ -83,8 +91,12 @@ def test_round_trip(network, network_file):
     report = load_weights(other, network_file)
     assert_equal_weights(other.get_weights(), network.get_weights())
     # 13 convolutions in the encoder, 8 in the decoder, 1 in the head
-    assert len(report.loaded) == 13 + 8 + 1
-    assert (report.shape_differs, report.not_in_file, report.not_in_model) == ([], [], [])
+    assert len(report.layers(LOADED)) == 13 + 8 + 1
+    assert (report.layers(DIFFERS), report.layers(NOT_IN_FILE), report.layers(NOT_IN_MODEL)) == (
+        [],
+        [],
+        [],
+    )
     assert str(report) == (
         f"Weights of {network_file} (weights of this project):\n"
         "  block1_conv1 to head_conv (22)  loaded"
@@ -141,14 +153,14 @@ def test_a_plain_keras_file_with_an_optimizer_loads(path):
         assert "optimizer" in file
     other = chain("a", "b")
     report = load_weights(other, path)
-    assert report.not_in_model == []
+    assert report.layers(NOT_IN_MODEL) == []
     assert_equal_weights(other.get_weights(), model.get_weights())
 
 
 def test_layers_are_found_by_name_not_by_order(path):
     source, target = chain("a", "b", "c"), chain("c", "a", "b")
     save_weights(source, path, DESCRIPTION)
-    assert load_weights(target, path).loaded == ["c", "a", "b"]
+    assert load_weights(target, path).layers(LOADED) == ["c", "a", "b"]
     for name in "abc":
         assert_equal_weights(
             target.get_layer(name).get_weights(), source.get_layer(name).get_weights()
@@ -242,15 +254,15 @@ def test_another_class_count_loads_when_allowed(network, network_file):
     model = tiny_unet(num_classes=5)
     head = model.get_layer("head_conv").get_weights()
     report = load_weights(model, network_file, allow_mismatch=True)
-    assert report.loaded == [
+    assert report.layers(LOADED) == [
         layer.name for layer in network.layers if layer.weights and layer.name != "head_conv"
     ]
-    assert report.shape_differs == ["head_conv"]
+    assert report.layers(DIFFERS) == ["head_conv"]
     assert report.unexpected == []
     assert "Warning" not in str(report)
-    assert (report.not_in_file, report.not_in_model) == ([], [])
+    assert (report.layers(NOT_IN_FILE), report.layers(NOT_IN_MODEL)) == ([], [])
     assert_equal_weights(model.get_layer("head_conv").get_weights(), head)
-    for name in report.loaded:
+    for name in report.layers(LOADED):
         assert_equal_weights(
             model.get_layer(name).get_weights(), network.get_layer(name).get_weights()
         )
@@ -271,7 +283,11 @@ def test_layers_missing_on_either_side_are_listed(path):
 
     kept = [target.get_layer(name).get_weights() for name in "cd"]
     report = load_weights(target, path, allow_mismatch=True)
-    assert (report.loaded, report.not_in_file, report.not_in_model) == (["b"], ["c", "d"], ["a"])
+    assert (report.layers(LOADED), report.layers(NOT_IN_FILE), report.layers(NOT_IN_MODEL)) == (
+        ["b"],
+        ["c", "d"],
+        ["a"],
+    )
     assert str(report).splitlines() == report_lines
     assert_equal_weights(target.get_layer("b").get_weights(), source.get_layer("b").get_weights())
     for name, weights in zip("cd", kept, strict=True):

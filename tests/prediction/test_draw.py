@@ -137,7 +137,7 @@ def test_large_images_are_not_copied(mix_type):
 def test_mix_types_are_checked():
     for mix_type in MIX_TYPES:
         check_mix_type(mix_type)
-    with pytest.raises(UserError, match=r"mix_type must be one of \(0, 1, 2, 3\); got 4\."):
+    with pytest.raises(UserError, match=r"mix_type must be one of 0, 1, 2, 3; got 4\."):
         check_mix_type(4)
 
 

@@ -9,13 +9,11 @@ from matplotlib import font_manager
 from PIL import ImageDraw
 
 from errors import UserError
+from utils.fonts import FALLBACK_FONTS, MAIN_FONT, installed_fonts
 from utils.labels import VOC_CLASSES, voc_palette
 from utils.prediction import legend
 from utils.prediction.legend import (
-    FALLBACK_FONTS,
-    MAIN_FONT,
     add_legend,
-    installed_fonts,
     pick_font,
 )
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from stand_ins import counts_of
 
 from utils.files import whole_file
 from utils.runs.callbacks import Checkpoints, EpochOfDataset, RunLog, SaveState, ValidationMeanIoU
@@ -152,7 +153,7 @@ def test_epochs_that_are_scored(period, scored):
 
     def evaluate():
         calls.append(len(calls))
-        return np.array([[3, 1], [0, 4]])  # IoU 3/4 and 4/5
+        return counts_of([[3, 1], [0, 4]])  # IoU 3/4 and 4/5
 
     callback = ValidationMeanIoU(evaluate, period, last_epoch=5)
     found = {}
@@ -248,7 +249,7 @@ def test_all_hooks_in_two_fits(tmp_path):
 
     def evaluate():
         calls.append(len(calls))
-        return np.array([[len(calls), 1], [0, 1]])  # better each time
+        return counts_of([[len(calls), 1], [0, 1]])  # better each time
 
     hooks = [ValidationMeanIoU(evaluate, 2, 5), Checkpoints(save, tmp_path, 0), RunLog(tmp_path)]
     data = np.ones((4, 3), np.float32), np.zeros((4, 1), np.float32)

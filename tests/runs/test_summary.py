@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from stand_ins import counts_of
 
 from utils.evaluation.metrics import Counts, score
 from utils.runs.summary import format_summary
@@ -117,7 +118,7 @@ def test_many_missed_classes():
     names = [f"n{index}" for index in range(21)]
     matrix = np.zeros((21, 21), int)
     matrix[:, 0] = 1
-    text = format_summary([row(1, 1.0)], score(matrix), names, "run", "logs")
+    text = format_summary([row(1, 1.0)], score(counts_of(matrix)), names, "run", "logs")
     shown = ", ".join(f"n{index}" for index in range(1, 13))
     assert f"validation masks: {shown} and 8 more." in text
 

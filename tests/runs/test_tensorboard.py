@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from stand_ins import counts_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import utils.runs.tensorboard
@@ -74,7 +75,7 @@ def test_scalars_of_an_epoch_without_scores(make_board, tmp_path):
 def test_iou_of_classes_and_images_when_scored(make_board, tmp_path):
     board = make_board()
     # IoU 3/4 and 4/5; green is nowhere, and so has none.
-    board.scoring.scores = score(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]]))
+    board.scoring.scores = score(counts_of(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]])))
     board.on_epoch_end(4, LOGS | {"val_miou": 0.775})
     board.scoring.scores = None
     board.on_epoch_end(5, LOGS)
@@ -89,7 +90,7 @@ def test_iou_of_classes_and_images_when_scored(make_board, tmp_path):
 
 def test_an_image_shows_image_truth_and_prediction(make_board, tmp_path):
     board = make_board(lambda pixels: np.full(pixels.shape[:2], 2, np.uint8))
-    board.scoring.scores = score(np.eye(3, dtype=int))
+    board.scoring.scores = score(counts_of(np.eye(3, dtype=int)))
     board.on_epoch_end(0, LOGS)
     ((_, strip),) = read(tmp_path / "run")[1]["pictures/val_a"]
     assert strip.shape == (48, 64 + 4 + 64 + 4 + 64, 3)
@@ -171,7 +172,7 @@ def test_without_tensorboard_it_is_one_line(error, monkeypatch, make_board, tmp_
 
     monkeypatch.setattr(utils.runs.tensorboard, "EventFile", fail)
     board = make_board()
-    board.scoring.scores = score(np.eye(3, dtype=int))
+    board.scoring.scores = score(counts_of(np.eye(3, dtype=int)))
     board.on_epoch_end(0, LOGS)
     assert not (tmp_path / "run").exists()
     assert capsys.readouterr().out.splitlines() == [

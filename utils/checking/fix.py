@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.ExifTags import Base
 
 from errors import UserError
 from utils.checking.relabel import find_meaning, read_content, to_ids
@@ -158,7 +159,7 @@ def _turn_to_fit(image, size):
         PIL.Image, the very same one if it needs no change; None if no way fits.
     """
     upright = ImageOps.exif_transpose(image)
-    if image.getexif().get(0x0112, 1) == 1:
+    if image.getexif().get(Base.Orientation, 1) == 1:
         return image if image.size[::-1] == size else None
     if upright.size[::-1] == size:
         return upright

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from PIL import Image, ImageOps
+from PIL.ExifTags import Base
 
 from errors import UserError
 from utils.images.channels import check_pixels, to_array
@@ -115,7 +116,7 @@ def read_annotated_image(source, declared, frames, origin):
         image = Image.open(io.BytesIO(data))
         check_pixels(*image.size, name)
         image.load()
-        turned = image.getexif().get(0x0112) in range(2, 9)
+        turned = image.getexif().get(Base.Orientation) in range(2, 9)
         shown = {"stored": image, "upright": ImageOps.exif_transpose(image)}
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads to
         raise UserError(f"{origin}: {name} can't be read: {error}") from error

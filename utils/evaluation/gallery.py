@@ -9,7 +9,7 @@ from PIL import Image
 from utils.data.masks import read_label_ids, read_mask
 from utils.images.reading import read_to_show
 from utils.images.transforms import letterbox_box, resize_image, resize_mask
-from utils.labels import VOID, voc_palette
+from utils.labels import VOID, voc_palette, void_white_palette
 
 GROUP = 6  # images shown of the worst, and as many around the median
 _SIDE = 480  # of an image in a report, at most: a few dozen kilobytes each
@@ -76,10 +76,8 @@ def class_colors(num_classes):
 
 
 def _palette_image(ids):
-    palette = voc_palette(256)
-    palette[VOID] = 255
     image = Image.fromarray(ids)
-    image.putpalette(palette.tobytes())
+    image.putpalette(void_white_palette().tobytes())
     return image
 
 

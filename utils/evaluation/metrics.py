@@ -63,15 +63,6 @@ def count_pixels(true, predicted, num_classes):
     return counts.reshape(num_classes + 1, num_classes)
 
 
-def confusion_matrix(true, predicted, num_classes):
-    """Counts pixels as `count_pixels` does, without those whose truth is void.
-
-    Returns:
-        int64 (num_classes, num_classes), indexed [true, predicted].
-    """
-    return count_pixels(true, predicted, num_classes)[:-1]
-
-
 @dataclass(frozen=True)
 class Scores:
     """Scores of counts, in 0..1, NaN where they are not defined; pixels are integers.
@@ -163,10 +154,7 @@ def sum_counts(parts):
 
 
 def score(counts):
-    """Scores Counts, or a confusion matrix [true, predicted] alone."""
-    if not isinstance(counts, Counts):
-        nothing = Counts.zeros(len(counts))
-        counts = Counts(counts, nothing.void, nothing.boundary)
+    """Scores `Counts`."""
     matrix = counts.matrix
     tp = np.diag(matrix)
     in_truth, in_prediction = matrix.sum(axis=1), matrix.sum(axis=0)

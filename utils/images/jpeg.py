@@ -4,9 +4,9 @@ import os
 import struct
 
 from PIL import Image
+from PIL.ExifTags import Base
 
 _HEADER = 2**20  # bytes of a JPEG that hold its size: EXIF, XMP and colour profile come first
-_ORIENTATION = 0x0112  # tag of EXIF
 
 
 def plain_jpeg_size(path):
@@ -47,6 +47,6 @@ def _may_turn(segment):
     exif = Image.Exif()
     try:
         exif.load(segment)
-        return exif.get(_ORIENTATION, 1) != 1
+        return exif.get(Base.Orientation, 1) != 1
     except Exception:  # Pillow's reader raises whatever broken EXIF leads to
         return True

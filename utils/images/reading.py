@@ -14,6 +14,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.ExifTags import Base
 
 from errors import UserError
 from utils.images.channels import (
@@ -33,7 +34,6 @@ _LARGE_FORMATS = ("PNG", "TIFF", "BMP")  # of which OpenCV refuses what is not w
 _ICONS = (b"\0\0\1\0", b"icns")  # how their files start
 _icon_lock = threading.Lock()
 _AS_STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-_ORIENTATION = 0x0112  # tag of EXIF
 
 # `check_pixels` stands in its place, with a limit that the user can set.
 Image.MAX_IMAGE_PIXELS = None
@@ -180,8 +180,8 @@ def _orientation(image, path):
     """The EXIF orientation of an opened image, 1 if it has none."""
     if image.format == "PNG" and "exif" not in image.info and not _has_chunk(path, b"eXIf"):
         # To look for EXIF behind the pixels, Pillow would decode them; XMP comes before.
-        return Image.Image.getexif(image).get(_ORIENTATION, 1)
-    return image.getexif().get(_ORIENTATION, 1)
+        return Image.Image.getexif(image).get(Base.Orientation, 1)
+    return image.getexif().get(Base.Orientation, 1)
 
 
 def _has_chunk(path, wanted):

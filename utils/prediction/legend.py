@@ -9,15 +9,10 @@ from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 
 from errors import UserError
+from utils.fonts import MAIN_FONT, installed_fonts
 from utils.labels import VOID
 from utils.prediction.draw import pixels_of_values
 
-# Comes with matplotlib; the fallbacks, for names in Chinese, Japanese and Korean, may be there.
-MAIN_FONT = "DejaVu Sans"
-FALLBACK_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR")
-FALLBACK_FONTS += ("Source Han Sans SC", "WenQuanYi Zen Hei")
-FALLBACK_FONTS += ("Microsoft YaHei", "SimHei", "Yu Gothic", "MS Gothic", "Malgun Gothic")
-FALLBACK_FONTS += ("PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Arial Unicode MS")
 _LEAST_SIZE = 12  # letters below this many pixels are hard to read
 _LONGEST_LINE = 14  # of a name, in font sizes
 
@@ -29,13 +24,6 @@ class _Entry(NamedTuple):
     lines: list
     share: str
     font: ImageFont.FreeTypeFont
-
-
-@cache
-def installed_fonts():
-    """The fonts that class names may be written in, best first: tuple of family names."""
-    installed = set(font_manager.get_font_names())
-    return (MAIN_FONT, *(name for name in FALLBACK_FONTS if name in installed))
 
 
 @cache

@@ -98,9 +98,9 @@ def _find_interrupted(save_dir, find_changes, last_epoch):
     if refusal:
         folder, epoch, changes = refusal
         raise UserError(
-            f"{folder} was interrupted after epoch {epoch} and can't resume, because something has changed: "
-            f"{'; '.join(changes)}. Change it back to resume, or start anew with resume=never "
-            "(its files stay)."
+            f"{folder} was interrupted after epoch {epoch} and can't resume, because something "
+            f"has changed: {'; '.join(changes)}. Change it back to resume, or start anew with "
+            "resume=never (its files stay)."
         )
     return None
 

@@ -19,7 +19,7 @@ from utils.data.masks import read_mask
 from utils.images.channels import to_rgb
 from utils.images.reading import read_image
 from utils.images.transforms import GREY, letterbox_box, resize_image, resize_mask
-from utils.labels import VOID, voc_palette
+from utils.labels import VOID, void_white_palette
 
 _SCALARS = {
     "loss/train": "loss",
@@ -92,8 +92,7 @@ class Board(keras.callbacks.Callback):
         predicted = self.predict(image)
         box = letterbox_box(true.shape, (_SIDE, _SIDE))
         size = min((box.height, box.width), true.shape)  # what is small stays as it is
-        colors = voc_palette(256)
-        colors[VOID] = 255
+        colors = void_white_palette()
         gap = np.full((size[0], _GAP, 3), GREY, np.uint8)
         truth, prediction = (colors[resize_mask(mask, size)] for mask in (true, predicted))
         return np.hstack([resize_image(to_rgb(image), size), gap, truth, gap, prediction])
