@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from utils.evaluation.html import bar_chart, confusion_table, histogram, page, swatch
+from utils.evaluation.html import confusion_table, histogram, page, swatch
 
 HOSTILE = "<b>\"cat\"</b> & 'dog'"
 
@@ -35,27 +35,6 @@ def test_a_swatch():
     tree = parsed(swatch("#012345", HOSTILE))
     assert "".join(tree.itertext()) == HOSTILE
     assert tree.find(".//i").get("style") == "background:#012345"
-
-
-def test_bars_by_hand():
-    series = {"IoU": np.array([0.5, np.nan, 0]), "Dice": np.array([0.25, np.nan, 1])}
-    tree = parsed(bar_chart([HOSTILE, "none", "third"], series))
-    bars = [(bar.get("class"), float(bar.get("width"))) for bar in tree.iter("rect")]
-    assert [name for name, _ in bars] == ["a", "b", "a", "b"]
-    whole = bars[3][1]
-    assert [width / whole for _, width in bars] == pytest.approx([0.5, 0.25, 0, 1])
-    assert texts(tree, "title") == [
-        HOSTILE, f"{HOSTILE}: IoU 50.00%", f"{HOSTILE}: Dice 25.00%",
-        "none", "third", "third: IoU 0.00%", "third: Dice 100.00%",
-    ]  # fmt: skip
-    assert tree.find(".//svg").get("aria-label") == "IoU, Dice of each class"
-    assert {"IoU", "Dice"} <= set(texts(tree, "span"))
-    # Nothing lies outside, and no bar upon another.
-    _, _, width, height = map(float, tree.find(".//svg").get("viewBox").split())
-    tops = [float(bar.get("y")) for bar in tree.iter("rect")]
-    assert tops == sorted(set(tops))
-    assert all(float(text.get("y")) < height for text in tree.iter("text"))
-    assert all(float(text.get("x")) < width for text in tree.iter("text"))
 
 
 def test_a_histogram_by_hand():

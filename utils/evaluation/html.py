@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from utils.evaluation.gallery import data_uri
-from utils.evaluation.score_tables import percent, shorten
+from utils.evaluation.score_tables import percent
 
 # The policy lets a browser load nothing but what stands in the page itself.
 _PAGE = """<!doctype html>
@@ -30,7 +30,7 @@ _PAGE = """<!doctype html>
 """
 _STYLE = """
 :root { --back: #fff; --fore: #1c2126; --dim: #5d6770; --line: #d8dde2; --soft: #f4f6f8;
-  --a: 37, 99, 235; --b: 234, 138, 30; --c: 22, 150, 110 }
+  --a: 37, 99, 235 }
 @media (prefers-color-scheme: dark) { :root { --back: #14181c; --fore: #e6eaed; --dim: #9aa5ae;
   --line: #353d44; --soft: #1d2329; --a: 80, 135, 255 } }
 * { box-sizing: border-box }
@@ -54,14 +54,13 @@ table.scores { width: 100% } .scores td, .scores th { padding: 4px 8px; text-ali
 .scores th:first-child { text-align: left; white-space: normal; overflow-wrap: anywhere;
   min-width: 150px }
 .scores tfoot td, .scores tfoot th { border-top: 2px solid var(--line); font-weight: 600 }
-.bar { min-width: 170px; background: linear-gradient(rgba(var(--a), .28), rgba(var(--a), .28))
-  no-repeat 0 50% / calc(var(--v) * .62%) 70% }
+.bar { min-width: 110px; background: linear-gradient(rgba(var(--a), .28), rgba(var(--a), .28))
+  no-repeat 0 50% / calc(var(--v) * .5%) 70% }
 .swatch { display: inline-block; width: 12px; height: 12px; border: 1px solid var(--dim);
   border-radius: 3px; margin-right: 6px; vertical-align: -1px }
 svg { display: block; max-width: 100%; height: auto; font: 12px system-ui, sans-serif }
 svg text { fill: var(--fore) } svg .axis { stroke: var(--line) } svg .dim { fill: var(--dim) }
-.a { fill: rgb(var(--a)); background: rgb(var(--a)) } .b { fill: rgb(var(--b));
-  background: rgb(var(--b)) } .c { fill: rgb(var(--c)); background: rgb(var(--c)) }
+.a { fill: rgb(var(--a)) }
 .matrix { font-size: 11.5px } .matrix td { width: 34px; min-width: 30px; height: 26px;
   text-align: center; border: 1px solid var(--line); background: rgba(var(--a), var(--s, 0)) }
 .matrix td.full { color: #fff } .matrix th { font-weight: 500; padding: 2px 6px }
@@ -94,51 +93,6 @@ def page(title, body):
 def swatch(color, name):
     """A small square in a colour, and what it stands for."""
     return f'<span><i class="swatch" style="background:{color}"></i>{escape(name)}</span>'
-
-
-def bar_chart(names, series):
-    """Horizontal bars, a group for each name, as SVG.
-
-    Args:
-        names: N texts.
-        series: dict from a title to N values in 0..1; at most three. NaN has no bar.
-    """
-    left, width, thick = 190, 640, 9
-    step = thick * len(series) + 12
-    bottom = step * len(names) + 8
-    parts = [
-        f'<line class="axis" x1="{x}" x2="{x}" y1="0" y2="{bottom}"/>'
-        f'<text class="dim" x="{x}" y="{bottom + 15}" text-anchor="middle">{tick}%</text>'
-        for tick in range(0, 101, 20)
-        for x in [left + width * tick // 100]
-    ]
-    for row, name in enumerate(names):
-        top = row * step + 8
-        middle = top + thick * len(series) / 2 + 4
-        parts.append(
-            f'<text x="{left - 8}" y="{middle}" text-anchor="end">'
-            f"{escape(shorten(name, 26))}<title>{escape(name)}</title></text>"
-        )
-        for index, (title, values) in enumerate(series.items()):
-            if np.isnan(values[row]):
-                continue
-            y = top + index * thick
-            parts.append(
-                f'<rect class="{"abc"[index]}" x="{left}" y="{y}" height="{thick - 1}" '
-                f'width="{width * values[row]:.1f}"><title>{escape(name)}: {escape(title)} '
-                f"{percent(values[row])}%</title></rect>"
-            )
-        if not np.isnan(first := next(iter(series.values()))[row]):
-            parts.append(
-                f'<text class="dim" x="{left + width + 10}" y="{middle}">{percent(first)}</text>'
-            )
-    legend = "".join(
-        f'<span><i class="swatch {"abc"[index]}"></i>{escape(title)}</span>'
-        for index, title in enumerate(series)
-    )
-    return f'<p class="legend">{legend}</p>' + _svg(
-        left + width + 70, bottom + 22, f"{', '.join(series)} of each class", parts
-    )
 
 
 def histogram(values, title, bins=20):

@@ -15,7 +15,7 @@ from utils.evaluation.gallery import (
     class_colors,
     thumbnails,
 )
-from utils.evaluation.html import bar_chart, confusion_table, histogram, page, swatch
+from utils.evaluation.html import confusion_table, histogram, page, swatch
 from utils.evaluation.metrics import Scores
 from utils.evaluation.score_tables import ImageScore, percent
 from utils.files import whole_file
@@ -63,16 +63,7 @@ def write_html_report(evaluation, curves, path):
         _tiles(one.scores),
         "<h2>Classes</h2>",
         _class_table(one.scores, one.names),
-        "<h2>Charts</h2>",
-        bar_chart(
-            one.names,
-            {
-                "IoU": one.scores.iou,
-                "Dice": one.scores.dice,
-                "boundary IoU": one.scores.boundary_iou,
-            },
-        ),
-        "<h3>Images by their mean IoU</h3>",
+        "<h2>Images by their mean IoU</h2>",
         histogram([image.miou for image in one.images], "Images by their mean IoU"),
         "<h2>Confusion matrix</h2>",
         '<p class="dim">Each row in percent of its true pixels; an empty cell holds none.</p>',
@@ -121,8 +112,8 @@ def _class_table(scores, names):
     whole = (counts.matrix.sum(axis=1), counts.matrix.sum(axis=0), counts.void)
     rows = [
         f'<tr><th scope="row">{swatch(color, name)}</th>'
-        + _bar_cell(scores.iou[index])
-        + "".join(f"<td>{percent(column[index])}</td>" for column in columns[1:])
+        + "".join(_bar_cell(column[index]) for column in columns[:3])
+        + "".join(f"<td>{percent(column[index])}</td>" for column in columns[3:])
         + f"<td>{percent(scores.frequency[index])}</td>"
         + "".join(f"<td>{column[index]:,}</td>" for column in whole)
         + "</tr>"
@@ -168,7 +159,7 @@ def _gallery(evaluation):
     colors = zip(class_colors(len(evaluation.names)), evaluation.names, strict=True)
     classes = "".join(swatch(color, name) for color, name in colors)
     parts = [
-        "<h2>Pictures</h2>",
+        "<h2>Images</h2>",
         f'<p class="legend">Errors: {kinds}</p>',
         f'<p class="legend">Classes: {classes}{swatch("#fff", "void")}</p>',
     ]
