@@ -1,7 +1,7 @@
 """Trains the network on a VOC folder: python train.py
 
 Edit the settings below, at least num_classes, or give them on the command line:
-python train.py --num_classes 3 --input_shape 256,256 --no-freeze_train
+python train.py --num_classes 3 --input_shape 256,256 --freeze_train
 """
 
 import dataclasses
@@ -57,9 +57,9 @@ class TrainConfig:
     width: int = 64  # filters of the first block; 64 is the article's network, 32 a quarter of it
     precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto measures
 
-    # Phases: epochs up to freeze_epoch train the decoder only, the rest everything
+    # Phases: with freeze_train, epochs up to freeze_epoch train the decoder only
     init_epoch: int = 0  # first epoch, from 0
-    freeze_train: bool = True  # whether to freeze the encoder first; needs weights in model_path
+    freeze_train: bool = False  # whether to freeze the encoder first; needs weights in model_path
     freeze_epoch: int = 50  # epoch at which the encoder is unfrozen
     freeze_batch_size: int = 2  # images per step while frozen
     unfreeze_epoch: int = 100  # last epoch

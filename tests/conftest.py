@@ -119,6 +119,7 @@ def tiny_training(VOCdevkit_path, save_dir, **changes):
         "width": 8,
         "precision": "float32",
         "unfreeze_epoch": 2,
+        "freeze_train": True,
         "freeze_epoch": 1,
         "save_dir": str(save_dir),
         "save_period": 2,

@@ -33,7 +33,7 @@ class PhaseSettings:
     """The settings of train.py that decide the phases."""
 
     init_epoch: int = 0
-    freeze_train: bool = True
+    freeze_train: bool = False
     freeze_epoch: int = 50
     freeze_batch_size: int = 2
     unfreeze_epoch: int = 100

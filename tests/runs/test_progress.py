@@ -121,7 +121,7 @@ def test_epochs_of_one_step(now):
     clock = RunClock(3, now)
     run_epoch(clock, now, 0, [5], after=1)
     assert clock.left() == 2 * 6
-    assert clock.images_a_second() == 2 / 5
+    assert clock.images_per_second() == 2 / 5
 
 
 def test_the_last_ten_epochs_count(now):
@@ -132,13 +132,13 @@ def test_the_last_ten_epochs_count(now):
     assert clock.left() == 2
 
 
-def test_images_a_second_leave_out_the_compiling_step(now):
+def test_images_per_second_leave_out_the_compiling_step(now):
     clock = RunClock(1, now)
     clock.start_epoch(0, 3)
     for seconds, images in ((60, 4), (2, 4), (1, 2)):
         now += seconds
         clock.end_step(images)
-    assert clock.images_a_second() == 6 / 3
+    assert clock.images_per_second() == 6 / 3
     assert clock.training_seconds() == 63
 
 

@@ -63,7 +63,7 @@ class RunClock:
         end = self.now()
         compiling = 0.0
         if not self._durations and self._done > 1:
-            compiling = max(self._first_end - self._start - self._a_step(), 0.0)
+            compiling = max(self._first_end - self._start - self._seconds_per_step(), 0.0)
         self._durations.append(end - self._start - compiling)
         self._after_steps = end - self._last_end
         self._running = False
@@ -73,7 +73,7 @@ class RunClock:
         """Seconds from the epoch's start to the end of its latest step."""
         return self._last_end - self._start
 
-    def images_a_second(self):
+    def images_per_second(self):
         """Speed of training in this epoch, without the first step if there are more."""
         if self._done > 1:
             later = self._images - self._first_images
@@ -84,16 +84,16 @@ class RunClock:
         """Seconds until the run's end; None while too little is measured."""
         if not self._durations and self._done < 2:
             return None
-        now, steps = self.now(), self._a_step() * (self._steps - self._done)
+        now, steps = self.now(), self._seconds_per_step() * (self._steps - self._done)
         if self._durations:
             an_epoch = sum(self._durations) / len(self._durations)
             this_epoch = max(an_epoch - (now - self._start), steps)
         else:  # the time since the epoch's start holds the compiling
-            an_epoch = self._a_step() * self._steps + self._after_steps
+            an_epoch = self._seconds_per_step() * self._steps + self._after_steps
             this_epoch = max(steps + self._after_steps - (now - self._last_end), 0.0)
         return an_epoch * self._epochs_after + (this_epoch if self._running else 0.0)
 
-    def _a_step(self):
+    def _seconds_per_step(self):
         return (self._last_end - self._first_end) / (self._done - 1) if self._done > 1 else 0.0
 
 
@@ -156,7 +156,7 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         seconds = self._clock.end_epoch()
         fields = [text.format(logs[name]) for name, text in _FIGURES.items() if name in logs]
-        fields += [self._rate, f"{self._clock.images_a_second():.1f} img/s"]
+        fields += [self._rate, f"{self._clock.images_per_second():.1f} img/s"]
         fields += [f"took {format_seconds(seconds)}", f"left {format_seconds(self._clock.left())}"]
         self._display.show(f"{self._title}: {', '.join(fields)}")
 
@@ -172,7 +172,7 @@ class Progress(keras.callbacks.Callback):
         waiting = min(self._train_set.waited / max(clock.training_seconds(), 1e-9), 1)
         return (
             f"loss {self._logs['loss']:.3f} mIoU {self._logs['batch_miou']:.1%} {self._rate} "
-            f"{clock.images_a_second():.1f} img/s left {format_seconds(clock.left())} "
+            f"{clock.images_per_second():.1f} img/s left {format_seconds(clock.left())} "
             f"wait {waiting:.0%}"
         )
 
