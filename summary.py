@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from errors import RunError, UserError, check_at_least
+from errors import RunError, check_at_least
 from nets import checks
 from utils.config import load_config, run_script, settings
 from utils.quiet import quiet
@@ -112,11 +112,7 @@ def describe(config):
     stored = open_weights(config.model_path, config.backbone)
     described = resolve_description(stored, None, None, None, None)
     for name, value in wanted.items():
-        if value != getattr(described, name):
-            raise UserError(
-                f"{name} is {value!r}, but {config.model_path} holds {name} "
-                f"{getattr(described, name)!r}. Leave {name} out to use the file's."
-            )
+        stored.refuse_other(name, value, getattr(described, name))
     shape = config.input_shape or described.input_shape
     checks.check_input_shape(shape, described.backbone)
     return dataclasses.replace(described, input_shape=shape), stored

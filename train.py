@@ -64,8 +64,8 @@ class TrainConfig:
     freeze_batch_size: int = 2  # images per step while frozen
     unfreeze_epoch: int = 100  # last epoch
     unfreeze_batch_size: int = 2  # images per step after that
-    accumulate_steps: int = 1  # steps whose gradients are averaged before weights change
-    recompute: bool = False  # whether to compute activations twice, which saves memory
+    accumulate_steps: int = 1  # gradient accumulation: steps averaged before weights change
+    recompute: bool = False  # gradient checkpointing: activations are computed twice, to save memory
     early_stopping_patience: int = 0  # epochs without a lower val_loss before it stops; 0: never
 
     # Optimizer
@@ -113,10 +113,10 @@ class TrainConfig:
     @property
     def parts(self):
         """The settings by part, as the package `training` takes them."""
-        shape = {"val_input_shape": self.val_input_shape or self.input_shape}
+        shape = self.val_input_shape or self.input_shape
         return TrainingSettings(
-            network=take(NetworkSettings, self, **shape),
-            data=take(DataSettings, self, augment=take(Augment, self), **shape),
+            network=take(NetworkSettings, self, val_input_shape=shape),
+            data=take(DataSettings, self, augment=take(Augment, self)),
             phases=take(PhaseSettings, self),
             optimizer=take(OptimizerSettings, self),
             loss=take(LossSettings, self),
@@ -224,9 +224,11 @@ def count_class_weights(parts, samples):
     """The settings of the loss, with class weights that are counted where they are "balanced"."""
     if parts.loss.cls_weights != "balanced":
         return parts.loss
-    data = parts.data
     weights, note = balanced_weights(
-        samples.train, data.num_classes, data.ignore_labels, data.num_workers
+        samples.train,
+        parts.network.num_classes,
+        parts.network.ignore_labels,
+        parts.data.num_workers,
     )
     print(note)
     return dataclasses.replace(parts.loss, cls_weights=weights)

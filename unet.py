@@ -59,8 +59,9 @@ class Unet:
 
     Attributes:
         model: keras.Model from (B, height, width, in_channels) in [-1, 1] to probabilities.
-    description: `nets.weights.description.Description` of what is loaded.
-    report: `nets.weights.storage.LoadReport`, what became of each layer.
+        description: `nets.weights.description.Description` of what is loaded.
+        report: `nets.weights.storage.LoadReport`, what became of each layer.
+        precision_reason: str, why it computes in its number format.
         colors: uint8 (256, 3), RGB of each class id.
 
     Raises:
@@ -280,7 +281,6 @@ def resolve_description(stored, num_classes, backbone, input_shape, name_classes
         "input_shape": tuple(input_shape[:2]) if input_shape else None,
         "name_classes": tuple(name_classes) if name_classes else None,
     }
-    given = {name: value for name, value in given.items() if value is not None}
     inferred, described = stored.infer(), stored.description
     if "num_classes" not in inferred:
         raise UserError(
@@ -288,15 +288,11 @@ def resolve_description(stored, num_classes, backbone, input_shape, name_classes
             f"Train first: python train.py --model_path {stored.path}"
         )
     if described is None:
-        shape = given.get("input_shape", INPUT_SHAPE)
-        names = class_names(inferred["num_classes"], given.get("name_classes"))
+        shape = given["input_shape"] or INPUT_SHAPE
+        names = class_names(inferred["num_classes"], given["name_classes"])
         check_num_classes(inferred["num_classes"])
         described = Description(input_shape=shape, name_classes=names, **inferred)
     for name, value in given.items():
-        if value != getattr(described, name):
-            raise UserError(
-                f"{name} is {value!r}, but {stored.path} holds {name} "
-                f"{getattr(described, name)!r}. Leave {name} out to use the file's."
-            )
+        stored.refuse_other(name, value, getattr(described, name))
     check_input_shape(described.input_shape, described.backbone)
     return described

@@ -51,7 +51,7 @@ class Training:
         self._describe_memory(phase.batch_size)
         if first_epoch == self.settings.phases.init_epoch and self.devices.processes == 1:
             train_set.set_epoch(first_epoch)
-            uniform = uniform_loss(loss, train_set, self.settings.network.num_classes)
+            uniform = uniform_loss(loss, train_set)
             callbacks.append(StartLoss(uniform))
         optimizer, total = self.settings.optimizer, self.settings.phases.unfreeze_epoch
         try:
@@ -98,12 +98,12 @@ class Training:
 
     def _make_datasets(self, batch_size):
         """What a phase trains on, and what it validates with."""
-        data = self.settings.data
+        data, described = self.settings.data, self.description
         options = {
             "batch_size": batch_size,
-            "num_classes": data.num_classes,
-            "ignore_labels": data.ignore_labels,
-            "in_channels": data.in_channels,
+            "num_classes": described.num_classes,
+            "ignore_labels": described.ignore_labels,
+            "in_channels": described.in_channels,
             "num_workers": data.num_workers,
             "devices": self.devices,
         }
@@ -115,7 +115,7 @@ class Training:
             cache_bytes=int(data.cache_gb * 2**30),
             **options,
         )
-        return train_set, UnetDataset(self.samples.val, data.val_input_shape, **options)
+        return train_set, UnetDataset(self.samples.val, described.input_shape, **options)
 
     def _describe_memory(self, batch_size):
         print(

@@ -2,7 +2,6 @@
 
 import keras
 
-from errors import UserError
 from nets.precision import choose_precision, dtype_policy
 from nets.unet import build, small_head
 from nets.weights.description import INHERITED, Description
@@ -97,11 +96,9 @@ def _facts_to_keep(stored, settings):
         names.append("in_channels")
     for name in names:
         value = getattr(settings, name)
-        if value != inferred.get(name, value):  # an encoder alone has no decoder
-            raise UserError(
-                f"{name} is {value!r}, but {stored.path} holds {name} {inferred[name]!r}. "
-                f"Set {name} to the file's, or leave model_path empty."
-            )
+        remedy = f"Set {name} to the file's, or leave model_path empty."
+        # An encoder alone has no decoder.
+        stored.refuse_other(name, value, inferred.get(name, value), remedy)
     return {name: inferred[name] for name in INHERITED if name in inferred}
 
 

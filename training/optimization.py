@@ -100,14 +100,13 @@ def restore_optimizer(trainer, arrays):
         variable.assign(value)
 
 
-def uniform_loss(loss, dataset, num_classes):
+def uniform_loss(loss, dataset):
     """The loss of equal probabilities for each class, for a dataset's first batch.
 
     Args:
         loss: as `make_loss` gives it.
         dataset: `utils.data.dataset.UnetDataset`.
-        num_classes: int.
     """
     _, y_true = dataset[0]
-    logits = keras.ops.zeros((*y_true.shape[:3], num_classes))
+    logits = keras.ops.zeros((*y_true.shape[:3], dataset.num_classes))
     return float(keras.ops.convert_to_numpy(keras.ops.sum(loss(y_true, logits))))

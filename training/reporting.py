@@ -63,7 +63,8 @@ def make_callbacks(settings, network, samples, run, facts, devices):
         devices: `utils.distributed.devices.Devices`.
     """
     model, description = network
-    report, data, last_epoch = settings.report, settings.data, settings.phases.unfreeze_epoch
+    report, last_epoch = settings.report, settings.phases.unfreeze_epoch
+    shape, channels = description.input_shape, description.in_channels
     predict, update = make_predictor(model, devices)
 
     def score_now():
@@ -72,8 +73,9 @@ def make_callbacks(settings, network, samples, run, facts, devices):
         part = samples.val[devices.process :: devices.processes]
         paths = [sample.image_path for sample in part]
         batch_size = settings.phases.unfreeze_batch_size
-        masks = predict_masks(predict, paths, data.val_input_shape, batch_size, data.in_channels)
-        counts = evaluate(part, masks, data.num_classes, data.ignore_labels, progress=False)
+        masks = predict_masks(predict, paths, shape, batch_size, channels)
+        classes = description.num_classes, description.ignore_labels
+        counts = evaluate(part, masks, *classes, progress=False)
         return sum_counts(devices.gather(counts))
 
     scoring = ValidationMeanIoU(
@@ -97,9 +99,9 @@ def make_callbacks(settings, network, samples, run, facts, devices):
         scoring,
         description.name_classes,
         samples=samples.val[:_SHOWN],
-        predict=lambda image: predict_mask(predict, image, data.val_input_shape),
-        ignore_labels=data.ignore_labels,
-        in_channels=data.in_channels,
+        predict=lambda image: predict_mask(predict, image, shape),
+        ignore_labels=description.ignore_labels,
+        in_channels=channels,
     )
     facts = facts | {"policy": model.dtype_policy.name, "description": description.to_json()}
     return Callbacks(

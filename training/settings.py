@@ -43,6 +43,7 @@ class NetworkSettings:
         check_input_shape(self.val_input_shape, self.backbone)
         check_precision(self.precision)
         class_names(self.num_classes, self.name_classes)
+        check_ignore_labels(self.ignore_labels)
         check_decoder_norm(self.decoder_norm)
         if self.recompute and self.decoder_norm == "batch":
             raise UserError(
@@ -53,21 +54,16 @@ class NetworkSettings:
 
 @dataclass(frozen=True)
 class DataSettings:
-    """What a `utils.data.dataset.UnetDataset` is made of, beside its samples."""
+    """How a `utils.data.dataset.UnetDataset` makes batches for the network."""
 
-    num_classes: int
     input_shape: tuple[int, int]
-    val_input_shape: tuple[int, int]
     augment: Augment
-    ignore_labels: tuple[int, ...] = (255,)
-    in_channels: int = 3
     num_workers: int = 0
     cache_gb: float = 0.0
     seed: int = 11
 
     def __post_init__(self):
         check_at_least(self, 0, "num_workers", "cache_gb", "seed")
-        check_ignore_labels(self.ignore_labels)
 
 
 @dataclass(frozen=True)

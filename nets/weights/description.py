@@ -107,6 +107,12 @@ class Stored:
     facts: dict = field(default_factory=dict)
     is_pretrained: bool = False
 
+    def refuse_other(self, name, given, held, remedy=""):
+        """Raises UserError if what is given, unless None, is not what the file holds."""
+        if given is not None and given != held:
+            remedy = remedy or f"Leave {name} out to use the file's."
+            raise UserError(f"{name} is {given!r}, but {self.path} holds {name} {held!r}. {remedy}")
+
     def infer(self):
         """Fields of `Description` that the shapes of the layers, or the kind of file, tell.
 

@@ -231,7 +231,7 @@ def check_samples(
     ignore_labels,
     *,
     in_channels=None,
-    workers=2,
+    workers=0,
     cache=None,
     progress=True,
 ):
@@ -243,7 +243,7 @@ def check_samples(
         train, val: lists of `utils.data.voc.Sample` with masks; train may be empty, for scoring.
         num_classes, ignore_labels: as in `utils.data.masks.read_mask`.
         in_channels: int, channels that an image must have; None: any.
-        workers: int, threads.
+        workers: int, threads; 0: one per processor.
         cache: path of a JSON file for the facts; None: no cache.
         progress: bool, whether to show a progress bar.
 

@@ -45,7 +45,7 @@ class ValidationMeanIoU(keras.callbacks.Callback):
     """Scores the validation images at their own size; adds `val_miou` to that epoch's logs.
 
     Args:
-        evaluate: callable without arguments that returns a confusion matrix.
+        evaluate: callable without arguments that returns `utils.evaluation.metrics.Counts`.
         period: int, in epochs; 0 switches it off.
         last_epoch: int, the epoch (from 1) that is scored in any case.
 
