@@ -65,7 +65,9 @@ class TrainConfig:
     unfreeze_epoch: int = 100  # last epoch
     unfreeze_batch_size: int = 2  # images per step after that
     accumulate_steps: int = 1  # gradient accumulation: steps averaged before weights change
-    recompute: bool = False  # gradient checkpointing: activations are computed twice, to save memory
+    recompute: bool = (
+        False  # gradient checkpointing: activations are computed twice, to save memory
+    )
     early_stopping_patience: int = 0  # epochs without a lower val_loss before it stops; 0: never
 
     # Optimizer

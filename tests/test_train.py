@@ -11,7 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tifffile
@@ -22,11 +21,8 @@ import get_miou
 import predict
 import train
 from errors import RunError, UserError
-from nets.precision import dtype_policy
 from nets.unet import Unet
 from nets.weights.storage import load_weights, open_weights
-from training.optimization import compile_trainer, make_loss, make_optimizer
-from training.settings import LossSettings, OptimizerSettings
 from utils.config import run_script
 from utils.data.voc import Samples, read_samples
 from utils.runs.folder import open_run
@@ -90,100 +86,6 @@ def read_weights(path, num_classes=3, width=8):
 def test_settings_that_make_no_sense_are_refused(config, changes, message):
     with pytest.raises(UserError, match=message):
         config(**changes)
-
-
-def test_phases_of_fine_tuning_and_of_training_from_scratch(config):
-    fine_tuning = config(freeze_epoch=3, unfreeze_epoch=5, freeze_batch_size=4).parts.phases.plan(
-        "x"
-    )
-    assert [(p.first_epoch, p.last_epoch, p.batch_size, p.train_encoder) for p in fine_tuning] == [
-        (0, 3, 4, False),
-        (3, 5, 2, True),
-    ]
-    later = config(init_epoch=4, freeze_epoch=3, unfreeze_epoch=5).parts.phases.plan("x")
-    assert [(p.first_epoch, p.last_epoch, p.train_encoder) for p in later] == [(4, 5, True)]
-    scratch = config(freeze_epoch=3, unfreeze_epoch=5).parts.phases.plan("")
-    assert [(p.first_epoch, p.last_epoch, p.train_encoder) for p in scratch] == [(0, 5, True)]
-
-
-def test_phases_end_with_the_last_epoch(config):
-    (phase,) = config(freeze_epoch=9, unfreeze_epoch=5).parts.phases.plan("x")
-    assert (phase.first_epoch, phase.last_epoch, phase.train_encoder) == (0, 5, False)
-
-
-def test_the_rate_that_is_set_is_the_rate_that_is_used():
-    optimizer = make_optimizer(OptimizerSettings("adam", 0.05, 0.8, 1e-3))
-    assert float(optimizer.learning_rate) == pytest.approx(0.05)
-    assert (optimizer.beta_1, optimizer.weight_decay) == (0.8, 1e-3)
-    sgd = make_optimizer(OptimizerSettings("sgd", 0.3, 0.7, 0.0))
-    assert float(sgd.learning_rate) == pytest.approx(0.3)
-    assert (sgd.momentum, sgd.nesterov, sgd.weight_decay) == (0.7, True, None)
-
-
-def test_weight_decay_spares_normalization():
-    layer = keras.layers.BatchNormalization()
-    layer.build((None, 3))
-    optimizer = make_optimizer(OptimizerSettings("sgd", 0.1, 0.0, 0.5))
-    weights = layer.trainable_weights
-    optimizer.apply([keras.ops.zeros_like(weight) for weight in weights], weights)
-    assert [weight.numpy().tolist() for weight in weights] == [[1] * 3, [0] * 3]
-
-
-def test_weight_decay_spares_biases():
-    layer = keras.layers.Dense(2, bias_initializer="ones")
-    layer.build((None, 3))
-    before = layer.kernel.numpy()
-    optimizer = make_optimizer(OptimizerSettings("sgd", 0.1, 0.0, 0.5))
-    optimizer.apply([keras.ops.zeros_like(weight) for weight in layer.weights], list(layer.weights))
-    # Without a gradient, one step multiplies by 1 - 0.1 * 0.5.
-    np.testing.assert_allclose(layer.kernel.numpy(), before * 0.95, rtol=1e-6)
-    np.testing.assert_array_equal(layer.bias.numpy(), 1)
-
-
-@pytest.mark.parametrize(
-    ("dice", "focal", "expected"),
-    [
-        # One pixel, two classes, p = 0.5 each, true class 0: CE = log 2 = 0.6931;
-        # focal = 0.5 * 0.5^2 * log 2 = 0.0866; Dice: class 0 F = 2*0.5 / (2*0.5 + 0.5),
-        # class 1 F = 0, so the Dice loss is 1 - 0.5 * 0.6667 = 0.6667.
-        (False, False, 0.6931),
-        (False, True, 0.0866),
-        (True, False, 0.6931 + 0.6667),
-        (True, True, 0.0866 + 0.6667),
-    ],
-)
-def test_the_loss_that_the_settings_name(dice, focal, expected):
-    loss = make_loss(LossSettings(dice, focal))
-    value = loss(np.zeros((1, 1, 1), np.uint8), np.full((1, 1, 1, 2), 0.5, np.float32))
-    assert float(value) == pytest.approx(expected, abs=1e-4)
-
-
-def test_class_weights_reach_the_loss():
-    loss = make_loss(LossSettings(False, False, (3.0, 1.0, 1.0)))
-    value = loss(np.zeros((1, 1, 1), np.uint8), np.full((1, 1, 1, 3), 1 / 3, np.float32))
-    assert float(value) == pytest.approx(3 * np.log(3), rel=1e-5)
-
-
-def test_float16_trains_with_a_scaled_loss_and_leaves_the_network_uncompiled():
-    with dtype_policy("mixed_float16"):
-        model = Unet((32, 32, 3), 3, width=8)
-    trainer = compile_trainer(
-        model,
-        make_optimizer(OptimizerSettings("adam", 1e-3, 0.9, 0.0)),
-        make_loss(LossSettings(True, False)),
-    )
-    assert isinstance(trainer.optimizer, keras.optimizers.LossScaleOptimizer)
-    assert not model.compiled
-    assert keras.config.dtype_policy().name == "float32"
-
-
-@pytest.mark.skipif(keras.config.backend() != "tensorflow", reason="counts TensorFlow's traces")
-@pytest.mark.parametrize("changes", [{}, {"precision": "mixed_float16", "ema_momentum": 0.9}])
-def test_a_train_step_is_traced_once(config, monkeypatch, changes):
-    traces, step = [], keras.Model.train_step
-    monkeypatch.setattr(keras.Model, "train_step", lambda *given: traces.append(0) or step(*given))
-    train.main(config(unfreeze_epoch=1, eval_flag=False, **changes))
-    assert len(traces) == 1
 
 
 def test_a_training_from_scratch_leaves_what_it_promises(config, capsys):

@@ -244,7 +244,7 @@ def test_a_whole_network_under_the_name_of_imagenet_is_refused(model_data):
 def test_the_real_features_are_of_unit_size():
     """Of Keras' own file on a photograph; where both are."""
     readable, _ = find_local("vgg")
-    street = Path(__file__).parents[3] / "shared" / "data" / "img" / "street.jpg"
+    street = Path(__file__).parents[4] / "shared" / "data" / "img" / "street.jpg"
     if not readable or not street.is_file():
         pytest.skip("no ImageNet weights or no photograph here")
     model = Unet((None, None, 3), 21, head_initializer=small_head())
