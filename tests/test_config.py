@@ -453,3 +453,14 @@ def test_the_help_shows_numbers_or_a_word(capsys):
     with pytest.raises(SystemExit):
         load_config(WordConfig, ["--help"])
     assert "[--weights float,... or str]" in capsys.readouterr().out
+
+
+def test_a_setting_is_found_by_its_former_name(capsys):
+    @settings
+    class Config:
+        images: int = 80  # how many
+
+    assert load_config(Config, ["--pictures", "3"]).images == 3
+    with pytest.raises(SystemExit):
+        load_config(Config, ["--help"])
+    assert "pictures" not in capsys.readouterr().out

@@ -214,7 +214,7 @@ def test_mode_0_predicts_and_scores(evaluated, voc_dir, weights, network, capsys
     printed = capsys.readouterr().out
     assert "precision: float32, as set." in printed
     assert f"mIoU {100 * expected['miou']:.2f}%" in printed
-    assert f"The report is {out / 'report.html'}; scores, charts and masks lie" in printed
+    assert f"The report is {out / 'report.html'}; scores, charts and masks are" in printed
 
 
 def test_the_scores_are_scikit_learn_s(whole):
@@ -447,7 +447,7 @@ def test_num_classes_is_checked(mode, num_classes):
 
 @pytest.mark.parametrize("mode", [-1, 3])
 def test_an_unknown_mode_is_refused(mode):
-    with pytest.raises(UserError, match=rf"miou_mode must be 0, 1 or 2; got {mode}\."):
+    with pytest.raises(UserError, match=rf"miou_mode must be one of 0, 1, 2; got {mode}\."):
         MiouConfig(miou_mode=mode)
 
 

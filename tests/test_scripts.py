@@ -115,7 +115,7 @@ def test_the_help_says_what_each_setting_means(name, capsys):
         ("train", ["--num_classes", "1"], "num_classes must be 2 to 255"),
         ("train", ["--input_shape", "500,500"], "input_shape must be multiples of 16; got (500,"),
         ("predict", ["street.jpg"], "unrecognized arguments: street.jpg. See --help"),
-        ("get_miou", ["--miou_mode", "3"], "miou_mode must be 0, 1 or 2; got 3."),
+        ("get_miou", ["--miou_mode", "3"], "miou_mode must be one of 0, 1, 2; got 3."),
         (
             "summary",
             ["--backbone", "resnet50", "--input_shape", "48,64"],
@@ -224,7 +224,7 @@ def test_a_coloured_mask(voc_dir):
     with Image.open(path) as image:
         image.convert("RGB").save(path)
     done = run("train", "--num_classes", "3", folder=voc_dir.parent)
-    assert_one_message(done, "it is a colour image", path.relative_to(voc_dir.parent))
+    assert_one_message(done, "masks that are colour images: 1", path.relative_to(voc_dir.parent))
 
 
 def test_a_broken_image(voc_dir):

@@ -339,7 +339,7 @@ def before_epoch(monkeypatch):
         def rate(now, *args):
             return (now == epoch and action()) or learning_rate(now, *args)
 
-        monkeypatch.setattr(train, "learning_rate", rate)
+        monkeypatch.setattr("training.settings.learning_rate", rate)
 
     return patch
 
@@ -558,7 +558,9 @@ def test_channels_from_images_to_scores(config, voc_dir, tmp_path, count, monkey
 
 
 def test_images_with_other_channels_are_named_before_training(config):
-    with pytest.raises(UserError, match="6 images have other channels than") as caught:
+    with pytest.raises(
+        UserError, match="images with other channels than the network takes: 6"
+    ) as caught:
         train.main(config(in_channels=5))
     assert "train_a.jpg can be read with in_channels 1 or 3, but in_channels is 5" in str(
         caught.value

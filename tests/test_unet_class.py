@@ -20,6 +20,7 @@ from unet import Unet
 from utils.images.reading import read_image
 from utils.images.transforms import normalize
 from utils.labels import voc_palette
+from utils.prediction import inference
 from utils.prediction.draw import draw_mask, format_count
 from utils.prediction.inference import predict_mask
 from utils.prediction.tiles import predict_tiles
@@ -196,7 +197,7 @@ def test_files_that_hold_no_weights_are_named(tmp_path):
 def test_an_unknown_mix_type_is_refused(weights, mix_type):
     with pytest.raises(UserError) as caught:
         Unet(weights, mix_type=mix_type)
-    assert str(caught.value) == f"mix_type must be one of (0, 1, 2, 3); got {mix_type!r}."
+    assert str(caught.value) == f"mix_type must be one of 0, 1, 2, 3; got {mix_type!r}."
 
 
 def test_an_unknown_precision_is_refused(weights):
@@ -406,7 +407,7 @@ def clocked(weights, monkeypatch):
 
     stages = {"letterbox_image": "preprocess", "most_probable": "postprocess"}
     for name, stage in stages.items():
-        monkeypatch.setattr(unet_module, name, timed(stage, getattr(unet_module, name)))
+        monkeypatch.setattr(inference, name, timed(stage, getattr(inference, name)))
     monkeypatch.setattr(unet, "_network", timed("network", unet._network))
     # The module's own name, for others read the real clock.
     monkeypatch.setattr(unet_module, "time", SimpleNamespace(perf_counter=lambda: clock[0]))

@@ -24,7 +24,7 @@ import typing
 
 from errors import RunError, UserError
 
-_FORMER_NAMES = {"images": ("--pictures",)}  # of settings, which still work
+_FORMER_NAMES = {"images": "--pictures"}  # of settings, which still work
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -152,10 +152,12 @@ def _add_argument(group, setting, meaning):
         options["nargs"] = "+"
     group.add_argument(
         f"--{setting.name}",
-        *_FORMER_NAMES.get(setting.name, ()),
         metavar=_type_name(setting.type),
         **options,
     )
+    if setting.name in _FORMER_NAMES:
+        options["help"] = argparse.SUPPRESS
+        group.add_argument(_FORMER_NAMES[setting.name], dest=setting.name, **options)
 
 
 def _parse(name, text, kind):
