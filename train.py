@@ -65,9 +65,7 @@ class TrainConfig:
     unfreeze_epoch: int = 100  # last epoch
     unfreeze_batch_size: int = 2  # images per step after that
     accumulate_steps: int = 1  # gradient accumulation: steps averaged before weights change
-    recompute: bool = (
-        False  # gradient checkpointing: activations are computed twice, to save memory
-    )
+    recompute: bool = False  # gradient checkpointing: less memory for a third more work
     early_stopping_patience: int = 0  # epochs without a lower val_loss before it stops; 0: never
 
     # Optimizer
@@ -84,7 +82,7 @@ class TrainConfig:
     dice_loss: bool = True  # adds Dice loss, as the article does
     dice_present_only: bool = False  # whether Dice averages only the classes that a batch holds
     focal_loss: bool = False  # focal loss instead of cross-entropy
-    cls_weights: tuple[float, ...] | str = ()  # weight a class in the loss; empty: 1; or balanced
+    cls_weights: tuple[float, ...] | str = ()  # one weight per class; empty: all 1; or balanced
 
     # Augmentation
     jitter: float = 0.3  # change of the aspect ratio, each way

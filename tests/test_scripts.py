@@ -1,10 +1,13 @@
 """The scripts as users start them: help, and what typical mistakes look like."""
 
+import ast
 import dataclasses
+import inspect
 import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +106,14 @@ def test_the_help_says_what_each_setting_means(name, capsys):
         found = re.search(rf"--{setting.name} \S+ (\S+)", listed)
         # Without a comment, what follows is the value "(now ...)" or the next setting.
         assert found and found[1][0] not in "(-", setting.name
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_each_setting_stands_on_one_line(name):
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(CONFIGS[name]))).body
+    settings = [node for node in definition.body if isinstance(node, ast.AnnAssign)]
+    assert len(settings) == len(dataclasses.fields(CONFIGS[name]))
+    assert [node.target.id for node in settings if node.lineno != node.end_lineno] == []
 
 
 # Settings
