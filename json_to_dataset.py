@@ -114,7 +114,7 @@ def scan(config):
             coco[path] = scan_coco(path, data, finder, config.crowd, config.fill_boxes)
         else:
             raise UserError(
-                f"{path} is no annotation file: labelme's have 'shapes', COCO's 'images', "
+                f"{path} is not an annotation file: labelme's have 'shapes', COCO's 'images', "
                 "'annotations' and 'categories'. Move it away, or export it as COCO."
             )
     if labelme and coco:

@@ -307,7 +307,8 @@ def test_a_json_file_of_something_else(content, labelme, convert):
     path = labelme("b.json")
     path.write_text(content)
     assert refusal(convert) == (
-        f"{path} is no annotation file: labelme's have 'shapes', COCO's 'images', 'annotations' "
+        f"{path} is not an annotation file: labelme's have 'shapes', COCO's 'images', "
+        "'annotations' "
         "and 'categories'. Move it away, or export it as COCO."
     )
 

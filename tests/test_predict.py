@@ -673,7 +673,7 @@ def test_bad_weights_are_refused_before_anything_is_asked(tmp_path, type_in, out
     path = tmp_path / "no.weights.h5"
     path.write_text("no weights")
     prompts = type_in("street.png")
-    with pytest.raises(UserError, match="is no weights file, or is broken"):
+    with pytest.raises(UserError, match="is not a weights file, or is broken"):
         predict.main(PredictConfig(model_path=str(path), dir_save_path=str(out)))
     assert prompts == []
     assert not Path(out).exists()

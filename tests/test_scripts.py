@@ -258,7 +258,7 @@ def test_a_weights_file_that_is_none(name, voc_dir):
     before = contents(voc_dir.parent)
     options = OPTIONS["train"] if name == "train" else []
     done = run(name, "--model_path", path.name, *options, folder=voc_dir.parent)
-    assert_one_message(done, f"{path.name} is no weights file, or is broken")
+    assert_one_message(done, f"{path.name} is not a weights file, or is broken")
     # What train.py found of the data is kept, whatever comes of the weights; a run is not.
     hidden = {one for one in contents(voc_dir.parent) if one.name in (".data_check.json", ".lock")}
     assert len(hidden) == (2 if name == "train" else 0)

@@ -189,7 +189,7 @@ def test_files_that_hold_no_weights_are_named(tmp_path):
     with pytest.raises(UserError, match=f"^No weights file {re.escape(str(path))}"):
         Unet(path)
     path.write_text("no weights")
-    with pytest.raises(UserError, match=f"^{re.escape(str(path))} is no weights file"):
+    with pytest.raises(UserError, match=f"^{re.escape(str(path))} is not a weights file"):
         Unet(path)
 
 

@@ -234,7 +234,7 @@ def _comments(cls):
         before = token.line[: token.start[1]].strip()
         if token.type == tokenize.NAME and not before:
             if token.string == "def":
-                break  # what methods hold is no setting
+                break  # what methods hold is not a setting
             if token.string in settings_of_class:  # and not, say, a None on a line of its own
                 name = token.string
                 found.setdefault(name, (section, ""))

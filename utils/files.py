@@ -58,5 +58,5 @@ def write_json(path, value):
     """Writes a value as an indented JSON file, whole or not at all."""
     with whole_file(path) as temporary:
         text = json.dumps(value, indent=2, ensure_ascii=False)
-        # A path may hold bytes that are no UTF-8; as \udc80 they still are JSON.
+        # A path may hold bytes that are not UTF-8; as \udc80 they still are JSON.
         temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")

@@ -12,7 +12,7 @@ from utils.fonts import installed_fonts
 from utils.labels import void_white_palette
 
 rcParams["font.family"] = list(installed_fonts())
-rcParams["text.parse_math"] = False  # a dollar in a class name is no formula
+rcParams["text.parse_math"] = False  # a dollar in a class name is not a formula
 _MAX_NUMBERED = 25  # classes up to which a confusion matrix shows its numbers
 
 

@@ -59,7 +59,7 @@ class Description:
         """The description that `dataclasses.asdict` and JSON made a dict of.
 
         Raises:
-            ValueError, KeyError, TypeError, OverflowError: for what is no description.
+            ValueError, KeyError, TypeError, OverflowError: for what is not a description.
         """
         described = cls(
             num_classes=int(values["num_classes"]),

@@ -39,7 +39,7 @@ def find_imagenet(backbone, url="", folder="model_data", check=lambda path: None
         url: str, a mirror: the address of a file, or of the folder that holds Keras' file;
             "": what the environment variable UNET_KERAS_IMAGENET_URL holds, if it is set.
         folder: where to look first, and where the mirror's file goes.
-        check: callable from the mirror's file to None; raises UserError if it is no weights
+        check: callable from the mirror's file to None; raises UserError if it is not a weights
             file, which then is not kept.
 
     Returns:

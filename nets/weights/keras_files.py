@@ -47,7 +47,7 @@ def read_keras(path):
                 return Stored(path, kind, _read_layers(file["layers"], path), description)
     except OSError as error:
         raise UserError(
-            f"{path} is no weights file, or is broken ({error}). Expected a .weights.h5 file. "
+            f"{path} is not a weights file, or is broken ({error}). Expected a .weights.h5 file. "
             "If it was copied or downloaded, do so again."
         ) from error
     raise UserError(

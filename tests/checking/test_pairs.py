@@ -76,7 +76,7 @@ def test_names_that_nearly_pair(make, image, mask):
     [
         (["cat.jpg", "CAT.jpg"], ["Cat.png"]),
         (["cat.jpg"], ["Cat.png", "CAT.png"]),
-        (["v1.5.jpg"], ["v1.png"]),  # ".5" is no extension of images
+        (["v1.5.jpg"], ["v1.png"]),  # ".5" is not an extension of images
     ],
 )
 def test_near_names_that_are_not_unique_are_no_pair(make, images, masks):

@@ -142,7 +142,7 @@ def test_files_that_can_not_be_read(tmp_path):
         ([0, 50, 100], [0, 1, 2]),
         ([0, 50, 100, 255], [0, 1, 2, 255]),
         ([0, 128, 255], [0, 1, 255]),
-        ([0, 2, 3], [0, 2, 3]),  # one class that does not occur is no gap
+        ([0, 2, 3], [0, 2, 3]),  # one class that does not occur is not a gap
     ],
 )
 def test_what_values_stand_for(values, ids):

@@ -396,7 +396,9 @@ def test_broken_image_data(data, write):
 
 @pytest.mark.parametrize("data", ["A", "猫", 3, {"a": 1}])
 def test_image_data_that_is_no_base64(data, write):
-    with pytest.raises(UserError, match=r"imageData of .*one\.json is no base64 text: .* Save the"):
+    with pytest.raises(
+        UserError, match=r"imageData of .*one\.json is not base64 text: .* Save the"
+    ):
         load(write(imageData=data))
 
 
@@ -429,7 +431,7 @@ def test_image_data_that_is_no_base64(data, write):
         (shape("points", (1, 1)), r"has the shape_type 'points'\. Known are polygon, rectangle, "),
         (shape(["line"], (1, 1)), r"has the shape_type \['line'\]\. Known are"),
         (shape("line", (1, 1), (float("nan"), 1)), r"has the point \[nan, 1\]\. Expected"),
-        (shape("mask", (0, 0), (2, 1)), r"The mask of .*\(cat\) is no base64 text: "),
+        (shape("mask", (0, 0), (2, 1)), r"The mask of .*\(cat\) is not base64 text: "),
         (shape("mask", (0, 0), (2, 1), mask="AAAA"), r"The mask of .*\(cat\) can't be read: "),
         (
             shape("mask", (0, 0), (3, 1), mask=to_base64(Image.fromarray(CROP))),

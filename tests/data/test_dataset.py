@@ -232,7 +232,7 @@ def test_a_value_beyond_the_classes_is_named_and_kept(samples):
 
 def test_a_colour_mask_is_named_and_kept(samples):
     Image.open(samples[0].mask_path).convert("RGB").save(samples[0].mask_path)
-    check_error(UnetDataset(samples, SHAPE, 6, 3), r"train_a\.png is no class-id mask")
+    check_error(UnetDataset(samples, SHAPE, 6, 3), r"train_a\.png is not a class-id mask")
 
 
 def test_other_batches_still_come_after_an_error(samples):

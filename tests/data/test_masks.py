@@ -45,7 +45,7 @@ def palette_chunk(depth):
 
 
 def all_ids(depth, height=5, width=77):
-    """Ids (H, W) in which every value of `depth` bits occurs; a row is no full byte."""
+    """Ids (H, W) in which every value of `depth` bits occurs; a row is not a full byte."""
     return (np.arange(height * width).reshape(height, width) * 3 + 1) % 2**depth
 
 
@@ -94,7 +94,7 @@ def test_png_kinds_that_hold_no_class_ids_are_refused(tmp_path, depth, kind, cha
     with pytest.raises(UserError) as caught:
         read_label_ids(path)
     message = str(caught.value)
-    assert message.startswith(f"{path} is no class-id mask: {reason}. Expected a PNG with")
+    assert message.startswith(f"{path} is not a class-id mask: {reason}. Expected a PNG with")
 
 
 @pytest.mark.parametrize(
@@ -103,9 +103,9 @@ def test_png_kinds_that_hold_no_class_ids_are_refused(tmp_path, depth, kind, cha
         ("JPEG", "it is compressed with loss, which smears class ids (JPEG"),
         ("WEBP", "it is compressed with loss, which smears class ids (WEBP"),
         ("AVIF", "it is compressed with loss, which smears class ids (AVIF"),
-        ("BMP", "it is no PNG file (BMP"),
-        ("GIF", "it is no PNG file (GIF"),
-        ("TIFF", "it is no PNG file (TIFF"),
+        ("BMP", "it is not a PNG file (BMP"),
+        ("GIF", "it is not a PNG file (GIF"),
+        ("TIFF", "it is not a PNG file (TIFF"),
     ],
 )
 def test_other_files_named_png_are_refused(tmp_path, kind, reason):

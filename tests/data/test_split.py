@@ -104,7 +104,7 @@ def test_the_seed_decides():
 
 
 def test_the_split_is_random():
-    """Every name gets into the validation of some seed: it is no block of the sorted list."""
+    """Every name gets into the validation of some seed: it is not a block of the sorted list."""
     names = names_of(10)
     validated = {name for seed in range(100) for name in split_names(names, 1, 0.9, seed)["val"]}
     assert validated == set(names)
@@ -188,7 +188,7 @@ def test_two_groups_of_a_size_are_one_to_train_and_one_to_validate():
 def test_group_by_must_be_an_expression_that_matches_every_name(call):
     with pytest.raises(UserError) as caught:
         call(names_of(4), group_by="(")
-    assert re.fullmatch(r"group_by '\(' is no regular expression: .+\.", str(caught.value))
+    assert re.fullmatch(r"group_by '\(' is not a regular expression: .+\.", str(caught.value))
     with pytest.raises(UserError) as caught:
         call(["p1_a", "p2_b", "other"], group_by="p[0-9]")
     assert str(caught.value) == (

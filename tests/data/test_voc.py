@@ -128,7 +128,7 @@ def test_an_empty_list(named, lines):
 
 @pytest.mark.parametrize("encoding", ["utf-16", "gbk"])
 def test_a_list_in_another_encoding(named, encoding):
-    with pytest.raises(UserError, match=r"train\.txt is no UTF-8 text .*Run voc_annotation\.py"):
+    with pytest.raises(UserError, match=r"train\.txt is not UTF-8 text .*Run voc_annotation\.py"):
         named("猫和狗\n".encode(encoding), ["a.jpg"], ["a.png"])
 
 

@@ -325,7 +325,7 @@ def test_what_is_no_export_is_never_replaced(form, kind, network, tmp_path, monk
     else:
         path.mkdir()
         (path / "mine").touch()
-    with pytest.raises(UserError, match=f"exists and is no {form} export. Move it away"):
+    with pytest.raises(UserError, match=f"exists and is not a {form} export. Move it away"):
         export_model(network, describe(), tmp_path, [form], PALETTE, name="net")
     assert names_in(tmp_path) == [path.name]
     assert kind == "file" or names_in(path) == ["mine"]

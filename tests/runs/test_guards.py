@@ -1,4 +1,4 @@
-"""What stops a training: a loss that is no number, and a loss that falls no more."""
+"""What stops a training: a loss that is not a number, and a loss that falls no more."""
 
 import math
 

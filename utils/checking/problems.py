@@ -60,7 +60,7 @@ PROBLEMS = {
         "masks compressed with loss, which smears class ids",
         "Export them again as PNG; what is lost can't be brought back.",
     ),
-    "mask_format": Problem(True, "masks that are no PNG files", "Export them again as PNG."),
+    "mask_format": Problem(True, "masks that are not PNG files", "Export them again as PNG."),
     "mask_16-bit": Problem(True, "masks with 16-bit values", f"{_FIX} in 8 bits."),
     "mask_alpha": Problem(True, "masks with an alpha channel", f"{_FIX} without it."),
     "mask_colour": Problem(
@@ -70,7 +70,7 @@ PROBLEMS = {
     ),
     "mask_smooth": Problem(
         True,
-        "grey masks with anti-aliased edges, whose values are no classes",
+        "grey masks with anti-aliased edges, whose values are not classes",
         f"{_FIX} with void along the edges.",
     ),
     "ids_0_255": Problem(

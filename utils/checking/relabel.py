@@ -1,4 +1,4 @@
-"""Masks that are no class ids, made class ids, where that is safe.
+"""Masks that are not class ids, made class ids, where that is safe.
 
 What a value or a colour means is decided for the whole set, never for one mask alone: 0 and
 255 in one mask may be background and void, in a set of them they are background and object.
@@ -94,7 +94,7 @@ class Meaning:
         ids: dict from value to class id (255: void).
         codes: dict from colour, as 0xRRGGBB, to class id.
         names: class names of a colour map; () without one.
-        smoothed: whether some mask was smoothed: thin values that are no class are then edges
+        smoothed: whether some mask was smoothed: thin values that are not classes are then edges
             in the other masks too.
     """
 

@@ -80,7 +80,7 @@ def clean_label(label, origin):
 def read_class_list(path):
     """Reads a class list: UTF-8 text, a name a line.
 
-    The background may lead it or be left out; `__ignore__`, labelme's void, is no class.
+    The background may lead it or be left out; `__ignore__`, labelme's void, is not a class.
 
     Returns:
         tuple of str, the background first.

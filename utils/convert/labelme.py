@@ -192,7 +192,7 @@ def _decode_base64(text, name):
         # Some web editors put "data:image/png;base64," before it.
         return base64.b64decode(text.rpartition(",")[2])
     except (AttributeError, ValueError) as error:
-        raise UserError(f"{name} is no base64 text: {error}. Save the file again.") from error
+        raise UserError(f"{name} is not base64 text: {error}. Save the file again.") from error
 
 
 def paint_shapes(shapes, size, classes):

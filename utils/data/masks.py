@@ -13,7 +13,7 @@ from utils.labels import VOID, voc_palette
 
 REFUSED_MASKS = {
     "lossy": "it is compressed with loss, which smears class ids",
-    "format": "it is no PNG file",
+    "format": "it is not a PNG file",
     "16-bit": "it has 16-bit values",
     "alpha": "it has an alpha channel",
     "colour": "it is a colour image",
@@ -45,7 +45,7 @@ def read_label_ids(path):
 
     Raises:
         UserError: for a missing or broken file, and for any other kind of file: colours,
-            16-bit values and lossy compression are no class ids.
+            16-bit values and lossy compression are not class ids.
     """
     ids = _read_plain_grey(path)
     if ids is not None:
@@ -56,8 +56,8 @@ def read_label_ids(path):
             refused = refused_mask(image)
             if refused:
                 raise UserError(
-                    f"{path} is no class-id mask: {REFUSED_MASKS[refused]} ({image.format}, mode "
-                    f"{image.mode}). Expected a PNG with a palette or 8-bit grey whose pixel "
+                    f"{path} is not a class-id mask: {REFUSED_MASKS[refused]} ({image.format}, "
+                    f"mode {image.mode}). Expected a PNG with a palette or 8-bit grey whose pixel "
                     "values are the class ids 0, 1, 2, ..."
                 )
             ids = np.asarray(image).astype(np.uint8, copy=False)

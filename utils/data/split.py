@@ -43,7 +43,7 @@ def split_names(
         dict of sorted lists: train, val, trainval, test.
 
     Raises:
-        UserError: if group_by is no regular expression or matches some name nowhere.
+        UserError: if group_by is not a regular expression or matches some name nowhere.
     """
     # Fractions of the decimal numbers: in binary, 0.07 * 100 is 7.000000000000001.
     trainval = max(_round_half_up(Fraction(str(trainval_percent)) * len(names)), 1)
@@ -89,7 +89,7 @@ def _make_units(names, group_by, presence):
     try:
         pattern = re.compile(group_by)
     except re.error as error:
-        raise UserError(f"group_by {group_by!r} is no regular expression: {error}.") from error
+        raise UserError(f"group_by {group_by!r} is not a regular expression: {error}.") from error
     units = {}
     for name in sorted(names):
         match = pattern.search(name)

@@ -113,7 +113,7 @@ def read_list(VOCdevkit_path, split):
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no UTF-8 text ({error}). Run voc_annotation.py.") from error
+        raise UserError(f"{path} is not UTF-8 text ({error}). Run voc_annotation.py.") from error
     lines = [line.rstrip("\r") for line in lines if line.strip()]
     if not lines:
         raise UserError(f"{path} is empty. Put images in the dataset and run voc_annotation.py.")

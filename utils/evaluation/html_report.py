@@ -73,7 +73,7 @@ def write_html_report(evaluation, curves, path):
     ]
     text = page(f"Evaluation: mIoU {percent(one.scores.miou)}%", "\n".join(body))
     with whole_file(path) as temporary:
-        # A path may hold bytes that are no UTF-8.
+        # A path may hold bytes that are not UTF-8.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 

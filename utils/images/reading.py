@@ -166,7 +166,7 @@ def _plain_large_size(path):
         with _open(path, 1) as image:  # icons, which are refused thus, are never large
             plain = image.mode in ("L", "RGB") and "transparency" not in image.info
             plain = plain and not hides_channels(image)
-            # Of an APNG whose first image is no frame, OpenCV shows the first frame.
+            # Of an APNG whose first image is not a frame, OpenCV shows the first frame.
             plain = plain and not image.info.get("default_image")
             large = image.width * image.height >= _LARGE and image.format in _LARGE_FORMATS
             if plain and large and _orientation(image, path) == 1:

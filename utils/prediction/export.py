@@ -277,14 +277,14 @@ def _check_model(model, description, palette):
 
 
 def _check_target(path, form):
-    """Never replaces what is no earlier export."""
+    """Never replaces what is not an earlier export."""
     if form == "savedmodel":
         ours = path.is_dir() and ((path / "saved_model.pb").is_file() or not any(path.iterdir()))
     else:
         ours = path.is_file()
     if path.exists() and not ours:
         raise UserError(
-            f"{path} exists and is no {form} export. Move it away, or choose another folder."
+            f"{path} exists and is not a {form} export. Move it away, or choose another folder."
         )
 
 

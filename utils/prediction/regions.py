@@ -42,7 +42,7 @@ def find_regions(mask, num_classes):
     """Finds the regions of all classes, the background (0) too.
 
     Args:
-        mask: uint8 (H, W). Values from num_classes on, such as void (255), are no class.
+        mask: uint8 (H, W). Values from num_classes on, such as void (255), are not classes.
         num_classes: int.
 
     Returns:

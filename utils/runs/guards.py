@@ -1,4 +1,4 @@
-"""Keras callbacks that watch the loss: at the start, when it is no number, when it stays."""
+"""Keras callbacks that watch the loss: at the start, when it is not a number, when it stays."""
 
 import math
 
@@ -45,7 +45,7 @@ class StartLoss(keras.callbacks.Callback):
 class FiniteLoss(keras.callbacks.Callback):
     """Stops the run at the first batch, or validation, whose loss is not a finite number.
 
-    It must come before the callbacks that save, so that weights that are no numbers never
+    It must come before the callbacks that save, so that weights that are not numbers never
     take the place of good ones.
 
     Args:

@@ -98,7 +98,7 @@ def test_a_truncated_pytorch_file(share, zipped, tmp_path):
 @pytest.mark.parametrize("name", ["unet.pth", "unet.h5"])
 def test_something_else_under_the_name(name, content, tmp_path):
     (tmp_path / name).write_bytes(content)
-    refuse(tmp_path / name, "is no weights file, or is broken")
+    refuse(tmp_path / name, "is not a weights file, or is broken")
 
 
 @pytest.mark.parametrize("value", [[torch.zeros(1)], torch.zeros(3), {"epoch": 3}, {}])
@@ -137,7 +137,7 @@ def test_pytorch_is_asked_for_where_it_is_missing(tmp_path, monkeypatch):
 def test_a_truncated_keras_2_file(share, copy):
     content = copy.read_bytes()
     copy.write_bytes(content[: int(share * len(content))])
-    refuse(copy, "is no weights file, or is broken")
+    refuse(copy, "is not a weights file, or is broken")
 
 
 @pytest.mark.parametrize("shape", [(10**6, 10**6), (3, 3, 3, 10**12), (1,) * 32])

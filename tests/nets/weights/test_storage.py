@@ -346,9 +346,7 @@ def hdf5_of_something_else(path):
 
 
 NO_FILE = r"^No weights file {path}\. Train first, or give the path of one\.$"
-BROKEN = (
-    r"^{path} is no weights file, or is broken \(.+\)\. Expected a \.weights\.h5 file\. .*again\.$"
-)
+BROKEN = r"^{path} is not a weights file, or is broken \(.+\)\. Expected a \.weights\.h5 .*again\.$"
 NOT_KERAS = (
     r"^{path} is an HDF5 file, but holds no Keras weights\. Expected a \.weights\.h5 file\.$"
 )
