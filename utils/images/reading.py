@@ -55,8 +55,12 @@ def open_image(path, max_pixels=MAX_PIXELS):
     """
     try:
         image = _open(path, max_pixels)
-        check_pixels(*image.size, path, max_pixels)
-        image.load()
+        try:
+            check_pixels(*image.size, path, max_pixels)
+            image.load()
+        except Exception:
+            image.close()  # until the error is collected, its file would stay open
+            raise
         return image
     except UserError:
         raise
