@@ -30,10 +30,10 @@ def choose_precision(precision="auto"):
     if precision != "auto":
         return precision, f"precision: {precision}, as set."
     candidates = ("bfloat16", "float16") if _has_gpu() else ("bfloat16",)
-    baseline = _time_convolution("float32")
+    baseline = time_convolution("float32")
     tried = []
     for dtype in candidates:
-        speedup = baseline / _time_convolution(dtype)
+        speedup = baseline / time_convolution(dtype)
         tried.append(f"{dtype} {speedup:.1f} times as fast as float32")
         if speedup >= _SPEEDUP_WANTED:
             return f"mixed_{dtype}", f"precision: mixed_{dtype} (a convolution in {tried[-1]})."
@@ -63,7 +63,7 @@ def _has_gpu():
         return False
 
 
-def _time_convolution(dtype, repeats=7):
+def time_convolution(dtype, repeats=7):
     """Seconds of a 3x3 convolution, 64x64 pixels, 256 to 256 channels: block 3's kind."""
     rng = np.random.default_rng(0)
     image = ops.cast(rng.standard_normal((1, 64, 64, 256), np.float32), dtype)

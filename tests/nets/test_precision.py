@@ -26,7 +26,7 @@ def machine(monkeypatch):
                 raise RuntimeError("Unknown backend: 'gpu' requested")  # as JAX does
             return list(gpus) or ["cpu:0"]
 
-        monkeypatch.setattr(precision, "_time_convolution", time_convolution)
+        monkeypatch.setattr(precision, "time_convolution", time_convolution)
         monkeypatch.setattr(keras.distribution, "list_devices", list_devices)
         return timed
 
