@@ -108,8 +108,8 @@ def choose_width():
     if seconds < _SLOW:
         return 64
     print(
-        f"A convolution takes {1e3 * seconds:.0f} ms here, so the network has width 32, a quarter of "
-        "the article's. --width 64 trains that."
+        f"A convolution takes {1e3 * seconds:.0f} ms here, so the network has width 32, a "
+        "quarter of the article's. --width 64 trains that."
     )
     return 32
 
