@@ -145,7 +145,7 @@ def test_timing_is_the_median_after_two_warm_ups(monkeypatch):
     # The module's own name, for others read the real clock.
     clock = SimpleNamespace(perf_counter=lambda: next(readings))
     monkeypatch.setattr(precision, "time", clock)
-    assert precision._time_convolution("float32", repeats=3) == 3.0
+    assert precision.time_convolution("float32", repeats=3) == 3.0
 
 
 @pytest.mark.parametrize("name", ["float32", "mixed_bfloat16"])
