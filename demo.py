@@ -1,8 +1,9 @@
-"""Shows everything in a few minutes, without any data: python demo.py
+"""Shows everything in under five minutes, without any data: python demo.py
 
 Draws microscope-like images of cells into logs/demo/, then runs the project's own
-scripts on them: voc_annotation.py, train.py, get_miou.py and predict.py. Ends with a
-table of scores and a contact sheet of images, truths and predictions.
+scripts on them: voc_annotation.py, train.py, get_miou.py and predict.py. The training is planned
+for the images, the machine and the time. Ends with a table of scores and a contact sheet of
+images, truths and predictions.
 """
 
 import time
@@ -20,9 +21,7 @@ from utils.config import load_config, run_script, settings
 from utils.data.masks import mask_to_image, read_label_ids
 from utils.data.voc import read_samples
 from utils.images.reading import read_image
-from utils.quiet import quiet
 
-_SLOW = 0.02  # seconds of a convolution from which the article's network takes over 5 minutes
 NAMES = ("background", "cell", "nucleus")
 _BACKGROUND, _CELL, _NUCLEUS = range(3)
 
@@ -36,8 +35,7 @@ class DemoConfig:
     seed: int = 1  # of the drawing
 
     # How to train
-    epochs: int = 14  # passes over the training images
-    width: int = 0  # filters of the first block; 64 is the article's; 0: 64, or 32 if that is slow
+    minutes: float = 3.5  # that the training may take, planning included
 
 
 def main(config=None):
@@ -59,16 +57,10 @@ def main(config=None):
             num_classes=len(NAMES),
             name_classes=NAMES,
             model_path="",
-            input_shape=(96, 96),
-            val_input_shape=config.size,
-            width=config.width or choose_width(),
-            unfreeze_epoch=config.epochs,
-            unfreeze_batch_size=4,
-            init_lr=5e-4,
-            scale=(0.9, 1.6),
+            plan="auto",
+            time_limit=config.minutes,
             save_dir=str(folder),
             save_period=0,
-            eval_period=2,
             resume="never",
         )
     )
@@ -96,22 +88,6 @@ def main(config=None):
         f"{miou_out}; the weights are {weights}."
     )
     return scores
-
-
-def choose_width():
-    """Filters of the first block: 64, or 32 (a quarter of the work) on a slow machine."""
-    with quiet():
-        from nets.precision import choose_precision, time_convolution
-
-        policy, _ = choose_precision("auto")
-        seconds = time_convolution(policy.removeprefix("mixed_"))
-    if seconds < _SLOW:
-        return 64
-    print(
-        f"A convolution takes {1e3 * seconds:.0f} ms here, so the network has width 32, a "
-        "quarter of the article's. --width 64 trains that."
-    )
-    return 32
 
 
 def write_dataset(devkit, count, size, seed):

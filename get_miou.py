@@ -95,7 +95,7 @@ def main(config=None):
         masks = _predictions(unet, samples, config)
     if config.ignore_labels is not None:
         ignore_labels = config.ignore_labels
-    # Before anything is written: a problemy mask leaves the results of an earlier run alone.
+    # Before anything is written: a faulty mask leaves the results of an earlier run alone.
     check_samples([], samples, len(names), ignore_labels, in_channels=in_channels)
     if config.miou_mode == 1:
         count = sum(1 for _ in masks)

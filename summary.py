@@ -79,7 +79,7 @@ def summarize(config):
     described, stored = describe(config)
     policy, reason = choose_precision(config.precision)
     with dtype_policy(policy):
-        model = build(described, described.input_shape)
+        model = build(described, described.network_shape)
     if stored:
         print(load_weights(model, stored), end="\n\n")
     print(format_layers(model, described.backbone, config.all_layers))

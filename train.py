@@ -11,6 +11,7 @@ from pathlib import Path
 from errors import UserError, check_at_least, check_choice
 from nets.checks import check_input_shape
 from training.phases import PhaseSettings
+from training.plan import check_plan
 from training.settings import (
     DataSettings,
     LossSettings,
@@ -21,21 +22,33 @@ from training.settings import (
 )
 from utils.checking.problems import format_problems
 from utils.checking.report import check_samples
-from utils.config import format_settings, load_config, run_script, settings, take
+from utils.config import (
+    format_settings,
+    load_config,
+    run_script,
+    settings,
+    take,
+    typed_settings,
+)
 from utils.data.augment import Augment
 from utils.data.class_weights import balanced_weights
 from utils.data.voc import Samples, read_samples
 from utils.distributed.distribution import open_devices
-from utils.files import write_json
+from utils.files import whole_file, write_json
 from utils.quiet import quiet
 from utils.runs.folder import discard, open_run
 from utils.runs.memory import return_free_memory
 from utils.runs.resume import check_same, describe_run, find_changes, update_facts
 from utils.runs.summary import format_summary
+from utils.runs.time_limit import TimeLimit
 
 
 @settings
 class TrainConfig:
+    # What fits by itself
+    plan: str = "off"  # auto: settings left as shipped are chosen for these images, this machine
+    time_limit: float = 0.0  # minutes that the whole run may take; 0: as many as its epochs take
+
     # Data
     VOCdevkit_path: str = "VOCdevkit"  # folder that holds VOC2007
     num_classes: int = 21  # classes + 1 for the background
@@ -54,6 +67,7 @@ class TrainConfig:
     decoder_norm: str = "none"  # normalization in the decoder: none (the article's), batch, group
     input_shape: tuple[int, int] = (512, 512)  # height, width of training images; multiples of 16
     val_input_shape: tuple[int, int] | None = None  # of validation, prediction; None: input_shape
+    val_window: tuple[int, int] | None = None  # overlapping windows of a large one; None: whole
     width: int = 64  # filters of the first block; 64 is the article's network, 32 a quarter of it
     precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto measures
 
@@ -85,12 +99,24 @@ class TrainConfig:
     cls_weights: tuple[float, ...] | str = ()  # one weight per class; empty: all 1; or balanced
 
     # Augmentation
+    crops_per_image: int = 1  # times that an epoch takes each image, augmented anew
+    rare_crops: float = 0.0  # share of crops that must hold a pixel of a rare class
     jitter: float = 0.3  # change of the aspect ratio, each way
     scale: tuple[float, float] = (0.25, 2.0)  # least, most size of an image, in input_shape
     flip: float = 0.5  # probability of a left-right flip
     hue: float = 0.1  # change of the hue, each way
     saturation: float = 0.7  # change of the saturation, each way
     value: float = 0.3  # change of the brightness, each way
+    flip_vertical: float = 0.0  # probability of an up-down flip
+    quarter_turn: float = 0.0  # probability of a turn by 90, 180 or 270 degrees
+    rotation: float = 0.0  # largest turn, degrees each way
+    elastic: float = 0.0  # elastic deformation: displacement in units of the crop's side; 0.02
+    gamma: float = 0.0  # exponent of the brightness: 1 / (1 + gamma) to 1 + gamma
+    contrast: float = 0.0  # change of the contrast, each way
+    blur: float = 0.0  # largest standard deviation of a Gaussian blur, pixels
+    noise: float = 0.0  # largest standard deviation of Gaussian noise, grey levels of 255
+    low_resolution: float = 0.0  # largest share of the resolution that is lost
+    cutout: float = 0.0  # longest side of a grey rectangle, in units of the crop's
 
     # Files and scores
     save_dir: str = "logs"  # where weights, curves and logs go
@@ -106,6 +132,7 @@ class TrainConfig:
     def check(self):
         """Raises UserError for values that make no sense together; needs no data."""
         check_choice("resume", self.resume, ("auto", "never"))
+        check_plan(self.plan, self.time_limit)
         check_input_shape(self.input_shape, self.backbone)
         check_at_least(self, 0, "devices")
         self.parts.loss.check(self.num_classes)  # the other parts check themselves
@@ -133,13 +160,18 @@ def main(config=None):
 
 def train(config, devices):
     """The recipe: check the data, plan the phases, build the network, fit it, sum up."""
+    limit = TimeLimit(60 * config.time_limit)
+    check_plan(config.plan, config.time_limit, devices.processes)
     print(format_settings(config))
     samples = read_data(config, devices)
     described = describe_run(to_json(config), samples.train, samples.val)
     check_same(devices.gather(described))
     run = devices.from_chief(lambda: open_or_resume(config, described))
     try:
-        training, phases = begin(config, samples, described, run, devices)
+        planned = follow_plan(config, samples, run)
+        config = dataclasses.replace(config, **planned)
+        facts = {"run": described, "plan": planned}
+        training, phases = begin(config, samples, facts, run, devices, limit)
     except UserError:
         if devices.chief:
             discard(run)
@@ -182,14 +214,43 @@ def open_or_resume(config, described):
 
     def changes_since(state):
         facts, _ = update_facts(state.facts, described)
-        starts = [phase.first_epoch for phase in config.parts.phases.plan(facts["start"])]
+        planned = dataclasses.replace(config, **facts.get("plan", {}))
+        starts = [phase.first_epoch for phase in planned.parts.phases.plan(facts["start"])]
         return find_changes(facts["run"], described, state.epoch, starts)
 
-    return open_run(config.save_dir, config.resume, changes_since, config.unfreeze_epoch)
+    def wants_more(before):
+        names = ("time_limit",) if config.time_limit else ("unfreeze_epoch",)
+        return any(getattr(config, name) > before.get(name, 0) for name in names)
+
+    return open_run(config.save_dir, config.resume, changes_since, wants_more)
 
 
-def begin(config, samples, described, run, devices):
+def follow_plan(config, samples, run):
+    """The settings that a plan chooses, {name: value}; a run that resumes keeps its own."""
+    if config.plan == "off":
+        return {}
+    if run.state:
+        return run.state.facts["plan"]
+    with quiet():
+        from training.planning import draw_up_plan
+
+    plan = draw_up_plan(config, samples.train, typed_settings(config))
+    print(f"\n{plan}\n")
+    with whole_file(run.folder / "plan.txt") as temporary:
+        temporary.write_text(f"{plan}\n", encoding="utf-8")
+    return plan.values
+
+
+def begin(config, samples, facts, run, devices, limit):
     """Plans the phases and builds the network, as new or as the run left it.
+
+    Args:
+        config: TrainConfig, with what the plan chose.
+        samples: `utils.data.voc.Samples`.
+        facts: dict of what is known of the run for its state: "run", "plan".
+        run: `utils.runs.folder.Run`.
+        devices: `utils.distributed.devices.Devices`.
+        limit: `utils.runs.time_limit.TimeLimit`.
 
     Returns:
         (`training.loop.Training`, list of `training.phases.Phase`).
@@ -204,7 +265,7 @@ def begin(config, samples, described, run, devices):
 
     parts = config.parts
     start = devices.from_chief(
-        lambda: get_start(run.state, described, config.model_path, parts.network)
+        lambda: get_start(run.state, facts["run"], config.model_path, parts.network)
     )
     if config.freeze_train and not start:
         print("freeze_train is skipped: a network from scratch has nothing to keep frozen.")
@@ -215,9 +276,11 @@ def begin(config, samples, described, run, devices):
     network = build_network(parts.network, start, run.state, devices)
     if devices.chief:
         write_json(run.folder / "settings.json", to_json(config))
-    facts = {"run": described, "start": start}
-    callbacks = make_callbacks(parts, network, samples, run, facts, devices)
-    return Training(parts, samples, devices, run, network, callbacks), phases
+    facts = facts | {"start": start}
+    callbacks = make_callbacks(parts, network, samples, run, facts, devices, limit)
+    training = Training(parts, samples, devices, run, network, callbacks, limit)
+    training.check_time(phases)
+    return training, phases
 
 
 def count_class_weights(parts, samples):

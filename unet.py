@@ -27,7 +27,7 @@ from utils.prediction.draw import check_mix_type, draw_mask, format_count
 from utils.prediction.inference import check_tta, is_tiled, predict_mask, with_flips
 from utils.prediction.legend import add_legend
 from utils.prediction.stream import predict_all
-from utils.prediction.tiles import predict_tiles
+from utils.prediction.tiles import predict_tiles, predict_windows
 
 INPUT_SHAPE = (512, 512)  # upstream's, of files that don't say theirs
 
@@ -95,7 +95,7 @@ class Unet:
         policy, self.precision_reason = choose_precision(precision)
         described = self.description
         with dtype_policy(policy):
-            self.model = networks.build(described, described.input_shape)
+            self.model = networks.build(described, described.network_shape)
         self.report = load_weights(self.model, stored)
         self.colors = voc_palette(256)
         self._network = with_flips(self.model.predict_on_batch, tta)
@@ -118,10 +118,14 @@ class Unet:
             raise UserError(
                 f"The network takes arrays (height, width, {channels}); got {image.shape}."
             )
-        shape = self.description.input_shape
-        if is_tiled(image.shape[:2], shape, self.tile):
-            return predict_tiles(self._network, image, shape, progress=progress)
-        return predict_mask(self._network, image, shape)
+        described = self.description
+        if is_tiled(image.shape[:2], described.network_shape, self.tile):
+            return predict_tiles(self._network, image, described.network_shape, progress=progress)
+        if described.window:
+            return predict_windows(
+                self._network, image, described.input_shape, described.window, progress=progress
+            )
+        return predict_mask(self._network, image, described.input_shape)
 
     def predict_files(self, paths, batch_size=4, finish=None, title="", progress=False):
         """Segments image files in batches; reading and finishing run beside the network.
@@ -150,6 +154,7 @@ class Unet:
             finish=finish or (lambda _, pixels, mask: (pixels, mask)),
             batch_size=batch_size,
             tile=self.tile,
+            window=self.description.window,
             title=title,
             progress=progress,
         )
@@ -254,7 +259,7 @@ class Unet:
             predict_mask(
                 self._network,
                 pixels,
-                self.description.input_shape,
+                self.description.network_shape,
                 mark=lambda stamps=stamps: stamps.append(time.perf_counter()),
             )
             times.append(stamps)

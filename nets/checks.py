@@ -31,6 +31,21 @@ def check_input_shape(input_shape, backbone="vgg"):
     raise UserError(f"input_shape must be multiples of {stride}; got {size}. Nearest: {nearest}.")
 
 
+def check_window(window, input_shape, backbone="vgg"):
+    """Raises UserError unless a network can predict `input_shape` in windows of this size.
+
+    Args:
+        window, input_shape: (height, width).
+        backbone: str, a key of `BACKBONES`.
+    """
+    check_input_shape(window, backbone)
+    if any(part > whole for part, whole in zip(window, input_shape, strict=True)):
+        raise UserError(
+            f"val_window {window} is larger than val_input_shape {input_shape}, which it is to be "
+            "cut from. Leave val_window out to predict images whole."
+        )
+
+
 def check_num_classes(num_classes):
     """Raises UserError unless there are 2 to 255 classes (255 itself is the void label)."""
     if not 2 <= num_classes <= 255:

@@ -181,7 +181,7 @@ def test_an_empty_dataset(tmp_path):
 
 @pytest.mark.parametrize("name", ["train", "get_miou"])
 @pytest.mark.parametrize("problem", ["missing", "empty", "missing image", "missing mask"])
-def test_problemy_lists(name, problem, voc_dir):
+def test_faulty_lists(name, problem, voc_dir):
     folder = voc_dir / "VOC2007"
     path = folder / "ImageSets" / "Segmentation" / "val.txt"
     if problem == "missing":

@@ -1,9 +1,12 @@
 """The loop: one phase after the other, each compiled anew and fitted."""
 
+import time
+
 import keras
 
 from errors import RunError
 from nets.unet import set_encoder_trainable
+from training.network import make_predictor
 from training.optimization import (
     compile_trainer,
     make_loss,
@@ -12,9 +15,11 @@ from training.optimization import (
     uniform_loss,
 )
 from utils.data.dataset import UnetDataset
-from utils.runs.callbacks import EpochOfDataset
+from utils.runs.callbacks import DueEpochs, EpochOfDataset, FollowTimeLimit, TimeValidation
 from utils.runs.guards import FiniteLoss, StartLoss
 from utils.runs.memory import available_memory, describe_memory, explain_out_of_memory
+
+_AFTERWARDS = 5.0  # seconds beside the network: compiling, weights, state, curves
 
 
 class Training:
@@ -27,20 +32,25 @@ class Training:
         run: `utils.runs.folder.Run`.
         network: (keras.Model, its `Description`).
         callbacks: `training.reporting.Callbacks`.
+        limit: `utils.runs.time_limit.TimeLimit`.
     """
 
-    def __init__(self, settings, samples, devices, run, network, callbacks):
+    def __init__(self, settings, samples, devices, run, network, callbacks, limit):
         self.settings = settings
         self.samples = samples
         self.devices = devices
         self.run = run
         self.model, self.description = network
         self.callbacks = callbacks
+        self.limit = limit
+        self._epochs_done = run.state.epoch if run.state else 0
 
     def run_phase(self, phase):
         """Trains the epochs of a `training.phases.Phase`, or what an interrupted run left of it."""
-        first_epoch = max(phase.first_epoch, self.run.state.epoch if self.run.state else 0)
+        first_epoch = max(phase.first_epoch, self._epochs_done)
         if first_epoch >= phase.last_epoch or self.callbacks.stopped:
+            return
+        if self.limit and self.limit.share() >= phase.share:
             return
         self._freeze(phase, first_epoch)
         loss = make_loss(self.settings.loss, self.devices.total)
@@ -53,15 +63,16 @@ class Training:
             train_set.set_epoch(first_epoch)
             uniform = uniform_loss(loss, train_set)
             callbacks.append(StartLoss(uniform))
-        optimizer, total = self.settings.optimizer, self.settings.phases.unfreeze_epoch
+        optimizer = self.settings.optimizer
         try:
-            fit(
+            self._epochs_done = fit(
                 trainer,
                 train_set,
                 val_set,
                 range(first_epoch, phase.last_epoch),
-                lambda epoch: optimizer.rate_of_epoch(epoch, total, phase.batch_size),
-                callbacks,
+                self._lead(phase),
+                [*callbacks, *([TimeValidation(self.limit)] if self.limit else ())],
+                validation_freq=self._when_to_validate(),
             )
         except Exception as error:
             advice = explain_out_of_memory(
@@ -74,14 +85,51 @@ class Training:
                 raise
             raise RunError(advice) from error
 
+    def _lead(self, phase):
+        """The callback that sets the learning rate, by epochs or by the clock."""
+        optimizer, total = self.settings.optimizer, self.settings.phases.unfreeze_epoch
+        if not self.limit:
+            return keras.callbacks.LearningRateScheduler(
+                lambda epoch: optimizer.rate_of_epoch(epoch, total, phase.batch_size)
+            )
+        return FollowTimeLimit(
+            self.limit, phase.share, lambda share: optimizer.rate_of_share(share, phase.batch_size)
+        )
+
+    def _when_to_validate(self):
+        """`validation_freq` of Keras: each epoch, or as the clock allows and at the end."""
+        if not self.limit:
+            return 1
+        return DueEpochs(lambda _: self.limit.over or self.limit.is_validation_due())
+
+    def check_time(self, phases):
+        """Raises UserError if the time limit leaves no time to train; times a validation batch.
+
+        Args:
+            phases: list of `training.phases.Phase`.
+        """
+        if not self.limit or self.limit.reserve:  # that a run which resumes has measured
+            return
+        _, val_set = self._make_datasets(phases[0].batch_size)
+        predict, _ = make_predictor(self.model, self.devices)
+        images, _ = val_set[0]
+        predict(images)  # compiles what scores later
+        begin = time.perf_counter()
+        predict(images)
+        seconds = (time.perf_counter() - begin) * len(val_set)
+        times = 2.2 if self.settings.report.eval_flag else 1.2  # the loss, and masks at full size
+        self.limit.check(times * seconds + _AFTERWARDS, f"{len(val_set.samples)} images")
+
     def _freeze(self, phase, first_epoch):
         backbone, steps = self.settings.network.backbone, self.settings.optimizer.accumulate_steps
         names = set_encoder_trainable(self.model, phase.train_encoder, backbone)
         frozen = "" if phase.train_encoder else f" ({names[0]} to {names[-1]})"
-        print(
-            f"\nEpochs {first_epoch + 1} to {phase.last_epoch}: {phase.title}{frozen}, "
-            f"batch size {phase.batch_size}."
-        )
+        if self.limit:
+            minutes = phase.share * (self.limit.seconds - self.limit.elapsed()) / 60
+            until = f"From epoch {first_epoch + 1} on, for about {minutes:.1f} minutes"
+        else:
+            until = f"Epochs {first_epoch + 1} to {phase.last_epoch}"
+        print(f"\n{until}: {phase.title}{frozen}, batch size {phase.batch_size}.")
         if self.settings.optimizer.scale_lr_by_batch:
             first, last = self.settings.optimizer.rates(phase.batch_size)
             images = phase.batch_size * steps
@@ -92,7 +140,11 @@ class Training:
             rate, _ = self.settings.optimizer.rates(phase.batch_size)
             optimizer = make_optimizer(self.settings.optimizer, rate)
             trainer = compile_trainer(self.model, optimizer, loss, self.settings.network.recompute)
-            if first_epoch > phase.first_epoch:
+            begun = first_epoch > phase.first_epoch
+            if self.limit:  # the epochs of a phase are not known before
+                begun = self.run.state is not None and self.limit.phase == phase.title
+                self.limit.phase = phase.title
+            if begun:
                 restore_optimizer(trainer, self.run.state.arrays)
         return trainer
 
@@ -113,9 +165,13 @@ class Training:
             augment=data.augment,
             seed=data.seed,
             cache_bytes=int(data.cache_gb * 2**30),
+            crops=data.crops_per_image,
             **options,
         )
-        return train_set, UnetDataset(self.samples.val, described.input_shape, **options)
+        val_set = UnetDataset(
+            self.samples.val, described.input_shape, window=described.window, **options
+        )
+        return train_set, val_set
 
     def _describe_memory(self, batch_size):
         print(
@@ -131,15 +187,16 @@ class Training:
         )
 
 
-def fit(trainer, train_set, val_set, epochs, rate_of_epoch, callbacks):
-    """Runs some epochs.
+def fit(trainer, train_set, val_set, epochs, lead, callbacks, validation_freq=1):
+    """Runs some epochs; returns how many are done then, of the whole run.
 
     Args:
         trainer: what `training.optimization.compile_trainer` gives.
         train_set, val_set: `utils.data.dataset.UnetDataset`.
         epochs: range, counted from 0.
-        rate_of_epoch: callable from an epoch to its learning rate.
+        lead: Keras callback that sets the learning rate.
         callbacks: list of Keras callbacks.
+        validation_freq: as for `keras.Model.fit`.
 
     Raises:
         UserError: for an image or mask that can't be used.
@@ -150,20 +207,22 @@ def fit(trainer, train_set, val_set, epochs, rate_of_epoch, callbacks):
         return [sample.image_path for sample in train_set.batch_samples(index)]
 
     try:
-        trainer.fit(
+        history = trainer.fit(
             train_set,
             validation_data=val_set,
+            validation_freq=validation_freq,
             initial_epoch=epochs.start,
             epochs=epochs.stop,
             shuffle=False,  # the dataset shuffles by (seed, epoch)
             callbacks=[
                 EpochOfDataset(train_set),
                 FiniteLoss(names_of_batch),
-                keras.callbacks.LearningRateScheduler(rate_of_epoch),
+                lead,
                 *callbacks,
             ],
             verbose=0,  # utils.runs.progress shows more
         )
+        return history.epoch[-1] + 1
     except RunError:
         raise
     except Exception:

@@ -70,6 +70,7 @@ def _describe(settings, stored):
         num_classes=settings.num_classes,
         backbone=settings.backbone,
         input_shape=settings.val_input_shape,
+        window=settings.val_window,
         name_classes=class_names(settings.num_classes, names),
         width=settings.width,
         ignore_labels=settings.ignore_labels,

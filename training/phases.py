@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from errors import UserError, check_at_least
 
+ENDLESS = 10**6  # epochs, more than any time limit has
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -14,6 +16,7 @@ class Phase:
         first_epoch, last_epoch: int, it trains the epochs first_epoch..last_epoch - 1, from 0.
         batch_size: int, images per step.
         train_encoder: bool.
+        share: float, of the time limit that is gone when it ends; None: there is no limit.
     """
 
     title: str
@@ -21,6 +24,7 @@ class Phase:
     last_epoch: int
     batch_size: int
     train_encoder: bool
+    share: float | None = None
 
     @property
     def batch_setting(self):
@@ -38,9 +42,11 @@ class PhaseSettings:
     freeze_batch_size: int = 2
     unfreeze_epoch: int = 100
     unfreeze_batch_size: int = 2
+    time_limit: float = 0.0
 
     def __post_init__(self):
         check_at_least(self, 0, "init_epoch")
+        check_at_least(self, 0, "time_limit")
         check_at_least(self, 1, "freeze_batch_size", "unfreeze_batch_size")
         if self.init_epoch >= self.unfreeze_epoch:
             raise UserError(
@@ -51,14 +57,27 @@ class PhaseSettings:
     def plan(self, start):
         """The phases that have any epochs, as a list of Phase.
 
+        With a time limit the epochs have no end, and the phases share the time as they would
+        share the epochs.
+
         Args:
             start: str, what the network starts from; without anything nothing is frozen.
         """
         thaw = self.init_epoch
         if self.freeze_train and start:
             thaw = max(thaw, min(self.freeze_epoch, self.unfreeze_epoch))
+        if self.time_limit:
+            return self._by_time((thaw - self.init_epoch) / (self.unfreeze_epoch - self.init_epoch))
         phases = (
             Phase("encoder frozen", self.init_epoch, thaw, self.freeze_batch_size, False),
             Phase("all layers", thaw, self.unfreeze_epoch, self.unfreeze_batch_size, True),
         )
         return [phase for phase in phases if phase.first_epoch < phase.last_epoch]
+
+    def _by_time(self, frozen):
+        first, last = self.init_epoch, self.init_epoch + ENDLESS
+        phases = (
+            (frozen, Phase("encoder frozen", first, last, self.freeze_batch_size, False, frozen)),
+            (1 - frozen, Phase("all layers", first, last, self.unfreeze_batch_size, True, 1.0)),
+        )
+        return [phase for length, phase in phases if length > 0]

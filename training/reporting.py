@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from keras.callbacks import LambdaCallback
+
 from nets.weights.storage import save_weights
 from training.network import make_predictor
 from training.optimization import collect_arrays
@@ -9,6 +11,7 @@ from utils.evaluation.evaluate import evaluate
 from utils.evaluation.metrics import sum_counts
 from utils.prediction.inference import predict_mask
 from utils.prediction.stream import predict_masks
+from utils.prediction.tiles import predict_windows
 from utils.runs.callbacks import AveragedWeights, Checkpoints, RunLog, SaveState, ValidationMeanIoU
 from utils.runs.guards import Patience
 from utils.runs.progress import Progress
@@ -41,17 +44,19 @@ class Callbacks:
     def of(self, devices):
         """Those of one process, as a list: only the chief writes files."""
         writers = [self.checkpoints, self.log, self.board]
+        average = [self.average] if self.average else []
         return [
+            *([LambdaCallback(on_epoch_end=lambda *_: self.average.put())] if average else ()),
             self.scoring,
             self.patience,
             *(writers if devices.chief else ()),
-            *([self.average] if self.average else ()),
+            *average,
             *([self.state] if devices.chief else ()),
             self.progress,
         ]
 
 
-def make_callbacks(settings, network, samples, run, facts, devices):
+def make_callbacks(settings, network, samples, run, facts, devices, limit):
     """Makes the `Callbacks` of a run; of one that resumes, with what they knew.
 
     Args:
@@ -61,10 +66,19 @@ def make_callbacks(settings, network, samples, run, facts, devices):
         run: `utils.runs.folder.Run`.
         facts: dict that JSON can hold, stored with the run's state.
         devices: `utils.distributed.devices.Devices`.
+        limit: `utils.runs.time_limit.TimeLimit`.
     """
     model, description = network
     report, last_epoch = settings.report, settings.phases.unfreeze_epoch
-    shape, channels = description.input_shape, description.in_channels
+    shape, channels, window = (
+        description.input_shape, description.in_channels, description.window,
+    )  # fmt: skip
+
+    def predict_image(image):
+        if window:
+            return predict_windows(predict, image, shape, window)
+        return predict_mask(predict, image, shape)
+
     predict, update = make_predictor(model, devices)
 
     def score_now():
@@ -73,13 +87,13 @@ def make_callbacks(settings, network, samples, run, facts, devices):
         part = samples.val[devices.process :: devices.processes]
         paths = [sample.image_path for sample in part]
         batch_size = settings.phases.unfreeze_batch_size
-        masks = predict_masks(predict, paths, shape, batch_size, channels)
+        masks = predict_masks(predict, paths, shape, batch_size, channels, window)
         classes = description.num_classes, description.ignore_labels
         counts = evaluate(part, masks, *classes, progress=False)
         return sum_counts(devices.gather(counts))
 
     scoring = ValidationMeanIoU(
-        score_now, report.eval_period if report.eval_flag else 0, last_epoch
+        score_now, report.eval_period if report.eval_flag else 0, last_epoch, limit
     )
     lasting = {
         "patience": Patience(report.early_stopping_patience),
@@ -91,6 +105,8 @@ def make_callbacks(settings, network, samples, run, facts, devices):
         ),
         "log": RunLog(run.folder),
     }
+    if limit:
+        lasting["limit"] = limit
     if run.state:
         for name, callback in lasting.items():
             callback.state = run.state.facts["callbacks"][name]
@@ -99,16 +115,20 @@ def make_callbacks(settings, network, samples, run, facts, devices):
         scoring,
         description.name_classes,
         samples=samples.val[:_SHOWN],
-        predict=lambda image: predict_mask(predict, image, shape),
+        predict=predict_image,
         ignore_labels=description.ignore_labels,
         in_channels=channels,
     )
+
+    def is_finished(epoch):
+        return lasting["patience"].stopped or (limit.over if limit else epoch == last_epoch)
+
     facts = facts | {"policy": model.dtype_policy.name, "description": description.to_json()}
     return Callbacks(
         scoring=scoring,
         board=board,
         average=AveragedWeights() if settings.optimizer.ema_momentum else None,
-        state=SaveState(run.folder, last_epoch, facts, collect_arrays, lasting),
-        progress=Progress(last_epoch),
-        **lasting,
+        state=SaveState(run.folder, is_finished, facts, collect_arrays, lasting),
+        progress=Progress(last_epoch, limit=limit),
+        **{name: callback for name, callback in lasting.items() if name != "limit"},
     )

@@ -12,11 +12,12 @@ from nets.checks import (
     check_input_shape,
     check_num_classes,
     check_precision,
+    check_window,
 )
 from training.phases import PhaseSettings
 from utils.data.augment import Augment
 from utils.labels import check_ignore_labels, class_names
-from utils.runs.lr_schedule import SCHEDULES, learning_rate, scaled_rate
+from utils.runs.lr_schedule import SCHEDULES, learning_rate, rate_of_share, scaled_rate
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class NetworkSettings:
     width: int = 64
     decoder_norm: str = "none"
     val_input_shape: tuple[int, int] = (512, 512)
+    val_window: tuple[int, int] | None = None
     ignore_labels: tuple[int, ...] = (255,)
     imagenet_url: str = ""
     precision: str = "auto"
@@ -41,6 +43,8 @@ class NetworkSettings:
         check_num_classes(self.num_classes)
         check_in_channels(self.in_channels)
         check_input_shape(self.val_input_shape, self.backbone)
+        if self.val_window:
+            check_window(self.val_window, self.val_input_shape, self.backbone)
         check_precision(self.precision)
         class_names(self.num_classes, self.name_classes)
         check_ignore_labels(self.ignore_labels)
@@ -56,14 +60,16 @@ class NetworkSettings:
 class DataSettings:
     """How a `utils.data.dataset.UnetDataset` makes batches for the network."""
 
-    input_shape: tuple[int, int]
     augment: Augment
+    input_shape: tuple[int, int] = (512, 512)
+    crops_per_image: int = 1
     num_workers: int = 0
     cache_gb: float = 0.0
     seed: int = 11
 
     def __post_init__(self):
         check_at_least(self, 0, "num_workers", "cache_gb", "seed")
+        check_at_least(self, 1, "crops_per_image")
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,10 @@ class OptimizerSettings:
     def rate_of_epoch(self, epoch, total_epochs, batch_size):
         """The learning rate of an epoch, counted from 0."""
         return learning_rate(epoch, total_epochs, *self.rates(batch_size), self.lr_decay_type)
+
+    def rate_of_share(self, share, batch_size):
+        """The learning rate after a share of the training's time, 0 to 1."""
+        return rate_of_share(share, *self.rates(batch_size), self.lr_decay_type)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def settings(cls):
     annotated = inspect.get_annotations(cls)
     for name, value in list(vars(cls).items()):
         if isinstance(value, list):
-            setattr(cls, name, tuple(value))  # dataclasses refuse lists as deproblems
+            setattr(cls, name, tuple(value))  # dataclasses refuse lists as defaults
     forgotten = [
         name
         for name, value in vars(cls).items()
@@ -86,7 +86,14 @@ def load_config(cls, argv=None):
     # Texts become values here: argparse would turn a UserError into a message of its own.
     kinds = {setting.name: setting.type for setting in dataclasses.fields(cls)}
     given = vars(parser.parse_args(argv))
-    return cls(**{name: _parse(name, text, kinds[name]) for name, text in given.items()})
+    config = cls(**{name: _parse(name, text, kinds[name]) for name, text in given.items()})
+    object.__setattr__(config, "_typed", frozenset(given))
+    return config
+
+
+def typed_settings(config):
+    """Names of the settings that the command line gave, for settings made by `load_config`."""
+    return getattr(config, "_typed", frozenset())
 
 
 def take(cls, config, **more):

@@ -30,6 +30,8 @@ class Description:
         ignore_labels: mask values that were void in training.
         in_channels: int, channels of an image.
         decoder_norm: as for `nets.unet.Unet`.
+        window: (height, width) of the overlapping windows in which images of `input_shape` are
+            predicted; None: whole.
         upsampling, unit_range, stride_in_3x3: as for `nets.unet.Unet`; what weights of
             unet-pytorch and torchvision need.
         versions: the packages that wrote the file.
@@ -43,6 +45,7 @@ class Description:
     ignore_labels: tuple[int, ...] = (255,)
     in_channels: int = 3
     decoder_norm: str = "none"
+    window: tuple[int, int] | None = None
     upsampling: str = "nearest"
     unit_range: bool = False
     stride_in_3x3: bool = False
@@ -53,6 +56,11 @@ class Description:
             "h5py": h5py.__version__,
         }
     )
+
+    @property
+    def network_shape(self):
+        """(height, width) of what the network is given in prediction."""
+        return self.window or self.input_shape
 
     @classmethod
     def from_json(cls, values):
@@ -70,6 +78,7 @@ class Description:
             ignore_labels=tuple(int(label) for label in values["ignore_labels"]),
             in_channels=int(values.get("in_channels", 3)),
             decoder_norm=str(values.get("decoder_norm", "none")),
+            window=tuple(int(side) for side in values.get("window") or ()) or None,
             upsampling=str(values.get("upsampling", "nearest")),
             unit_range=bool(values.get("unit_range", False)),
             stride_in_3x3=bool(values.get("stride_in_3x3", False)),

@@ -466,7 +466,7 @@ def test_an_existing_target_is_refused(voc_dir, folder, masks):
     assert hashes(voc_dir) == before
 
 
-def test_a_problemy_colour_map_writes_nothing(voc_dir, tmp_path):
+def test_a_faulty_colour_map_writes_nothing(voc_dir, tmp_path):
     (tmp_path / "colors.txt").write_text("0 0 0")
     with pytest.raises(UserError, match=r"colors\.txt, line 1: expected 'r g b name'"):
         main(voc_dir, fix=True, color_map=str(tmp_path / "colors.txt"))

@@ -379,7 +379,7 @@ def test_class_weights_by_hand():
     assert class_weights(report_of(facts(v0=3, v1=1))) == [0.6667, 2.0]
 
 
-def test_no_weights_are_suggested_for_problemy_data():
+def test_no_weights_are_suggested_for_faulty_data():
     report = report_of(facts(v0=5, v1=3, v3=1), num_classes=2)
     assert set(report.problems) == {"ids_out_of_range"}
     assert report_to_dict(report)["cls_weights"] is None

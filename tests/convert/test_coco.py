@@ -286,7 +286,7 @@ def test_a_turned_image_must_be_declared_upright(folder):
         (lambda data: data["annotations"].append([]), r"annotation 2 is '\[\]'\. Expected braces"),
     ],
 )
-def test_problemy_lists(change, message, folder):
+def test_faulty_lists(change, message, folder):
     data = coco([annotation()])
     change(data)
     with pytest.raises(UserError, match=message) as caught:
@@ -315,7 +315,7 @@ def test_problemy_lists(change, message, folder):
         ({"segmentation": [], "bbox": [1, 2, "3", 4]}, r"has the point \['3', 4\]\. Expected"),
     ],
 )
-def test_problemy_annotations(fields, message, folder):
+def test_faulty_annotations(fields, message, folder):
     data = coco([annotation(), annotation() | fields])
     with pytest.raises(UserError, match=message) as caught:
         scan(data, folder, fill_boxes=True)

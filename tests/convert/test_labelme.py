@@ -443,7 +443,7 @@ def test_image_data_that_is_no_base64(data, write):
         ),
     ],
 )
-def test_problemy_shapes_are_named(one, message, write):
+def test_faulty_shapes_are_named(one, message, write):
     path = write([shape("point", (5, 5)), one])
     with pytest.raises(UserError, match=message) as caught:
         scan(path)

@@ -297,13 +297,16 @@ def test_a_log_that_goes_on_keeps_the_rows_of_before(tmp_path):
     assert [row["loss"] for row in second.state["rows"]] == [0.5, 0.25]
 
 
-@pytest.mark.parametrize(("epoch", "stops", "finished"), [(2, 0, 0), (2, 1, 1), (3, 0, 1)])
-def test_the_state_of_a_run(tmp_path, epoch, stops, finished):
+@pytest.mark.parametrize(("epoch", "finished"), [(2, False), (3, True)])
+def test_the_state_of_a_run(tmp_path, epoch, finished):
     part = RunLog(tmp_path)
     model = one_layer()
-    model.stop_training = bool(stops)
     hook = SaveState(
-        tmp_path, 4, {"policy": "float32"}, lambda model: {"w": model.get_weights()}, {"log": part}
+        tmp_path,
+        lambda epoch: epoch == 4,
+        {"policy": "float32"},
+        lambda model: {"w": model.get_weights()},
+        {"log": part},
     )
     hook.set_model(model)
     hook.on_epoch_end(epoch, {})
@@ -311,7 +314,7 @@ def test_the_state_of_a_run(tmp_path, epoch, stops, finished):
     state = read_state(tmp_path)
     assert state.facts == {
         "policy": "float32",
-        "finished": bool(finished),
+        "finished": finished,
         "callbacks": {"log": {"rows": []}},
     }
     for found, expected in zip(state.arrays["w"], model.get_weights(), strict=True):

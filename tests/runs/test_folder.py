@@ -23,6 +23,11 @@ def nothing_changed(state):
     return []
 
 
+def epochs(wanted):
+    """Whether so many epochs are more than a run had."""
+    return lambda settings: wanted > settings["unfreeze_epoch"]
+
+
 def save(folder, epoch, finished=False, epochs=10):
     """Leaves a state in a run's folder, as a run of `epochs` does."""
     run = {"settings": {"unfreeze_epoch": epochs}}
@@ -31,7 +36,7 @@ def save(folder, epoch, finished=False, epochs=10):
 
 def left_run(save_dir, epoch, age=0, **facts):
     """The folder of a run that was begun `age` seconds ago and that no process is in."""
-    run = open_run(save_dir, "never", nothing_changed, 10)
+    run = open_run(save_dir, "never", nothing_changed, epochs(10))
     save(run.folder, epoch, **facts)
     then = time.time() - age
     os.utime(run.folder, (then, then))
@@ -46,7 +51,7 @@ def files(folder):
 
 
 def test_a_new_run(tmp_path):
-    run = open_run(str(tmp_path / "a" / "logs"), "auto", nothing_changed, 10)
+    run = open_run(str(tmp_path / "a" / "logs"), "auto", nothing_changed, epochs(10))
     assert run.folder.parent == run.public == tmp_path / "a" / "logs"
     assert (files(run.folder), run.state) == (set(), None)
 
@@ -55,7 +60,7 @@ def test_an_interrupted_run_goes_on(tmp_path, capsys):
     folder = left_run(tmp_path, 4)
     (folder / ".12-ab.h5").write_text("half")
     (tmp_path / ".12-cd.h5").write_text("half")
-    run = open_run(tmp_path, "auto", nothing_changed, 10)
+    run = open_run(tmp_path, "auto", nothing_changed, epochs(10))
     assert (run.folder, run.state.epoch, run.state.arrays["weights"]) == (folder, 4, [4])
     assert capsys.readouterr().out == f"Resuming {folder} after epoch 4.\n"
     assert (files(folder), files(tmp_path)) == ({"state_ep0004.h5"}, set())
@@ -63,12 +68,12 @@ def test_an_interrupted_run_goes_on(tmp_path, capsys):
 
 def test_the_newest_of_two_goes_on(tmp_path):
     older, newer = left_run(tmp_path, 4, age=20), left_run(tmp_path, 2, age=10)
-    assert open_run(tmp_path, "auto", nothing_changed, 10).folder == newer != older
+    assert open_run(tmp_path, "auto", nothing_changed, epochs(10)).folder == newer != older
 
 
 def test_never_begins_anew(tmp_path):
     folder = left_run(tmp_path, 4)
-    run = open_run(tmp_path, "never", nothing_changed, 10)
+    run = open_run(tmp_path, "never", nothing_changed, epochs(10))
     assert run.folder != folder
     assert run.state is None
 
@@ -76,40 +81,42 @@ def test_never_begins_anew(tmp_path):
 @pytest.mark.parametrize(("wanted", "goes_on"), [(10, False), (9, False), (11, True)])
 def test_a_finished_run_goes_on_if_more_epochs_are_wanted(tmp_path, wanted, goes_on):
     folder = left_run(tmp_path, 10, finished=True)
-    run = open_run(tmp_path, "auto", nothing_changed, wanted)
+    run = open_run(tmp_path, "auto", nothing_changed, epochs(wanted))
     assert (run.folder == folder) is (run.state is not None) is goes_on
 
 
 def test_what_lies_before_a_finished_run_was_given_up(tmp_path):
     left_run(tmp_path, 4, age=20)
     left_run(tmp_path, 10, age=10, finished=True)
-    assert open_run(tmp_path, "auto", nothing_changed, 10).state is None
+    assert open_run(tmp_path, "auto", nothing_changed, epochs(10)).state is None
 
 
 def test_a_run_killed_before_its_first_epoch_is_passed_over(tmp_path):
     folder = left_run(tmp_path, 4, age=20)
-    open_run(tmp_path, "never", nothing_changed, 10)
+    open_run(tmp_path, "never", nothing_changed, epochs(10))
     broken = left_run(tmp_path, 1)
     (broken / "state_ep0001.h5").write_text("")
-    assert open_run(tmp_path, "auto", nothing_changed, 10).folder == folder
+    assert open_run(tmp_path, "auto", nothing_changed, epochs(10)).folder == folder
 
 
 def test_changes_are_named_and_nothing_is_begun(tmp_path):
     folder = left_run(tmp_path, 4)
     with pytest.raises(UserError) as caught:
-        open_run(tmp_path, "auto", lambda state: ["a was 1, is 2", "b was 3, is 4"], 10)
+        open_run(tmp_path, "auto", lambda state: ["a was 1, is 2", "b was 3, is 4"], epochs(10))
     assert str(caught.value) == (
         f"{folder} was interrupted after epoch 4 and can't resume, because something has "
         "changed: a was 1, is 2; b was 3, is 4. Change it back to resume, or start anew with "
         "resume=never (its files stay)."
     )
     assert [path for path in tmp_path.iterdir() if path.is_dir()] == [folder]
-    assert open_run(tmp_path, "auto", nothing_changed, 10).folder == folder  # and it is free
+    assert (
+        open_run(tmp_path, "auto", nothing_changed, epochs(10)).folder == folder
+    )  # and it is free
 
 
 def test_an_older_run_goes_on_where_the_newest_can_not(tmp_path):
     older, newer = left_run(tmp_path, 4, age=20), left_run(tmp_path, 2, age=10)
-    run = open_run(tmp_path, "auto", lambda state: ["x"] if state.epoch == 2 else [], 10)
+    run = open_run(tmp_path, "auto", lambda state: ["x"] if state.epoch == 2 else [], epochs(10))
     assert run.folder == older != newer
 
 
@@ -117,21 +124,21 @@ def test_an_older_run_goes_on_where_the_newest_can_not(tmp_path):
 
 
 def test_a_run_that_is_in_use_is_never_gone_on_with(tmp_path):
-    first = open_run(tmp_path, "auto", nothing_changed, 10)
+    first = open_run(tmp_path, "auto", nothing_changed, epochs(10))
     save(first.folder, 4)
-    second = open_run(tmp_path, "auto", nothing_changed, 10)
+    second = open_run(tmp_path, "auto", nothing_changed, epochs(10))
     assert second.folder != first.folder
     assert second.state is None
     folder = first.folder
     del first, second  # their processes end
-    assert open_run(tmp_path, "auto", nothing_changed, 10).folder == folder
+    assert open_run(tmp_path, "auto", nothing_changed, epochs(10)).folder == folder
 
 
 def test_the_second_run_is_told_and_shows_no_weights(tmp_path, capsys):
-    first = open_run(tmp_path, "auto", nothing_changed, 10)
+    first = open_run(tmp_path, "auto", nothing_changed, epochs(10))
     (tmp_path / ".1-first.h5").write_text("the first run is writing it")
     assert capsys.readouterr().out == ""
-    second = open_run(tmp_path, "auto", nothing_changed, 10)
+    second = open_run(tmp_path, "auto", nothing_changed, epochs(10))
     assert (first.public, second.public) == (tmp_path, None)
     assert capsys.readouterr().out == (
         f"Another training is using {tmp_path}: weights of this one stay in its own folder.\n"
@@ -158,7 +165,7 @@ def test_a_thousand_runs_of_a_second_are_too_many(tmp_path, monkeypatch):
 def test_a_file_where_the_folder_should_be(tmp_path):
     (tmp_path / "logs").write_text("mine")
     with pytest.raises(OSError, match="logs"):
-        open_run(tmp_path / "logs", "auto", nothing_changed, 10)
+        open_run(tmp_path / "logs", "auto", nothing_changed, epochs(10))
     assert (tmp_path / "logs").read_text() == "mine"
 
 
@@ -166,18 +173,18 @@ def test_a_file_where_the_folder_should_be(tmp_path):
 
 
 def test_a_new_run_that_is_discarded_leaves_nothing(tmp_path):
-    run = open_run(tmp_path, "auto", nothing_changed, 10)
+    run = open_run(tmp_path, "auto", nothing_changed, epochs(10))
     discard(run)
     assert list(tmp_path.iterdir()) == [tmp_path / ".lock"]
 
 
 def test_a_run_that_holds_something_is_not_discarded(tmp_path):
-    new = open_run(tmp_path, "never", nothing_changed, 10)
+    new = open_run(tmp_path, "never", nothing_changed, epochs(10))
     (new.folder / "notes.txt").write_text("mine")
     discard(new)
     assert files(new.folder) == {"notes.txt"}
     folder = left_run(tmp_path, 4)
-    discard(open_run(tmp_path, "auto", nothing_changed, 10))
+    discard(open_run(tmp_path, "auto", nothing_changed, epochs(10)))
     assert files(folder) == {"state_ep0004.h5"}
 
 

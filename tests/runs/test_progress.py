@@ -179,12 +179,12 @@ def make_progress(now, stream, last_epoch=100, batch_size=2):
 
 class FakeDataset:
     def __init__(self, count, batch_size):
-        self.samples = [None] * count
+        self.count = count
         self.batch_size = batch_size
         self.waited = 0.0
 
     def __len__(self):
-        return math.ceil(len(self.samples) / self.batch_size)
+        return math.ceil(self.count / self.batch_size)
 
 
 def play(progress, now, epoch, step_seconds, logs=None, after=1.0):
@@ -312,7 +312,7 @@ def test_a_bar_is_drawn_ten_times_a_second_at_most(now, wide):
     wide(120)
     stream = Terminal()
     progress = make_progress(now, stream, batch_size=1)
-    progress._train_set.samples = [None] * 1000
+    progress._train_set.count = 1000
     progress.on_epoch_begin(0)
     for batch in range(1000):
         now += 0.001
@@ -350,6 +350,7 @@ class Pairs(keras.utils.PyDataset):
 
     def __init__(self, count):
         super().__init__()
+        self.count = count
         self.samples = np.arange(count, dtype=np.float32)[:, None]
 
     def __len__(self):

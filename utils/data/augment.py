@@ -5,6 +5,9 @@ and aspect, flipped, moved, cut or padded to the target size, and its colours ar
 images with another number of channels than three, which have no hue, only the brightness.
 The mask takes exactly the same geometry. Padding is grey in the image, void in the mask.
 
+What upstream doesn't have is off by default: other turns and flips, elastic deformation, crops
+around rare classes, and what spoils an image but not its mask (`utils.data.degrade`).
+
 Source: unet-keras, `get_random_data`. Differs from upstream: the padding of a mask is void
 instead of background, sizes are rounded instead of truncated, and the grey of the padding
 keeps its value when colours change.
@@ -16,8 +19,16 @@ import cv2
 import numpy as np
 
 from errors import UserError
+from utils.data.degrade import cut_out, degrade
 from utils.images.transforms import GREY, Box, over_channels, paste, resize_image
 from utils.labels import VOID
+
+_PROBABILITIES = ("flip", "flip_vertical", "quarter_turn", "rare_crops")
+_BELOW_ONE = (
+    "jitter", "hue", "saturation", "value", "contrast", "low_resolution", "elastic", "cutout",
+)  # fmt: skip
+_FROM_ZERO = ("rotation", "blur", "noise", "gamma")
+_ELASTIC_GRID = 3  # displacements along a side, as in the U-Net paper
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,16 @@ class Augment:
         flip: probability of a left-right flip.
         hue, saturation, value: each is multiplied by a factor from 1 - x..1 + x. Hue and
             saturation are those of RGB, and pass over images with other channels.
+        flip_vertical: probability of an up-down flip.
+        quarter_turn: probability of a turn by 90, 180 or 270 degrees.
+        rotation: the image is turned by an angle from -rotation..rotation, degrees.
+        elastic: standard deviation of the displacements on a grid of 3x3 points, between
+            which they are interpolated by cubic functions; in units of the target's shorter side.
+        rare_crops: probability that the target must hold a certain pixel: of a class drawn in
+            inverse proportion to its pixels in this mask.
+        blur, noise, gamma, contrast, low_resolution, cutout: as for `utils.data.degrade`.
+
+    Source: elastic deformation: Ronneberger et al. 2015, arXiv:1505.04597, 3.1.
     """
 
     jitter: float = 0.3
@@ -38,16 +59,33 @@ class Augment:
     hue: float = 0.1
     saturation: float = 0.7
     value: float = 0.3
+    flip_vertical: float = 0.0
+    quarter_turn: float = 0.0
+    rotation: float = 0.0
+    elastic: float = 0.0
+    rare_crops: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
+    gamma: float = 0.0
+    contrast: float = 0.0
+    low_resolution: float = 0.0
+    cutout: float = 0.0
 
     def __post_init__(self):
         if not 0 < self.scale[0] <= self.scale[1]:
             raise UserError(f"scale must be (least, most), both above 0; got {self.scale}.")
-        if not 0 <= self.flip <= 1:
-            raise UserError(f"flip is a probability, 0 to 1; got {self.flip}.")
-        for name in ("jitter", "hue", "saturation", "value"):
+        for name in _PROBABILITIES:
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name} is a probability, 0 to 1; got {getattr(self, name)}.")
+        for name in _BELOW_ONE:
             strength = getattr(self, name)
             if not 0 <= strength < 1:
                 raise UserError(f"{name} must be at least 0 and below 1; got {strength}.")
+        for name in _FROM_ZERO:
+            if not 0 <= getattr(self, name) < np.inf:
+                raise UserError(f"{name} must be at least 0; got {getattr(self, name)}.")
+        if self.rotation > 180:
+            raise UserError(f"rotation is at most 180 degrees each way; got {self.rotation}.")
 
     def __call__(self, image, mask, size, rng):
         """Augments one sample.
@@ -56,22 +94,41 @@ class Augment:
             image: uint8 (H, W, channels); three are RGB.
             mask: uint8 (H, W).
             size: (height, width) of the result.
-            rng: numpy.random.Generator; the only source of randomness.
+            rng: numpy.random.Generator; the only source of randomness. What is off draws
+                nothing from it.
 
         Returns:
             (uint8 (height, width, channels), uint8 (height, width) with 255 in the padding).
         """
+        turns = rng.integers(1, 4) if _happens(self.quarter_turn, rng) else 0
+        if turns % 2:
+            size = size[::-1]
         scaled = self._scaled_size(image.shape[:2], size, rng)
         flipped = rng.random() < self.flip
-        top = round(rng.random() * (size[0] - scaled[0]))
-        left = round(rng.random() * (size[1] - scaled[1]))
+        focus = self._draw_focus(mask, scaled, flipped, rng)
+        offset = tuple(
+            _draw_offset(part, side, at, rng)
+            for part, side, at in zip(scaled, size, focus or (None, None), strict=True)
+        )
         factors = 1 + rng.uniform(-1, 1, 3) * (self.hue, self.saturation, self.value)
-        offset = (top, left)
-        box = _visible_box(scaled, offset, size)
-        image = _place_image(image, scaled, offset, box, flipped)
-        mask = _place_mask(mask, scaled, offset, box, flipped)
-        image = change_colors(image, factors)
-        return paste(image, box, size, GREY), paste(mask, box, size, VOID)
+        if self.rotation or self.elastic:
+            image, mask, outside = self._warp(
+                image, mask, size, scaled, offset, flipped, focus, rng
+            )
+            image = degrade(change_colors(image, factors), self, rng)
+            image[outside], mask[outside] = GREY, VOID
+        else:
+            box = _visible_box(scaled, offset, size)
+            image = _place_image(image, scaled, offset, box, flipped)
+            mask = _place_mask(mask, scaled, offset, box, flipped)
+            image = degrade(change_colors(image, factors), self, rng)
+            image, mask = paste(image, box, size, GREY), paste(mask, box, size, VOID)
+        if self.cutout:
+            image = cut_out(image, self.cutout, rng)
+        if _happens(self.flip_vertical, rng):
+            image, mask = image[::-1], mask[::-1]
+        image, mask = np.rot90(image, turns), np.rot90(mask, turns)
+        return np.ascontiguousarray(image), np.ascontiguousarray(mask)
 
     def _scaled_size(self, image, target, rng):
         """Draws the size, (height, width), that the whole image is resized to."""
@@ -87,6 +144,98 @@ class Augment:
             width = scale * target[1]
             height = width / aspect
         return max(round(height), 1), max(round(width), 1)
+
+    def _draw_focus(self, mask, scaled, flipped, rng):
+        """A pixel of the resized, flipped image that must be seen, (row, column); or None."""
+        if not _happens(self.rare_crops, rng):
+            return None
+        pixels = np.bincount(mask.ravel(), minlength=VOID + 1)[:VOID]
+        present = np.flatnonzero(pixels)
+        if not len(present):
+            return None
+        shares = 1 / pixels[present]
+        chosen = rng.choice(present, p=shares / shares.sum())
+        place = np.flatnonzero(mask == chosen)[rng.integers(pixels[chosen])]
+        row, column = divmod(int(place), mask.shape[1])
+        if flipped:
+            column = mask.shape[1] - 1 - column
+        return tuple(
+            (at + 0.5) * new / old
+            for at, new, old in zip((row, column), scaled, mask.shape, strict=True)
+        )
+
+    def _warp(self, image, mask, size, scaled, offset, flipped, focus, rng):
+        """Resizes, flips, moves, turns and bends at once.
+
+        Returns:
+            (image, mask, outside): of the target's size; bool (height, width), what lies outside
+            of the image and has no meaning.
+        """
+        rows, columns = np.indices(size, np.float32) + np.float32(0.5)
+        if self.rotation:
+            angle = np.deg2rad(rng.uniform(-self.rotation, self.rotation))
+            # What must be seen stays where it is, and the rest turns around it.
+            pivot = np.array(size) / 2 if focus is None else np.add(focus, offset)
+            sine, cosine = np.float32(np.sin(angle)), np.float32(np.cos(angle))
+            down, right = rows - np.float32(pivot[0]), columns - np.float32(pivot[1])
+            rows = cosine * down - sine * right + np.float32(pivot[0])
+            columns = sine * down + cosine * right + np.float32(pivot[1])
+        if self.elastic:
+            grid = rng.normal(0, self.elastic * min(size), (_ELASTIC_GRID, _ELASTIC_GRID, 2))
+            bends = cv2.resize(grid.astype(np.float32), size[::-1], interpolation=cv2.INTER_CUBIC)
+            rows, columns = rows + bends[..., 0], columns + bends[..., 1]
+        rows, columns = rows - np.float32(offset[0]), columns - np.float32(offset[1])
+        outside = (rows < 0) | (rows >= scaled[0]) | (columns < 0) | (columns >= scaled[1])
+        if flipped:
+            columns = np.float32(scaled[1]) - columns
+        shrunk = image
+        if scaled[0] < image.shape[0] or scaled[1] < image.shape[1]:  # averaged against aliasing
+            shrunk = resize_image(image, scaled)
+        image = _sample(shrunk, rows, columns, scaled, cv2.INTER_LINEAR)
+        mask = _sample(mask, rows, columns, scaled, cv2.INTER_NEAREST)
+        return image, mask, outside
+
+
+def _happens(probability, rng):
+    """Draws whether something happens; what never does draws nothing."""
+    return probability > 0 and rng.random() < probability
+
+
+def _draw_offset(scaled, side, focus, rng):
+    """Draws where an image begins along an axis of the target, so that `focus` is seen."""
+    room = side - scaled
+    if focus is None:
+        return round(rng.random() * room)
+    least, most = sorted((0, room))
+    least, most = max(least, round(0.5 - focus)), min(most, round(side - 0.5 - focus))
+    return int(rng.integers(least, most + 1)) if least < most else most
+
+
+def _sample(array, rows, columns, scaled, interpolation):
+    """Reads an array at float places, which are pixels of it when resized to `scaled`.
+
+    Args:
+        array: uint8 (H, W, channels) or (H, W).
+        rows, columns: float32 (height, width), from 0 at the first pixel's outer edge to `scaled`.
+        scaled: (height, width).
+        interpolation: of OpenCV.
+    """
+    places = []
+    for at, side, new in zip((rows, columns), array.shape, scaled, strict=False):
+        # Pixel centres: place x lies at x * step - 0.5 of the array.
+        at = np.clip(at * np.float32(side / new) - np.float32(0.5), 0, side - 1)
+        if interpolation == cv2.INTER_NEAREST:
+            at = np.rint(at)
+        first, last = int(at.min()), int(at.max()) + 2
+        places.append((at - np.float32(first), slice(first, last)))  # OpenCV counts to 32,767
+    (rows, of_rows), (columns, of_columns) = places
+    part = np.ascontiguousarray(array[of_rows, of_columns])
+
+    def remap(part):
+        return cv2.remap(part, columns, rows, interpolation, borderMode=cv2.BORDER_REPLICATE)
+
+    found = over_channels(remap, part)
+    return found.reshape(*rows.shape, *array.shape[2:])
 
 
 def _visible_box(scaled, offset, target):

@@ -12,7 +12,7 @@ from errors import UserError
 from utils.data.masks import read_mask
 from utils.distributed.devices import Devices
 from utils.images.reading import read_image
-from utils.images.transforms import letterbox_image, letterbox_mask, normalize
+from utils.images.transforms import Box, letterbox_image, letterbox_mask, normalize, tile_starts
 from utils.labels import VOID
 from utils.parallel import worker_count
 
@@ -48,8 +48,13 @@ class UnetDataset(keras.utils.PyDataset):
         cache_bytes: int; decoded images and masks are kept up to this much memory.
         devices: `utils.distributed.devices.Devices`; this process makes their part of each
             batch. None: a single one.
+        crops: int, times that a training set takes each image per epoch, augmented anew; a
+            validation set takes it once.
+        window: (height, width) of overlapping windows that a validation set cuts its
+            letterboxed images into, one sample each; None: whole.
 
     Attributes:
+        count: int, samples of an epoch.
         waited: float, seconds of this epoch in which a batch was asked for and not ready.
         error: the exception that stopped the loading, or None.
     """
@@ -68,6 +73,8 @@ class UnetDataset(keras.utils.PyDataset):
         num_workers=0,
         cache_bytes=0,
         devices=None,
+        crops=1,
+        window=None,
     ):
         super().__init__(workers=1)
         self.samples = list(samples)
@@ -84,13 +91,16 @@ class UnetDataset(keras.utils.PyDataset):
         self._cache, self._lock = {}, threading.Lock()
         self._cache_room = cache_bytes
         self._devices = devices or Devices()
+        self._windows = _window_boxes(self.input_shape, window) if window else [None]
+        self._times = crops if augment else len(self._windows)  # that an epoch has each image
+        self.count = len(self.samples) * self._times
         self.set_epoch(0)
 
     def set_epoch(self, epoch):
         """Chooses the epoch, which decides the order and the draws of a training set."""
         self.epoch = epoch
         self.waited = 0.0
-        self._order = np.arange(len(self.samples))
+        self._order = np.arange(self.count)
         if self.augment:
             np.random.default_rng((self.seed, epoch)).shuffle(self._order)
         for futures in self._pending.values():
@@ -99,7 +109,7 @@ class UnetDataset(keras.utils.PyDataset):
         self._pending = {}
 
     def __len__(self):
-        return math.ceil(len(self.samples) / self.batch_size)
+        return math.ceil(self.count / self.batch_size)
 
     def __getitem__(self, index):
         """Makes a batch.
@@ -121,7 +131,7 @@ class UnetDataset(keras.utils.PyDataset):
 
     def batch_samples(self, index):
         """The samples of a batch of the current epoch, in the batch's order."""
-        return [self.samples[position] for position in self._batch_positions(index)]
+        return [self.samples[position // self._times] for position in self._batch_positions(index)]
 
     def _make_batch(self, index):
         for ahead in range(index, min(index + 1 + _AHEAD, len(self))):
@@ -150,14 +160,17 @@ class UnetDataset(keras.utils.PyDataset):
 
     def load_sample(self, epoch, position):
         """Makes one sample: float32 (H, W, in_channels) in [-1, 1], and uint8 (H, W)."""
-        image, mask = self._decoded(position)
+        image, mask = self._decoded(position // self._times)
         if self.augment:
             rng = np.random.default_rng((self.seed, epoch, position))
             image, mask = self.augment(image, mask, self.input_shape, rng)
         else:
             image, _ = letterbox_image(image, self.input_shape)
             mask = letterbox_mask(mask, self.input_shape, VOID)
-        return normalize(image), mask
+            window = self._windows[position % self._times]
+            if window:
+                image, mask = image[window.slices], mask[window.slices]
+        return normalize(np.ascontiguousarray(image)), mask
 
     def _decoded(self, position):
         """The image and mask of a sample as they are, from the cache if they are there."""
@@ -183,6 +196,14 @@ class UnetDataset(keras.utils.PyDataset):
                 self._cache_room -= size
                 self._cache[position] = image, mask
         return image, mask
+
+
+def _window_boxes(input_shape, window):
+    """Where overlapping windows lie in an image of `input_shape`, as a list of Box."""
+    rows, columns = (
+        tile_starts(length, tile) for length, tile in zip(input_shape, window, strict=True)
+    )
+    return [Box(top, left, *window) for top in rows for left in columns]
 
 
 def _check_folders(sample):

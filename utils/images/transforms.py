@@ -112,6 +112,20 @@ def letterbox_mask(mask, target, fill):
     return paste(resize_mask(mask, (box.height, box.width)), box, target, fill)
 
 
+def tile_starts(length, tile, overlap=4):
+    """Where tiles begin that cover an axis evenly, neighbours overlapping by 1 / `overlap` or more.
+
+    Args:
+        length, tile: int, pixels of the axis and of a tile.
+
+    Returns:
+        list of int.
+    """
+    stride = tile - -(-tile // overlap)
+    count = max(-(-(length - tile) // stride), 0) + 1
+    return np.linspace(0, max(length - tile, 0), count).round().astype(int).tolist()
+
+
 def paste(image, box, target, fill):
     """Puts an array of the box's size on a canvas of `target` size filled with `fill`."""
     if image.shape[:2] == tuple(target):

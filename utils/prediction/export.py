@@ -106,7 +106,7 @@ def export_model(model, description, folder, formats, palette, name="unet", exam
     Args:
         model: keras.Model from float32 (B, H, W, in_channels) in [-1, 1] to probabilities
             (B, H, W, num_classes), with the policy float32.
-        description: `Description` of nets.weights; files take images of its `input_shape`.
+        description: `Description` of nets.weights; files take images of its `network_shape`.
         folder: where to: `<name>_savedmodel/`, `<name>.onnx`, `<name>.tflite`, and beside
             each a JSON, `<name>.onnx.json` and so on.
         formats: names from `FORMATS`.
@@ -128,7 +128,7 @@ def export_model(model, description, folder, formats, palette, name="unet", exam
     paths = {form: Path(folder) / f"{name}{_FORMATS[form].ending}" for form in formats}
     for form, path in paths.items():
         _check_target(path, form)
-    size, results = description.input_shape, []
+    size, results = description.network_shape, []
     examples = examples or draw_images(size, description.in_channels)
     images = np.stack([normalize(letterbox_image(image, size)[0]) for image in examples])
     for form, path in paths.items():
@@ -163,7 +163,7 @@ def _write(model, kind, description, path):
 
     # A named output has the same name in every format.
     named = keras.Model(model.inputs[0], {_OUTPUT: model.outputs[0]}, name=model.name)
-    shape = (kind.batch, *description.input_shape, description.in_channels)
+    shape = (kind.batch, *description.network_shape, description.in_channels)
     signature = [keras.InputSpec(shape=shape, dtype="float32", name=_INPUT)]
     if kind.keras_name == "tf_saved_model":
         # Model.export tracks the model too, and then stores every weight twice.
@@ -196,7 +196,7 @@ def _note(description, form, palette, result):
     """What a program needs to know to run the file; a batch of null is any."""
     import keras
 
-    batch, size, classes = _FORMATS[form].batch, description.input_shape, description.num_classes
+    batch, size, classes = _FORMATS[form].batch, description.network_shape, description.num_classes
     channels = description.in_channels
     tensor = {"dtype": "float32", "layout": "NHWC"}
     return {
@@ -261,7 +261,7 @@ def _check_model(model, description, palette):
                 f"The network computes in {layer.dtype_policy.name} (layer {layer.name}), but "
                 "exports are float32. Build it with precision float32 and load its weights."
             )
-    expected = (*description.input_shape, description.in_channels), description.num_classes
+    expected = (*description.network_shape, description.in_channels), description.num_classes
     got = model.input_shape[1:], model.output_shape[-1]
     fits = all(a in (None, b) for a, b in zip(got[0], expected[0], strict=True))
     if not fits or got[1] != expected[1]:

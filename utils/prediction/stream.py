@@ -2,6 +2,7 @@
 
 import math
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from utils.images.reading import image_size, read_image
 from utils.images.transforms import Box, letterbox_image, normalize
 from utils.parallel import worker_count
 from utils.prediction.inference import is_tiled, mask_of
-from utils.prediction.tiles import predict_tiles
+from utils.prediction.tiles import predict_tiles, predict_windows
 
 _HELD = 100_000_000  # pixels of images in memory at a time, unless a single one has more
 
@@ -27,7 +28,7 @@ class Outcome(NamedTuple):
     error: UserError | None
 
 
-def predict_masks(model, paths, input_shape, batch_size, in_channels=3):
+def predict_masks(model, paths, input_shape, batch_size, in_channels=3, window=None):
     """Yields the mask of each image file, in order, as `predict_all` makes them.
 
     `in_channels` is as for `utils.images.reading.read_image`.
@@ -41,7 +42,13 @@ def predict_masks(model, paths, input_shape, batch_size, in_channels=3):
 
     read = partial(read_image, in_channels=in_channels)
     for outcome in predict_all(
-        model, paths, input_shape, finish=keep_mask, read=read, batch_size=batch_size
+        model,
+        paths,
+        input_shape,
+        finish=keep_mask,
+        read=read,
+        batch_size=batch_size,
+        window=window,
     ):
         if outcome.error:
             raise outcome.error
@@ -57,6 +64,7 @@ def predict_all(
     read=read_image,
     batch_size=1,
     tile=None,
+    window=None,
     title="",
     progress=False,
 ):
@@ -73,20 +81,31 @@ def predict_all(
         read: callable from a path to uint8 (H, W, channels).
         batch_size: int, images (or tiles) per call.
         tile: as for `utils.prediction.inference.is_tiled`.
+        window: (height, width) of overlapping windows in which letterboxed images are predicted;
+            None: whole.
         title, progress: of the progress bar.
 
     Yields:
         Outcome of each path, in order. Errors other than UserError are raised.
     """
-    batch_size = min(batch_size, len(paths))
+    shape = window or input_shape
+    batch_size = batch_size if window else min(batch_size, len(paths))
+
+    def predict_tile(pixels):
+        return predict_tiles(model, pixels, shape, batch_size)
+
+    def predict_window(pixels):
+        return predict_windows(model, pixels, input_shape, window, batch_size)
 
     def prepare(path):
         try:
             pixels = read(path)
         except UserError as error:
             return _Prepared(path, error=error)
-        if is_tiled(pixels.shape[:2], input_shape, tile):
-            return _Prepared(path, pixels)
+        if is_tiled(pixels.shape[:2], shape, tile):
+            return _Prepared(path, pixels, predict=predict_tile)
+        if window:
+            return _Prepared(path, pixels, predict=predict_window)
         return _Prepared(path, pixels, *letterbox_image(pixels, input_shape))
 
     def conclude(one, probabilities, mask):
@@ -111,7 +130,7 @@ def predict_all(
                 reading.submit(size, prepare, left.popleft())
             group = [reading.take() for _ in range(min(len(reading), batch_size))]
             prepared = [one for _, one in group]
-            results = _predict_group(model, prepared, input_shape, batch_size)
+            results = _predict_group(model, prepared, batch_size)
             for (size, _), result in zip(group, results, strict=True):
                 finishing.submit(size, conclude, *result)
             # With nothing more to read for want of memory, what holds it must end.
@@ -150,13 +169,14 @@ class _Threads:
 
 
 class _Prepared(NamedTuple):
-    """An image that was read: letterboxed, or to be tiled (no canvas), or not to be read."""
+    """An image that was read: letterboxed, or to be predicted in parts, or not to be read."""
 
     item: object
     pixels: np.ndarray | None = None
     canvas: np.ndarray | None = None
     box: Box | None = None
     error: UserError | None = None
+    predict: Callable | None = None
 
 
 def _size_of(path):
@@ -166,7 +186,7 @@ def _size_of(path):
         return 0
 
 
-def _predict_group(model, group, input_shape, batch_size):
+def _predict_group(model, group, batch_size):
     """Yields (prepared, its probabilities or None, its mask if in tiles or None)."""
     boxed = [one for one in group if one.canvas is not None]
     found = iter(())
@@ -181,4 +201,4 @@ def _predict_group(model, group, input_shape, batch_size):
         elif one.error:
             yield one, None, None
         else:
-            yield one, None, predict_tiles(model, one.pixels, input_shape, batch_size)
+            yield one, None, one.predict(one.pixels)

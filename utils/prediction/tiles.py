@@ -18,10 +18,17 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from utils.images.transforms import GREY, Box, normalize, paste
+from utils.images.transforms import (
+    GREY,
+    Box,
+    letterbox_image,
+    normalize,
+    paste,
+    resize_mask,
+    tile_starts,
+)
 
-_OVERLAP = 4  # a tile overlaps its neighbour by at least 1/4
-_RAMP = 8  # of which the weight changes over 1/8
+_RAMP = 8  # of a tile, over which the weight changes over 1/8
 
 
 class Span(NamedTuple):
@@ -51,9 +58,7 @@ def plan_spans(length, tile):
     Returns:
         list of Span, in order.
     """
-    stride = tile - -(-tile // _OVERLAP)
-    count = max(-(-(length - tile) // stride), 0) + 1
-    starts = np.linspace(0, max(length - tile, 0), count).round().astype(int).tolist()
+    starts = tile_starts(length, tile)
     ramp = tile // _RAMP // 2 * 2
     # Half a cosine at the centres of the ramp's pixels.
     rise = (0.5 - 0.5 * np.cos(np.pi * (np.arange(ramp) + 0.5) / ramp)).astype(np.float32)
@@ -102,6 +107,23 @@ def predict_tiles(model, image, tile, batch_size=1, progress=False):
         for probabilities, (row, column) in zip(model(batch), group, strict=False):
             blend.add(probabilities, row, column)
     return mask
+
+
+def predict_windows(model, image, input_shape, window, batch_size=1, progress=False):
+    """Segments an image at the scale of training: letterboxed, then in overlapping windows.
+
+    Args:
+        model, batch_size, progress: as for `predict_tiles`.
+        image: uint8 (H, W, channels).
+        input_shape: (height, width) that it is letterboxed into.
+        window: (height, width) of the network.
+
+    Returns:
+        uint8 (H, W), class ids.
+    """
+    canvas, box = letterbox_image(image, input_shape)
+    mask = predict_tiles(model, canvas, window, batch_size, progress)
+    return resize_mask(np.ascontiguousarray(mask[box.slices]), image.shape[:2])
 
 
 def _cut(image, top, left, tile):

@@ -41,6 +41,78 @@ class EpochOfDataset(keras.callbacks.Callback):
         logs["waiting"] = self.dataset.waited / max(self._end - self._start, 1e-9)
 
 
+class FollowTimeLimit(keras.callbacks.Callback):
+    """Leads a training by the clock: its learning rate, and when a phase ends.
+
+    Args:
+        limit: `utils.runs.time_limit.TimeLimit`.
+        share: float, the share of its time at which this phase ends.
+        rate_of_share: callable from a share of the time to the learning rate.
+    """
+
+    _step = 0.01  # the rate changes by at least this share of it, which saves most changes
+
+    def __init__(self, limit, share, rate_of_share):
+        super().__init__()
+        self.limit = limit
+        self.share = share
+        self.rate_of_share = rate_of_share
+
+    def on_train_begin(self, logs=None):
+        self.limit.start_training()
+        self._rate = None
+        self._follow()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._follow()
+
+    def _follow(self):
+        rate = self.rate_of_share(self.limit.share())
+        if self._rate and abs(rate / self._rate - 1) < self._step:
+            return
+        if hasattr(self.model, "jax_state_sync") and self._rate:
+            self.model.jax_state_sync()  # amid an epoch JAX keeps the optimizer's values elsewhere
+        self.model.optimizer.learning_rate = self._rate = rate
+
+    def on_train_batch_end(self, batch, logs=None):
+        share = self.limit.share()
+        self.limit.over = share >= 1
+        if share >= self.share:
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["learning_rate"] = self._rate
+
+
+class TimeValidation(keras.callbacks.Callback):
+    """Tells a `TimeLimit` what validating took, with all that follows it. Comes last of all."""
+
+    def __init__(self, limit):
+        super().__init__()
+        self.limit = limit
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._begin = None
+
+    def on_test_begin(self, logs=None):
+        self._begin = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._begin is not None:
+            self.limit.count_validation(time.perf_counter() - self._begin)
+
+
+class DueEpochs(list):
+    """For `validation_freq`, of which Keras asks whether an epoch, from 1, is in it."""
+
+    def __init__(self, is_due):
+        super().__init__()
+        self.is_due = is_due
+
+    def __contains__(self, epoch):
+        return self.is_due(epoch)
+
+
 class ValidationMeanIoU(keras.callbacks.Callback):
     """Scores the validation images at their own size; adds `val_miou` to that epoch's logs.
 
@@ -48,21 +120,26 @@ class ValidationMeanIoU(keras.callbacks.Callback):
         evaluate: callable without arguments that returns `utils.evaluation.metrics.Counts`.
         period: int, in epochs; 0 switches it off.
         last_epoch: int, the epoch (from 1) that is scored in any case.
+        limit: `utils.runs.time_limit.TimeLimit`; with one, each epoch that is validated is scored.
 
     Attributes:
         scores: utils.evaluation.metrics.Scores of this epoch, or None if it was not scored.
         last_scores: Scores of the last epoch that was, or None.
     """
 
-    def __init__(self, evaluate, period, last_epoch):
+    def __init__(self, evaluate, period, last_epoch, limit=None):
         super().__init__()
         self.evaluate = evaluate
         self.period = period
         self.last_epoch = last_epoch
+        self.limit = limit
         self.scores = self.last_scores = None
 
     def on_epoch_end(self, epoch, logs=None):
-        due = self.period and ((epoch + 1) % self.period == 0 or epoch + 1 == self.last_epoch)
+        due = (epoch + 1) % (self.period or 1) == 0 or epoch + 1 == self.last_epoch
+        if self.limit:
+            due = "val_loss" in logs
+        due = due and self.period
         self.scores = score(self.evaluate()) if due else None
         if due:
             logs["val_miou"] = self.scores.miou
@@ -93,7 +170,7 @@ class Checkpoints(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         last, best_loss, best_miou = (f"{name}.weights.h5" for name in self.names)
         names = [last]
-        if logs["val_loss"] < self.state["lowest_loss"]:
+        if logs.get("val_loss", math.inf) < self.state["lowest_loss"]:
             self.state["lowest_loss"] = float(logs["val_loss"])
             names.append(best_loss)
         if logs.get("val_miou", -math.inf) > self.state["highest_miou"]:
@@ -101,7 +178,7 @@ class Checkpoints(keras.callbacks.Callback):
             names.append(best_miou)
         self.save(self.folder / last)
         if self.period and (epoch + 1) % self.period == 0:
-            scores = f"loss{logs['loss']:.3f}-val_loss{logs['val_loss']:.3f}"
+            scores = f"loss{logs['loss']:.3f}-val_loss{logs.get('val_loss', math.nan):.3f}"
             publish(self.folder / last, self.folder / f"ep{epoch + 1:03d}-{scores}.weights.h5")
         for name in names[1:]:
             publish(self.folder / last, self.folder / name)
@@ -164,11 +241,11 @@ class RunLog(keras.callbacks.Callback):
 class AveragedWeights(keras.callbacks.Callback):
     """Puts the optimizer's average of the weights in their place for validation and scoring.
 
-    From the begin of the validation until this callback's `on_epoch_end`, the network has the
-    averaged weights; so what scores and saves them comes before, what saves the run's state
-    after. Only trained weights are averaged; what batch normalization stores is an average
-    already. Keras' own `SwapEMAWeights` swaps by adding and subtracting, which changes the
-    last digits of the weights.
+    From the begin of the validation, or from `put` where there is none, until this callback's
+    `on_epoch_end`, the network has the averaged weights; so what scores and saves them comes
+    before, what saves the run's state after. Only trained weights are averaged; what batch
+    normalization stores is an average already. Keras' own `SwapEMAWeights` swaps by adding and
+    subtracting, which changes the last digits of the weights.
     """
 
     def __init__(self):
@@ -176,6 +253,12 @@ class AveragedWeights(keras.callbacks.Callback):
         self._weights = None  # what is trained, while the averages are in its place
 
     def on_test_begin(self, logs=None):
+        self.put()
+
+    def put(self):
+        """Puts the averages in place, unless they are."""
+        if self._weights is not None:
+            return
         optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
         variables = self.model.trainable_variables
         self._weights = [keras.ops.convert_to_numpy(variable) for variable in variables]
@@ -195,22 +278,22 @@ class SaveState(keras.callbacks.Callback):
 
     Args:
         folder: Path of the run.
-        last_epoch: int, the epoch (from 1) with which the run is finished.
+        is_finished: callable from an epoch (from 1) to whether the run is finished with it.
         facts: dict of what JSON can hold, stored as it is.
         collect: callable from the trainer to a dict of lists of arrays.
         parts: dict from a name to a callback with a `state`, a dict that JSON can hold.
     """
 
-    def __init__(self, folder, last_epoch, facts, collect, parts):
+    def __init__(self, folder, is_finished, facts, collect, parts):
         super().__init__()
         self.folder = Path(folder)
-        self.last_epoch = last_epoch
+        self.is_finished = is_finished
         self.facts = facts
         self.collect = collect
         self.parts = parts
 
     def on_epoch_end(self, epoch, logs=None):
-        finished = epoch + 1 == self.last_epoch or self.model.stop_training
+        finished = self.is_finished(epoch + 1)
         states = {name: part.state for name, part in self.parts.items()}
         facts = self.facts | {"finished": finished, "callbacks": states}
         save_state(self.folder, State(epoch + 1, facts, self.collect(self.model)))

@@ -35,7 +35,7 @@ class Run(NamedTuple):
     locks: tuple
 
 
-def open_run(save_dir, resume, find_changes, last_epoch):
+def open_run(save_dir, resume, find_changes, wants_more):
     """Chooses the folder: that of an interrupted run, which resumes, or a new one.
 
     Resumes the newest run that no process is using, if its state is there and it is
@@ -46,7 +46,8 @@ def open_run(save_dir, resume, find_changes, last_epoch):
         resume: "auto", or "never" for a new run in any case.
         find_changes: callable from a State (without arrays) to a list of texts, what has
             changed since in a way that keeps the run from resuming.
-        last_epoch: int, epochs that are wanted in all.
+        wants_more: callable from the settings of a finished run to whether it should be
+            trained on.
 
     Returns:
         Run.
@@ -63,7 +64,7 @@ def open_run(save_dir, resume, find_changes, last_epoch):
         remove_temporaries(save_dir)
     else:
         print(f"Another training is using {save_dir}: weights of this one stay in its own folder.")
-    found = _find_interrupted(save_dir, find_changes, last_epoch) if resume == "auto" else None
+    found = _find_interrupted(save_dir, find_changes, wants_more) if resume == "auto" else None
     if found:
         folder, lock = found
         remove_temporaries(folder)
@@ -75,7 +76,7 @@ def open_run(save_dir, resume, find_changes, last_epoch):
     return Run(folder, state, public, (public_lock, lock))
 
 
-def _find_interrupted(save_dir, find_changes, last_epoch):
+def _find_interrupted(save_dir, find_changes, wants_more):
     """(folder, its lock) of the run to resume, or None."""
     refusal = None
     for folder in sorted(save_dir.glob("loss_*"), key=_age):
@@ -88,7 +89,7 @@ def _find_interrupted(save_dir, find_changes, last_epoch):
             continue
         changes = find_changes(state)
         finished = state.facts["finished"]
-        more = last_epoch > state.facts["run"]["settings"]["unfreeze_epoch"]
+        more = finished and wants_more(state.facts["run"]["settings"])
         if not changes and (not finished or more):
             return folder, lock
         lock.release()

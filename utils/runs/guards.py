@@ -110,6 +110,8 @@ class Patience(keras.callbacks.Callback):
         return 0 < self.patience <= self.waited
 
     def on_epoch_end(self, epoch, logs=None):
+        if "val_loss" not in logs:  # with a time limit not each epoch is validated
+            return
         if logs["val_loss"] < self.best:
             self.best, self.waited = float(logs["val_loss"]), 0
         else:

@@ -34,7 +34,7 @@ def learning_rate(epoch, total_epochs, init_lr, min_lr, decay_type="cos"):
     step: times (min_lr / init_lr)^(1/9) after every T / 10 epochs.
 
     Args:
-        epoch: int, from 0.
+        epoch: int or, amid an epoch, float; from 0.
         total_epochs: int, T, over both phases.
         init_lr: float, the highest rate.
         min_lr: float, the last rate.
@@ -58,3 +58,8 @@ def learning_rate(epoch, total_epochs, init_lr, min_lr, decay_type="cos"):
         return min_lr
     progress = (epoch - warmup) / (total_epochs - warmup - tail)
     return min_lr + 0.5 * (init_lr - min_lr) * (1 + math.cos(math.pi * progress))
+
+
+def rate_of_share(share, init_lr, min_lr, decay_type="cos"):
+    """The learning rate after a share of the training, 0 to 1: that of 100 epochs' schedule."""
+    return learning_rate(100 * share, 100, init_lr, min_lr, decay_type)

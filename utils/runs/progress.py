@@ -109,11 +109,14 @@ class Progress(keras.callbacks.Callback):
         last_epoch: int, the run's last epoch, from 1.
         stream: text stream; None: standard output.
         now: callable that gives seconds.
+        limit: `utils.runs.time_limit.TimeLimit`; with one, the minutes that are gone stand
+            in the place of the last epoch, and what is left is the limit's.
     """
 
-    def __init__(self, last_epoch, stream=None, now=time.perf_counter):
+    def __init__(self, last_epoch, stream=None, now=time.perf_counter, limit=None):
         super().__init__()
         stream = stream or sys.stdout
+        self._limit = limit
         self._display = _Bar(stream) if stream.isatty() else _Lines(stream)
         self._clock = RunClock(last_epoch, now)
 
@@ -130,7 +133,9 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         last = self._clock.last_epoch
-        self._title = f"epoch {epoch + 1:>{len(str(last))}}/{last}"
+        self._epoch = (
+            f"epoch {epoch + 1}" if self._limit else f"epoch {epoch + 1:>{len(str(last))}}/{last}"
+        )
         # Read once: amid an epoch some backends keep the optimizer's values elsewhere.
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         self._rate, self._logs = f"lr {format_rate(rate)}", None
@@ -140,7 +145,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         size = self._train_set.batch_size
-        self._clock.end_step(min(size, len(self._train_set.samples) - batch * size))
+        self._clock.end_step(min(size, self._train_set.count - batch * size))
         self._logs = logs
         self._show("step", batch + 1, len(self._train_set))
 
@@ -157,8 +162,19 @@ class Progress(keras.callbacks.Callback):
         seconds = self._clock.end_epoch()
         fields = [text.format(logs[name]) for name, text in _FIGURES.items() if name in logs]
         fields += [self._rate, f"{self._clock.images_per_second():.1f} img/s"]
-        fields += [f"took {format_seconds(seconds)}", f"left {format_seconds(self._clock.left())}"]
+        fields += [f"took {format_seconds(seconds)}", f"left {format_seconds(self._left())}"]
         self._display.show(f"{self._title}: {', '.join(fields)}")
+
+    @property
+    def _title(self):
+        if not self._limit:
+            return self._epoch
+        return (
+            f"{self._epoch}, {self._limit.elapsed() / 60:.1f} of {self._limit.seconds / 60:g} min"
+        )
+
+    def _left(self):
+        return self._limit.left() if self._limit else self._clock.left()
 
     def _show(self, state, done, total, change=False):
         if self._display.is_due(self._clock.now(), change):
@@ -172,7 +188,7 @@ class Progress(keras.callbacks.Callback):
         waiting = min(self._train_set.waited / max(clock.training_seconds(), 1e-9), 1)
         return (
             f"loss {self._logs['loss']:.3f} mIoU {self._logs['batch_miou']:.1%} {self._rate} "
-            f"{clock.images_per_second():.1f} img/s left {format_seconds(clock.left())} "
+            f"{clock.images_per_second():.1f} img/s left {format_seconds(self._left())} "
             f"wait {waiting:.0%}"
         )
 

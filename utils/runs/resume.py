@@ -8,7 +8,7 @@ from errors import UserError
 FREE = {
     "VOCdevkit_path", "train_list", "val_list", "num_workers", "cache_gb", "recompute",
     "init_epoch", "unfreeze_epoch", "early_stopping_patience", "imagenet_url",
-    "save_dir", "save_period", "eval_flag", "eval_period", "resume",
+    "save_dir", "save_period", "eval_flag", "eval_period", "resume", "time_limit",
     "devices",
 }  # fmt: skip
 # What may differ between the machines of a training.
@@ -18,6 +18,12 @@ _OF_A_MACHINE = {
 }  # fmt: skip
 # What an optimizer that has begun can't take; a phase that begins has a new one.
 _OF_A_PHASE = {"freeze_batch_size", "unfreeze_batch_size", "accumulate_steps"}
+# What runs of earlier versions did not know, as they went without it.
+_ADDED = {
+    "time_limit": 0.0, "plan": "off", "val_window": None, "crops_per_image": 1,
+    "flip_vertical": 0.0, "quarter_turn": 0.0, "rotation": 0.0, "elastic": 0.0, "rare_crops": 0.0,
+    "blur": 0.0, "noise": 0.0, "gamma": 0.0, "contrast": 0.0, "low_resolution": 0.0, "cutout": 0.0,
+}  # fmt: skip
 
 
 def describe_run(settings, train_samples, val_samples):
@@ -45,9 +51,11 @@ def update_facts(facts, now):
     Returns:
         (facts, note): a dict with all that is written today, and what the user must know, or "".
     """
+    added = {name: value for name, value in _ADDED.items() if name in now["settings"]}
     if "start" in facts:
-        return facts, ""
-    settings = now["settings"] | facts["run"]["settings"]
+        run = facts["run"]
+        return facts | {"run": run | {"settings": added | run["settings"]}}, ""
+    settings = now["settings"] | added | facts["run"]["settings"]
     start = settings["model_path"]
     note = (
         "This run began with an earlier version, whose loss was computed from clipped "
@@ -82,7 +90,11 @@ def find_changes(before, now, epoch, phase_starts):
         for name in sorted(old.keys() | new.keys())
         if name not in free and old.get(name) != new.get(name)
     ]
-    if epoch >= new["unfreeze_epoch"] and old["unfreeze_epoch"] != new["unfreeze_epoch"]:
+    limits = old.get("time_limit", 0.0), new.get("time_limit", 0.0)
+    if bool(limits[0]) != bool(limits[1]):  # a longer time is fine, but not epochs instead of time
+        changes.append(f"time_limit was {limits[0]:g}, is {limits[1]:g}")
+    last = new["unfreeze_epoch"]
+    if not limits[1] and epoch >= last != old["unfreeze_epoch"]:
         changes.append(f"unfreeze_epoch is {new['unfreeze_epoch']}, but {epoch} epochs are done")
     for kind, text in (("train", "training"), ("val", "validation")):
         then, count = before["pictures"][kind], now["pictures"][kind]

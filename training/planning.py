@@ -1,0 +1,73 @@
+"""Draws up the plan of a training: looks at the images, times the machine, applies the rules."""
+
+import dataclasses
+
+from nets.backbones import BACKBONES
+from nets.precision import choose_precision
+from training.machine import measure_machine
+from training.phases import PhaseSettings
+from training.plan import make_plan
+from training.settings import (
+    DataSettings,
+    LossSettings,
+    NetworkSettings,
+    OptimizerSettings,
+)
+from training.start import AUTO, choose_start
+from utils.data.augment import Augment
+from utils.data.fingerprint import take_fingerprint
+
+_NOT_PLANNED = {"time_limit"}
+
+
+def set_by_user(config, given=()):
+    """The settings that a plan leaves alone: those given, or different from what is shipped.
+
+    Args:
+        config: settings, a dataclass.
+        given: names of settings that were typed, whatever their value.
+
+    Returns:
+        dict from names to values.
+    """
+    usual = {"model_path": AUTO}
+    for part in (
+        NetworkSettings, DataSettings, PhaseSettings, OptimizerSettings, LossSettings, Augment,
+    ):  # fmt: skip
+        for field in dataclasses.fields(part):
+            if field.default is not dataclasses.MISSING:
+                usual.setdefault(field.name, field.default)
+    usual["val_input_shape"] = None
+    values = {name: getattr(config, name) for name in usual if hasattr(config, name)}
+    return {
+        name: value
+        for name, value in values.items()
+        if name in given or name in _NOT_PLANNED or value != usual[name]
+    }
+
+
+def draw_up_plan(config, samples, given=()):
+    """Makes the `training.plan.Plan` of a new run; looks and measures first.
+
+    Args:
+        config: the settings of train.py.
+        samples: list of `utils.data.voc.Sample`, the training images.
+        given: names of settings that were typed.
+
+    Raises:
+        UserError: if there is nothing to plan by, or settings contradict each other.
+    """
+    settings, network = set_by_user(config, given), config.parts.network
+    fingerprint = take_fingerprint(
+        samples, config.num_classes, config.ignore_labels, config.in_channels, config.num_workers
+    )
+    has_imagenet = settings.get("width", 64) == 64
+    if config.model_path == AUTO and has_imagenet:
+        start, note = choose_start(AUTO, config.backbone, 64, config.imagenet_url)
+        has_imagenet = bool(start)
+        if note:
+            print(note)
+    policy, _ = choose_precision(config.precision)
+    machine = measure_machine(network, policy)
+    stride = BACKBONES[config.backbone].stride
+    return make_plan(fingerprint, machine, settings, has_imagenet=has_imagenet, stride=stride)
