@@ -168,10 +168,12 @@ def train(config, devices):
     check_same(devices.gather(described))
     run = devices.from_chief(lambda: open_or_resume(config, described))
     try:
-        planned = follow_plan(config, samples, run)
+        planned, table = follow_plan(config, samples, run)
         config = dataclasses.replace(config, **planned)
         facts = {"run": described, "plan": planned}
         training, phases = begin(config, samples, facts, run, devices, limit)
+        if devices.chief:
+            save_settings(config, table, run.folder)
     except UserError:
         if devices.chief:
             discard(run)
@@ -226,19 +228,20 @@ def open_or_resume(config, described):
 
 
 def follow_plan(config, samples, run):
-    """The settings that a plan chooses, {name: value}; a run that resumes keeps its own."""
+    """The settings that a plan chooses, {name: value}, and its table, or "".
+
+    A run that resumes keeps its own, whatever the machine does today.
+    """
     if config.plan == "off":
-        return {}
+        return {}, ""
     if run.state:
-        return run.state.facts["plan"]
+        return run.state.facts["plan"], ""
     with quiet():
         from training.planning import draw_up_plan
 
     plan = draw_up_plan(config, samples.train, typed_settings(config))
     print(f"\n{plan}\n")
-    with whole_file(run.folder / "plan.txt") as temporary:
-        temporary.write_text(f"{plan}\n", encoding="utf-8")
-    return plan.values
+    return plan.values, f"{plan}\n"
 
 
 def begin(config, samples, facts, run, devices, limit):
@@ -274,13 +277,19 @@ def begin(config, samples, facts, run, devices, limit):
         devices.check(phase.batch_setting, phase.batch_size, config.accumulate_steps)
     parts = dataclasses.replace(parts, loss=count_class_weights(parts, samples))
     network = build_network(parts.network, start, run.state, devices)
-    if devices.chief:
-        write_json(run.folder / "settings.json", to_json(config))
     facts = facts | {"start": start}
     callbacks = make_callbacks(parts, network, samples, run, facts, devices, limit)
     training = Training(parts, samples, devices, run, network, callbacks, limit)
     training.check_time(phases)
     return training, phases
+
+
+def save_settings(config, table, folder):
+    """Writes the resolved settings into the run's folder, and the plan's table if there is one."""
+    write_json(folder / "settings.json", to_json(config))
+    if table:
+        with whole_file(folder / "plan.txt") as temporary:
+            temporary.write_text(table, encoding="utf-8")
 
 
 def count_class_weights(parts, samples):

@@ -28,6 +28,7 @@ _SIDES = (512, 384, 256, 192, 160, 128, 96)  # of a crop
 _ON_CPU = 256  # the largest of them there: beyond it steps become few
 _BATCHES = (16, 8, 4, 2)
 _ALIKE = 0.85  # likeness from which an image may be turned or mirrored
+_OFTEN = 400  # times an image is seen from which it should not look the same
 _RARE = 0.03  # share of a class that is rare
 _WHOLE = 1_500_000  # pixels that are predicted at once
 _WINDOW = 512
@@ -327,13 +328,12 @@ class _Planner:
             reason = f"{how}, images are {likeness:.0%} alike"
             self._choose(name, 0.5 if likeness >= _ALIKE else 0.0, reason)
         free = min(self.set.turned, self.set.upside_down, self.set.mirrored) >= _ALIKE
-        self._choose(
-            "rotation", 30.0 if free else 0.0, "no direction" if free else "directions matter"
-        )
         times = self.seen / self.set.count
-        often = times >= 100
-        reason = f"each image is seen {times:.0f} times"
-        self._choose("elastic", 0.02 if free and often else 0.0, reason)
+        often = times >= _OFTEN
+        reason = f"each image is seen {times:,.0f} times" + ("" if often else ": rarely")
+        turned = reason if free else "directions matter"
+        self._choose("rotation", 30.0 if free and often else 0.0, turned)
+        self._choose("elastic", 0.02 if free and often else 0.0, turned)
         for name, strength in (("gamma", 0.3), ("noise", 5.0), ("blur", 1.0)):
             self._choose(name, strength if often else 0.0, reason)
         small = math.prod(self.crop) < math.prod(self.canvas) / 2

@@ -121,7 +121,8 @@ def make_callbacks(settings, network, samples, run, facts, devices, limit):
     )
 
     def is_finished(epoch):
-        return lasting["patience"].stopped or (limit.over if limit else epoch == last_epoch)
+        over = limit.is_finished() if limit else epoch == last_epoch
+        return over or lasting["patience"].stopped
 
     facts = facts | {"policy": model.dtype_policy.name, "description": description.to_json()}
     return Callbacks(

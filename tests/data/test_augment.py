@@ -2,6 +2,7 @@
 
 import colorsys
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -308,3 +309,221 @@ def test_channels_that_are_no_colours_change_in_brightness_alone(count):
     # Times 1.5, and 255 at most.
     assert changed[0, 0].tolist() == [45, 105, 165, 225, 255][:count]
     assert changed[1, 0].tolist() == [150, 210, 255, 255, 255][:count]
+
+
+# What upstream has not
+
+ALL = {
+    "flip_vertical": 0.5,
+    "quarter_turn": 0.5,
+    "rotation": 180,
+    "elastic": 0.02,
+    "rare_crops": 0.5,
+    "blur": 1.0,
+    "noise": 5.0,
+    "gamma": 0.3,
+    "contrast": 0.3,
+    "low_resolution": 0.5,
+    "cutout": 0.3,
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("size", [(96, 96), (64, 112)])
+def test_each_keeps_types_and_moves_image_and_mask_together(name, size):
+    image, mask = blocks(112, 144)
+    augment = geometry(**{name: ALL[name]})
+    agreed = compared = 0
+    for seed in range(20):
+        found, ids = augment(image, mask, size, np.random.default_rng(seed))
+        assert (found.shape, found.dtype) == ((*size, 3), np.uint8)
+        assert (ids.shape, ids.dtype) == (size, np.uint8)
+        assert set(np.unique(ids)) <= {0, 1, 2, VOID}
+        inner = away_from_edges(ids)
+        agreed += (ids_of(found)[inner] == ids[inner]).sum()
+        compared += inner.sum()
+    assert compared > 20 * 0.1 * size[0] * size[1]
+    # What spoils the image alone changes levels, but places stay.
+    assert agreed > (0.5 if name in ("gamma", "contrast", "cutout") else 0.97) * compared
+
+
+@pytest.mark.parametrize("name", ["flip_vertical", "quarter_turn", "rotation", "elastic"])
+def test_padding_stays_grey_and_void_with_geometry_of_all_kinds(name):
+    image, mask = blocks(50, 90)
+    for seed in range(20):
+        found, ids = Augment(**{name: ALL[name]})(
+            image, mask, (64, 64), np.random.default_rng(seed)
+        )
+        np.testing.assert_array_equal((found == GREY).all(axis=-1), ids == VOID)
+
+
+def test_what_is_off_changes_no_draw():
+    image, mask = blocks(80, 120)
+    plain = Augment()(image, mask, (64, 64), np.random.default_rng(5))
+    # After the colours: the same crop, with noise on it.
+    noisy = Augment(noise=1e-3)(image, mask, (64, 64), np.random.default_rng(5))
+    np.testing.assert_array_equal(plain[1], noisy[1])
+    assert np.abs(plain[0].astype(int) - noisy[0]).max() <= 1
+
+
+def still(**strengths):
+    return geometry(jitter=0, scale=(1, 1), flip=0, **strengths)
+
+
+def test_a_vertical_flip_is_up_and_down():
+    image, mask = blocks(64, 64, 1)
+    found, ids = still(flip_vertical=1)(image, mask, (64, 64), np.random.default_rng(0))
+    np.testing.assert_array_equal(ids, mask[::-1])
+    np.testing.assert_array_equal(ids_of(found), mask[::-1])
+
+
+def test_quarter_turns_are_exact_and_of_three_kinds():
+    image, mask = blocks(64, 64, 1)
+    kinds = {}
+    for seed in range(30):
+        found, ids = still(quarter_turn=1)(image, mask, (64, 64), np.random.default_rng(seed))
+        turns = [turns for turns in (1, 2, 3) if np.array_equal(ids, np.rot90(mask, turns))]
+        assert len(turns) == 1
+        np.testing.assert_array_equal(ids_of(found), ids)
+        kinds[turns[0]] = True
+    assert len(kinds) == 3
+
+
+def test_a_turned_target_holds_the_whole_of_a_turned_image():
+    image, mask = blocks(64, 128, 8)
+    for seed in range(20):
+        _, ids = still(quarter_turn=1)(image, mask, (64, 128), np.random.default_rng(seed))
+        inside = ids != VOID
+        assert rows_and_columns(inside) in ((64, 128), (64, 32))
+
+
+def test_a_rotation_by_hand():
+    """By 90 degrees the general warp equals the exact turn."""
+    image, mask = blocks(64, 64, 4)
+
+    class Always:
+        def random(self):
+            return 0.5
+
+        def uniform(self, low, high, size=None):
+            return high if size is None else np.zeros(size)
+
+    found, ids = still(rotation=90)(image, mask, (64, 64), Always())
+    turned = [turns for turns in (1, 3) if np.array_equal(ids, np.rot90(mask, turns))]
+    assert len(turned) == 1
+    inner = away_from_edges(ids)
+    np.testing.assert_array_equal(ids_of(found)[inner], ids[inner])
+
+
+def test_a_rotated_image_equals_opencvs_own():
+    image, mask = blocks(96, 96, 12)
+    angle = {}
+
+    class Draws:
+        def __init__(self, seed):
+            self.rng = np.random.default_rng(seed)
+
+        def random(self):
+            return 0.5
+
+        def uniform(self, low, high, size=None):
+            if size is not None:
+                return np.zeros(size)
+            value = self.rng.uniform(low, high)
+            if high == 40:
+                angle["last"] = value
+            return value
+
+    for seed in range(5):
+        found, _ = still(rotation=40)(image, mask, (96, 96), Draws(seed))
+        matrix = cv2.getRotationMatrix2D((47.5, 47.5), angle["last"], 1)
+        other = [
+            cv2.warpAffine(
+                image, one, (96, 96), borderMode=cv2.BORDER_CONSTANT, borderValue=(GREY,) * 3
+            )
+            for one in (matrix, cv2.invertAffineTransform(matrix))
+        ]
+        differences = [np.abs(found.astype(int) - one).mean() for one in other]
+        assert min(differences) < 1.5 < 5 < max(differences)
+
+
+def test_elastic_displacements_have_their_size():
+    rows, columns = np.indices((128, 128))
+    image = np.stack([rows, columns, 0 * rows], axis=2).astype(np.uint8)
+    mask = np.zeros((128, 128), np.uint8)
+    moved = []
+    for seed in range(60):
+        found, ids = still(elastic=0.02)(image, mask, (128, 128), np.random.default_rng(seed))
+        inside = ids != VOID
+        moved.append((found[..., :2].astype(float) - image[..., :2])[inside])
+    # 0.02 of 128 pixels are 2.56; between the points of the grid it is less.
+    assert 1.0 < np.concatenate(moved).std() < 2.6
+
+
+def test_a_rare_class_is_in_the_crop():
+    mask = np.zeros((200, 300), np.uint8)
+    mask[150:152, 250:252] = 1
+    image = np.repeat(mask[..., None], 3, axis=2)
+    with_focus = Augment(scale=(3, 3), rare_crops=1.0, rotation=30, jitter=0.1)
+    plain = Augment(scale=(3, 3), rotation=30, jitter=0.1)
+    hits = {"plain": 0, "focus": 0}
+    for seed in range(60):
+        for name, augment in (("plain", plain), ("focus", with_focus)):
+            _, ids = augment(image, mask, (100, 100), np.random.default_rng(seed))
+            hits[name] += (ids == 1).any()
+    # 59,996 pixels of one class and 4 of the other: drawn almost always.
+    assert hits["focus"] == 60
+    assert hits["plain"] < 20
+
+
+def test_crops_around_a_class_are_not_always_in_the_middle():
+    mask = np.zeros((200, 200), np.uint8)
+    mask[100, 100] = 1
+    image = np.repeat(mask[..., None], 3, axis=2)
+    augment = geometry(scale=(2, 2), rare_crops=1.0, jitter=0, flip=0)
+    places = [
+        np.argwhere(augment(image, mask, (100, 100), np.random.default_rng(seed))[1] == 1)[0]
+        for seed in range(80)
+    ]
+    assert np.ptp(places, axis=0).min() > 80
+
+
+def test_a_mask_of_void_alone_has_no_rare_class():
+    image, mask = blocks(40, 40)
+    mask[:] = VOID
+    _, ids = Augment(rare_crops=1.0)(image, mask, (32, 32), np.random.default_rng(0))
+    assert (ids == VOID).all()
+
+
+def test_images_wider_than_opencv_counts_are_turned_too():
+    image = np.zeros((2, 40_000, 3), np.uint8)
+    mask = np.zeros((2, 40_000), np.uint8)
+    augment = Augment(scale=(600, 600), jitter=0, rotation=5)
+    found, _ = augment(image, mask, (64, 64), np.random.default_rng(0))
+    assert found.shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 130])
+def test_any_number_of_channels(count, rng):
+    image = rng.integers(0, 256, (40, 50, count), dtype=np.uint8)
+    mask = rng.integers(0, 3, (40, 50)).astype(np.uint8)
+    for seed in range(4):
+        found, _ = Augment(**ALL)(image, mask, (32, 48), np.random.default_rng(seed))
+        assert (found.shape, found.dtype) == ((32, 48, count), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("strengths", "message"),
+    [
+        ({"flip_vertical": 1.5}, "flip_vertical is a probability, 0 to 1; got 1.5"),
+        ({"rare_crops": -0.1}, "rare_crops is a probability"),
+        ({"rotation": 200}, "rotation is at most 180 degrees"),
+        ({"rotation": -1}, "rotation must be at least 0"),
+        ({"noise": float("nan")}, "noise must be at least 0; got nan"),
+        ({"contrast": 1.0}, "contrast must be at least 0 and below 1"),
+        ({"elastic": 2.0}, "elastic must be at least 0 and below 1"),
+    ],
+)
+def test_strengths_that_make_no_sense_are_refused_too(strengths, message):
+    with pytest.raises(UserError, match=message):
+        Augment(**strengths)

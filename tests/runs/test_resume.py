@@ -354,6 +354,24 @@ def test_a_run_of_now_stays_as_it_is():
     assert update_facts(facts, describe(num_classes=5)) == (facts, "")
 
 
+def test_a_clock_and_epochs_do_not_change_places():
+    epochs, twelve, thirty = (describe(time_limit=minutes) for minutes in (0.0, 12.0, 30.0))
+    assert find_changes(epochs, twelve, 4, [0]) == ["time_limit was 0, is 12"]
+    assert find_changes(twelve, epochs, 4, [0]) == ["time_limit was 12, is 0"]
+    assert find_changes(twelve, thirty, 99, [0]) == []  # the clock counts no epochs
+
+
+def test_a_run_before_there_was_a_setting_went_without_it():
+    facts = {"run": describe(), "start": ""}
+    updated, note = update_facts(facts, describe(rotation=0.0, time_limit=0.0))
+    assert note == ""
+    assert find_changes(updated["run"], describe(rotation=0.0, time_limit=0.0), 4, [0]) == []
+    updated, _ = update_facts(facts, describe(rotation=5.0))
+    assert find_changes(updated["run"], describe(rotation=5.0), 4, [0]) == [
+        "rotation was 0.0, is 5.0"
+    ]
+
+
 def test_an_earlier_run_goes_on_with_a_word(config, train_until, capsys):
     settings = config(unfreeze_epoch=2)
     train_until(1, settings)

@@ -100,6 +100,8 @@ class TimeValidation(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if self._begin is not None:
             self.limit.count_validation(time.perf_counter() - self._begin)
+        if self.limit.over:
+            self.model.stop_training = True
 
 
 class DueEpochs(list):
@@ -139,6 +141,7 @@ class ValidationMeanIoU(keras.callbacks.Callback):
         due = (epoch + 1) % (self.period or 1) == 0 or epoch + 1 == self.last_epoch
         if self.limit:
             due = "val_loss" in logs
+            self.limit.validated = due
         due = due and self.period
         self.scores = score(self.evaluate()) if due else None
         if due:

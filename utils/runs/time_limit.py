@@ -26,13 +26,14 @@ class TimeLimit:
         reserve: float, seconds from the last step to the end.
         phase: str, title of the phase that trains now, for the run's state.
         over: bool, whether the time for training was used up.
+        validated: bool, whether the latest epoch was validated.
     """
 
     def __init__(self, seconds, now=time.monotonic):
         self.seconds = seconds
         self.reserve = 0.0
         self.phase = ""
-        self.over = False
+        self.over = self.validated = False
         self._now = now
         self._begin, self._used = now(), 0.0
         self._setup = None
@@ -60,6 +61,11 @@ class TimeLimit:
         gone = self.elapsed() - (self._setup or 0.0)
         return min(max(gone / room, 0.0), 1.0) if room > 0 else 1.0
 
+    def is_finished(self):
+        """Whether the run is over with the epoch that ends now: validated, and no time is left."""
+        self.over = self.over or (self.validated and self.share() >= 1)
+        return self.over
+
     def check(self, expected, what):
         """Raises UserError unless there is time for some training before the last validation.
 
@@ -73,7 +79,7 @@ class TimeLimit:
         gone = self.elapsed()
         enough = math.ceil((gone + 2 * expected) / 6) / 10  # as much training as validation
         raise UserError(
-            f"time_limit is {self.seconds / 60:g} minutes: {gone / 60:.1f} are gone, and to "
+            f"time_limit is {self.seconds / 60:g} minutes. {gone / 60:.1f} are gone, and to "
             f"validate and score {what} takes about {expected / 60:.1f}, which leaves nothing to "
             f"train in. Set time_limit to at least {enough:g}, or validate fewer images (val_list) "
             "or smaller ones (val_input_shape)."

@@ -1,0 +1,199 @@
+"""The rules of a plan, on made fingerprints and made machines."""
+
+import dataclasses
+import math
+
+import pytest
+
+from errors import UserError
+from training.plan import HOURS, Machine, check_plan, make_plan
+from utils.data.fingerprint import Fingerprint
+
+CELLS = Fingerprint(
+    count=20,
+    size=(512, 512),
+    largest=(512, 512),
+    channels=3,
+    shares=(0.78, 0.22),
+    widths=(13.0, 5.0),
+    mirrored=0.95,
+    upside_down=0.95,
+    turned=0.95,
+)
+STREET = Fingerprint(
+    count=367,
+    size=(360, 480),
+    largest=(360, 480),
+    channels=3,
+    shares=(0.18, 0.25, 0.01, 0.33, 0.05, 0.095, 0.0126, 0.011, 0.056, 0.0055, 0.0),
+    widths=(9.0, 9.0, 1.0, 9.8, 5.0, 1.0, 5.4, 6.2, 9.0, 3.0, math.nan),
+    mirrored=0.94,
+    upside_down=0.2,
+    turned=0.35,
+)
+SLOW = Machine(per_pixel=2.2e-5, per_step=0.02, width=32, memory=24 * 10**9)
+FAST = Machine(per_pixel=2.2e-9, per_step=0.005, width=32, memory=64 * 10**9, accelerated=True)
+
+
+def plan(fingerprint=CELLS, machine=SLOW, has_imagenet=False, **settings):
+    settings = {"time_limit": 12.0} | settings
+    return make_plan(fingerprint, machine, settings, has_imagenet=has_imagenet)
+
+
+def values(*args, **options):
+    return plan(*args, **options).values
+
+
+def test_more_time_gives_more_width_and_size():
+    widths = [values(time_limit=minutes)["width"] for minutes in (2.0, 60.0, 1000.0)]
+    assert widths == [16, 32, 64]
+    sides = [values(time_limit=minutes)["val_input_shape"][0] for minutes in (1.0, 4.0, 12.0, 60.0)]
+    assert sides == sorted(sides)
+    assert sides[0] < sides[-1] == 512
+
+
+def test_a_faster_machine_is_as_good_as_more_time():
+    # By half of the 40 seconds of setup: a twice as fast machine does as much in less.
+    twice = dataclasses.replace(SLOW, per_pixel=1.1e-5, per_step=0.01)
+    assert values(time_limit=30.0, machine=twice)["width"] == values(time_limit=59.5)["width"]
+
+
+def test_thin_structures_are_kept_visible():
+    thick = dataclasses.replace(CELLS, widths=(60.0, 50.0))
+    assert values(thick, time_limit=20.0)["width"] > values(CELLS, time_limit=20.0)["width"]
+
+
+def test_imagenet_where_the_time_is_enough_for_its_width():
+    chosen = values(STREET, FAST, has_imagenet=True, time_limit=60.0)
+    assert (chosen["model_path"], chosen["width"]) == ("imagenet", 64)
+    chosen = values(STREET, SLOW, has_imagenet=True, time_limit=5.0)
+    assert (chosen["model_path"], chosen["width"]) == ("", 16)
+    assert values(STREET, FAST, time_limit=60.0)["model_path"] == ""
+
+
+def test_only_images_without_a_direction_are_turned():
+    cells, street = values(CELLS), values(STREET)
+    for name in ("flip_vertical", "quarter_turn"):
+        assert (cells[name], street[name]) == (0.5, 0.0)
+    assert (cells["flip"], street["flip"]) == (0.5, 0.5)
+    # What is seen again and again is turned by any angle too, and bent.
+    again = {"time_limit": 600.0, "crops_per_image": 1}
+    cells_again, street_again = values(CELLS, **again), values(STREET, FAST, **again)
+    for name in ("rotation", "elastic"):
+        assert (cells[name], cells_again[name] > 0, street_again[name]) == (0.0, True, 0.0)
+    assert street_again["noise"] > 0 == street["noise"]
+    # A microscope has one scale; what is near in a street is far elsewhere.
+    narrow, wide = (one["scale"][1] / one["scale"][0] for one in (cells, street))
+    assert narrow < wide
+
+
+@pytest.mark.parametrize("machine", [SLOW, FAST])
+@pytest.mark.parametrize("fingerprint", [CELLS, STREET])
+@pytest.mark.parametrize("minutes", [0.0, 1.0, 5.0, 60.0])
+def test_what_is_chosen_can_be_trained(fingerprint, machine, minutes):
+    chosen = values(fingerprint, machine, time_limit=minutes)
+    for name in ("input_shape", "val_input_shape"):
+        assert all(side % 16 == 0 and side > 0 for side in chosen[name])
+    crop, canvas = chosen["input_shape"], chosen["val_input_shape"]
+    assert all(part <= whole for part, whole in zip(crop, canvas, strict=True))
+    low, high = chosen["scale"]
+    # At the middle of the scale the image has the size of validation.
+    middle = (low + high) / 2 * crop[1] / canvas[1]
+    assert 0.95 < middle < 1.1
+    assert ("unfreeze_epoch" in chosen) == (not minutes)
+
+
+def test_without_a_limit_it_plans_a_night():
+    eight = plan(time_limit=0.0)
+    assert f"{HOURS} hours (no time_limit is set)" in str(eight)
+    crops = eight.values["unfreeze_epoch"] * eight.values["crops_per_image"] * CELLS.count
+    seconds = crops * math.prod(eight.values["input_shape"]) * SLOW.pixel_seconds(64)
+    assert 0.6 * HOURS < seconds / 3600 < HOURS
+
+
+def test_memory_bounds_crop_and_batch():
+    little = dataclasses.replace(FAST, memory=3 * 10**9)
+    much = values(STREET, FAST, time_limit=600.0)
+    less = values(STREET, little, time_limit=600.0)
+    for chosen, memory in ((much, 64e9), (less, 3e9)):
+        pixels = chosen["unfreeze_batch_size"] * math.prod(chosen["input_shape"])
+        assert pixels * 5000 / 64 * chosen["width"] < 0.7 * memory
+    assert less["unfreeze_batch_size"] < much["unfreeze_batch_size"]
+
+
+def test_images_that_are_too_large_are_predicted_in_windows():
+    large = dataclasses.replace(CELLS, size=(3648, 5472), widths=(60.0, 10.0))
+    chosen = values(large, FAST, time_limit=60.0)
+    assert chosen["val_window"] == (512, 512)
+    assert math.prod(chosen["val_input_shape"]) > 1_500_000
+    assert "val_window" not in values(CELLS, FAST)
+
+
+def test_rare_classes_weigh_more():
+    chosen = values(STREET, time_limit=60.0)
+    # Root of the median share, 0.05, over the share: pole 0.01, sky 0.18; bicyclist is capped.
+    assert chosen["cls_weights"][2] == pytest.approx(math.sqrt(0.05 / 0.01), abs=0.2)
+    assert chosen["cls_weights"][0] < 1 < chosen["cls_weights"][9] <= 3
+    assert chosen["cls_weights"][10] == 1.0  # there is nothing of it
+    assert values(CELLS)["cls_weights"] == ()
+    assert chosen["dice_present_only"] and not values(CELLS)["dice_present_only"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("input_shape", (64, 96)),
+        ("val_input_shape", (256, 256)),
+        ("scale", (1.0, 2.0)),
+        ("unfreeze_batch_size", 7),
+        ("width", 24),
+        ("init_lr", 0.5),
+        ("cls_weights", (1.0, 9.0)),
+        ("flip_vertical", 0.1),
+        ("rotation", 7.0),
+        ("freeze_train", True),
+        ("model_path", "mine.weights.h5"),
+    ],
+)
+def test_what_is_set_stays_and_is_said(name, value):
+    made = plan(**{name: value})
+    (choice,) = [choice for choice in made.choices if choice.name == name]
+    assert (choice.value, choice.reason) == (value, "as set")
+
+
+def test_what_is_set_decides_the_rest():
+    small = values(val_input_shape=(128, 128))
+    assert small["input_shape"] == (128, 128)
+    # Half the pixels of a batch, twice the batch.
+    assert values(input_shape=(64, 64))["unfreeze_batch_size"] > 2
+
+
+def test_the_table_gives_each_choice_its_reason():
+    lines = str(plan(STREET)).splitlines()
+    assert lines[0] == "Plan for 367 images of about 360x480 with 11 classes, in 12 minutes."
+    assert len(lines) == 2 + len(plan(STREET).choices)
+    (line,) = [line for line in lines if line.startswith("  flip_vertical ")]
+    assert line.split(maxsplit=2)[1:] == ["0", "upside down, images are 20% alike"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings", "message"),
+    [
+        ({"count": 1}, {}, "plan=auto needs at least 2 training images"),
+        ({}, {"unfreeze_epoch": 9}, "a run ends by the clock or after its epochs. Leave one of"),
+        ({}, {"model_path": "imagenet", "width": 32}, "weights are for width 64, and width is 32"),
+    ],
+)
+def test_what_cannot_be_planned_is_one_message(changes, settings, message):
+    with pytest.raises(UserError, match=message) as caught:
+        plan(dataclasses.replace(CELLS, **changes), **settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_plan_is_for_one_machine():
+    check_plan("auto", 5.0)
+    with pytest.raises(UserError, match="plan must be one of"):
+        check_plan("best", 0.0)
+    for settings, name in ((("off", 5.0), "time_limit"), (("auto", 0.0), "plan")):
+        with pytest.raises(UserError, match=f"^{name} works on one machine"):
+            check_plan(*settings, processes=2)
