@@ -4,7 +4,7 @@
 
 Trains the same network on the same images for the same number of epochs, which is the same time,
 and prints the training loss and the validation mIoU after each. Starts, as unet-keras' repo and
-article and this project have them:
+article and this project have them, and plans:
 
     repo               normal(0, 0.02) everywhere; cross-entropy without Dice
     article            Keras' default in the encoder, he_normal in the decoder
@@ -13,6 +13,10 @@ article and this project have them:
     imagenet_exact     ImageNet's features as they are
     imagenet_upstream  ImageNet's weights as they are, on RGB in [-1, 1]
     imagenet_measured  as imagenet, the sizes measured on the training images
+    plan               train.py with plan=auto and --time_limit, from what weights there are
+    plan_scratch       the same from scratch
+
+Of plans the best weights by mIoU are scored: mIoU, and the share of wrong pixels, at full size.
 """
 
 import contextlib
@@ -29,6 +33,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
+import get_miou
 import train
 from utils.config import load_config, run_script, settings
 from utils.data.voc import read_samples
@@ -38,6 +43,7 @@ from utils.images.transforms import normalize
 STARTS = (
     "repo", "article", "scratch",
     "imagenet", "imagenet_exact", "imagenet_upstream", "imagenet_measured",
+    "plan", "plan_scratch",
 )  # fmt: skip
 _INITIALIZERS = {  # of the encoder and of the rest
     "repo": ("normal", "normal"),
@@ -71,6 +77,7 @@ class LearningConfig:
     init_lr: float = 3e-4  # highest learning rate
     weight_decay: float = 0.0  # decoupled
     eval_period: int = 5  # epochs between two scores
+    time_limit: float = 12.0  # minutes of a plan, which chooses all of this part but the seeds
 
 
 def main(config=None):
@@ -80,7 +87,8 @@ def main(config=None):
         for seed in config.seeds:
             with tempfile.TemporaryDirectory() as folder:
                 begin = time.perf_counter()
-                rows = run(config, start, seed, folder)
+                plan = start.startswith("plan")
+                rows = (run_plan if plan else run)(config, start, seed, Path(folder))
             minutes = (time.perf_counter() - begin) / 60
             losses = ", ".join(f"{row['epoch']}: {float(row['loss']):.2f}" for row in rows)
             scores = [(row["epoch"], float(row["val_miou"])) for row in rows]
@@ -92,7 +100,6 @@ def main(config=None):
 
 def run(config, start, seed, folder):
     """Trains once; returns the rows of its history."""
-    folder = Path(folder)
     weights = folder / "start.weights.h5"
     write_start(config, start, seed, weights)
     lists = {
@@ -122,9 +129,45 @@ def run(config, start, seed, folder):
     with contextlib.redirect_stdout(output):
         train.main(options)
     print(*[line for line in output.getvalue().splitlines() if line.startswith("Loss before")])
+    return read_history(folder)
+
+
+def read_history(folder):
+    """The rows of the only run in a folder."""
     (history,) = folder.glob("loss_*/history.csv")
     with open(history, encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def run_plan(config, start, seed, folder):
+    """Trains once by a plan and scores the best weights; returns the rows of its history."""
+    begin = time.perf_counter()
+    output = io.StringIO()
+    names = ("VOCdevkit_path", "num_classes", "ignore_labels", "time_limit")
+    with contextlib.redirect_stdout(output):
+        train.main(
+            train.TrainConfig(
+                **{name: getattr(config, name) for name in names},
+                plan="auto",
+                model_path="auto" if start == "plan" else "",
+                save_dir=str(folder),
+                seed=seed,
+            )
+        )
+        minutes = (time.perf_counter() - begin) / 60
+        scores = get_miou.main(
+            get_miou.MiouConfig(
+                model_path=str(folder / "best_miou_weights.weights.h5"),
+                VOCdevkit_path=config.VOCdevkit_path,
+                miou_out_path=str(folder / "miou_out"),
+            )
+        )
+    print(next(folder.glob("loss_*/plan.txt")).read_text(encoding="utf-8"))
+    print(
+        f"{minutes:.1f} min of {config.time_limit:g}: mIoU {scores.miou:.4f}, wrong pixels "
+        f"{1 - scores.accuracy:.4f}"
+    )
+    return read_history(folder)
 
 
 def write_list(VOCdevkit_path, split, count, folder):

@@ -23,7 +23,7 @@ from utils.labels import voc_palette
 from utils.prediction import inference
 from utils.prediction.draw import draw_mask, format_count
 from utils.prediction.inference import predict_mask
-from utils.prediction.tiles import predict_tiles
+from utils.prediction.tiles import predict_tiles, predict_windows
 
 NAMES = ("background", "cell", "猫")
 DESCRIPTION = Description(3, "vgg", (32, 48), NAMES, 8, (1, 255))
@@ -677,3 +677,20 @@ def test_images_with_other_channels_are_refused(banded):
             "path of a TIFF file to predict_files, or an array (height, width, 5) to "
             "predict_array."
         )
+
+
+def test_a_network_of_windows_predicts_at_the_scale_of_training(network, tmp_path, rng):
+    described = dataclasses.replace(DESCRIPTION, input_shape=(96, 144), window=(32, 48))
+    path = tmp_path / "windows.weights.h5"
+    save_weights(network, path, described)
+    unet = Unet(path, precision="float32")
+    assert unet.description.window == (32, 48)
+    assert unet.model.input_shape == (None, 32, 48, 3)
+    image = rng.integers(0, 256, (50, 60, 3), dtype=np.uint8)
+    mask = unet.predict_array(image)
+    expected = predict_windows(network.predict_on_batch, image, (96, 144), (32, 48))
+    np.testing.assert_array_equal(mask, expected)
+    assert mask.shape == (50, 60)
+    Image.fromarray(image).save(tmp_path / "image.png")
+    (outcome,) = unet.predict_files([tmp_path / "image.png"], batch_size=2)
+    assert (outcome.value[1] == mask).mean() > 0.999

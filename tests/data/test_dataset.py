@@ -403,3 +403,35 @@ def test_images_with_other_channels(samples, tmp_path, rng, count):
     assert (augmented.shape, masks.shape) == ((4, *SHAPE, count), (4, *SHAPE))
     with pytest.raises(UserError, match=rf"has {count} channels?, but in_channels is 4"):
         UnetDataset(made, SHAPE, 4, 3, in_channels=4)[0]
+
+
+def test_several_crops_of_each_image_make_an_epoch(samples):
+    dataset = training(samples, batch_size=5, crops=4)
+    assert (dataset.count, len(dataset)) == (24, 5)
+    drawn = [dataset.batch_samples(index) for index in range(len(dataset))]
+    names = sorted(sample.name for batch in drawn for sample in batch)
+    assert names == sorted(4 * [sample.name for sample in samples])
+    first, second = (dataset.load_sample(0, position) for position in (0, 1))  # of one image
+    assert not same(first, second)
+
+
+def test_one_crop_of_each_image_is_as_ever(samples):
+    assert same(batches(training(samples, crops=1)), batches(training(samples)))
+
+
+def test_validation_in_windows_covers_the_whole_image(samples):
+    whole = UnetDataset(samples, (64, 96), 1, 3)
+    parts = UnetDataset(samples, (64, 96), 1, 3, window=(32, 48), crops=9)
+    per_image = parts.count // len(samples)
+    assert per_image == 3 * 3  # overlapping by a quarter at least
+    image, mask = whole.load_sample(0, 1)
+    seen = np.zeros((64, 96), bool)
+    for position in range(per_image, 2 * per_image):
+        part, ids = parts.load_sample(0, position)
+        assert part.shape == (32, 48, 3)
+        index = position - per_image
+        top, left = 16 * (index // 3), 24 * (index % 3)
+        here = slice(top, top + 32), slice(left, left + 48)
+        assert same((part, ids), (image[here], mask[here]))
+        seen[here] = True
+    assert seen.all()

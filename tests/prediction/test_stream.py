@@ -172,3 +172,28 @@ def test_images_of_five_channels(tmp_path, rng):
     np.testing.assert_array_equal(mask, pixels.argmax(axis=-1))
     outcome = next(predict_all(network, [path], (30, 40), finish=lambda *_: None))
     assert "has 5 channels, but in_channels is 3" in str(outcome.error)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_in_windows_at_the_scale_of_training(batch_size):
+    """Letterboxed into the large size, cut into windows, and back to the image's own size."""
+    images, network = named_images(6), CountingNet()
+    outcomes = list(
+        predict_all(
+            network,
+            list(images),
+            (128, 160),
+            read=lambda name: images[name][0],
+            finish=lambda name, pixels, mask: mask,
+            batch_size=batch_size,
+            window=(64, 64),
+        )
+    )
+    assert set(network.shapes) == {(batch_size, 64, 64, 3)}
+    for outcome, (image, truth) in zip(outcomes, images.values(), strict=True):
+        assert outcome.value.shape == truth.shape
+        whole = predict_mask(ColorNet(), image, (128, 160))
+        assert (
+            outcome.value == whole
+        ).mean() > 0.97  # at edges, masks or probabilities are resized
+        assert (outcome.value == truth).mean() > 0.9

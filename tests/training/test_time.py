@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import get_miou
 import train
 from errors import UserError
 from training.plan import Machine
@@ -145,3 +146,29 @@ def test_a_plan_of_nothing_leaves_nothing(config, voc_dir, write_list):
     with pytest.raises(UserError, match="plan=auto needs at least 2 training images"):
         train.main(settings)
     assert not list(Path(settings.save_dir).glob("loss_*"))
+
+
+@pytest.mark.usefixtures("quick")
+def test_large_images_are_validated_and_predicted_in_windows(config, voc_dir):
+    settings = config(val_input_shape=(96, 128), val_window=(48, 64), unfreeze_epoch=1)
+    train.main(settings)
+    (row,) = rows_of(settings)
+    assert row["val_loss"] != "nan" and row["val_miou"] != "nan"
+    scores = get_miou.main(
+        get_miou.MiouConfig(
+            model_path=f"{settings.save_dir}/last_epoch_weights.weights.h5",
+            VOCdevkit_path=str(voc_dir),
+            miou_out_path=f"{settings.save_dir}/miou_out",
+            precision="float32",
+        )
+    )
+    assert scores.miou == pytest.approx(float(row["val_miou"]), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("window", "message"),
+    [((40, 64), "multiples of 16"), ((64, 64), r"val_window \(64, 64\) is larger than val_input_")],
+)
+def test_windows_that_do_not_fit_are_refused(config, window, message):
+    with pytest.raises(UserError, match=message):
+        config(val_input_shape=(48, 64), val_window=window).parts  # noqa: B018
