@@ -125,7 +125,8 @@ class Training:
         names = set_encoder_trainable(self.model, phase.train_encoder, backbone)
         frozen = "" if phase.train_encoder else f" ({names[0]} to {names[-1]})"
         if self.limit:
-            minutes = phase.share * (self.limit.seconds - self.limit.elapsed()) / 60
+            self.limit.start_training()
+            minutes = self.limit.until(phase.share) / 60
             until = f"From epoch {first_epoch + 1} on, for about {minutes:.1f} minutes"
         else:
             until = f"Epochs {first_epoch + 1} to {phase.last_epoch}"

@@ -22,6 +22,7 @@ WIDTHS = (64, 32, 16)
 _ASIDE = 40.0, 0.8  # seconds of setup; share of the rest that is training, not validation
 _PASSES, _PASSES_PRETRAINED = 20, 6  # over the set that a network should have
 _STEPS = 1500  # that an optimizer should have
+_HOPELESS = 150  # steps below which a user is warned
 _THINNEST = 4.0  # pixels across a structure that should stay
 _SMALLEST, _ENOUGH = 0.35, 0.75  # shares of an image's size: never wanted less, enough if thin
 _SIDES = (512, 384, 256, 192, 160, 128, 96)  # of a crop
@@ -167,9 +168,14 @@ class _Planner:
         self._prediction()
         self._augmentation()
         self._loss()
+        if self.steps < _HOPELESS:
+            self.plan.basis += (
+                f"\nWarning: that is time for {self.steps:,.0f} steps, too few to learn much. More "
+                "time or a faster machine would help."
+            )
 
     def _basis(self, minutes):
-        """What the plan is made from, in two lines."""
+        """What the plan is made from."""
         height, width = self.set.size
         per_image = self.machine.per_pixel * 128 * 128
         limit = self.settings.get("time_limit")
@@ -294,7 +300,7 @@ class _Planner:
         rate = 3e-4 if self.pretrained else 5e-4 if self.width > 32 else 1e-3
         kind = "pretrained" if self.pretrained else f"of width {self.width} from scratch"
         self._choose("init_lr", rate, f"for a network {kind}")
-        self.crop, self.seen = crop, seen
+        self.crop, self.seen, self.steps = crop, seen, steps(batch, crop)
 
     def _prediction(self):
         """Scale of training, size of prediction."""

@@ -4,6 +4,7 @@ import dataclasses
 
 from nets.backbones import BACKBONES
 from nets.precision import choose_precision
+from nets.weights.storage import IMAGENET, open_weights
 from training.machine import measure_machine
 from training.phases import PhaseSettings
 from training.plan import make_plan
@@ -67,6 +68,9 @@ def draw_up_plan(config, samples, given=()):
         has_imagenet = bool(start)
         if note:
             print(note)
+    if config.model_path not in (AUTO, IMAGENET, ""):  # a network of some width
+        stored = open_weights(config.model_path, config.backbone)
+        settings.setdefault("width", stored.infer().get("width", 64))
     policy, _ = choose_precision(config.precision)
     machine = measure_machine(network, policy)
     stride = BACKBONES[config.backbone].stride

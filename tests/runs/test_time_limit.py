@@ -35,6 +35,9 @@ def test_the_share_is_of_the_time_between_setup_and_reserve(clock):
         clock.seconds = 1010 + after
         assert limit.share() == pytest.approx(share)
     assert limit.left() == 0
+    clock.seconds = 1010 + 7
+    assert limit.until(0.5) == pytest.approx(28)
+    assert limit.until(0.05) == 0
 
 
 def test_a_run_that_resumes_has_the_time_that_is_left(clock):

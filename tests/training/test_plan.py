@@ -197,3 +197,9 @@ def test_a_plan_is_for_one_machine():
     for settings, name in ((("off", 5.0), "time_limit"), (("auto", 0.0), "plan")):
         with pytest.raises(UserError, match=f"^{name} works on one machine"):
             check_plan(*settings, processes=2)
+
+
+def test_a_plan_without_hope_says_so():
+    crawling = dataclasses.replace(SLOW, per_pixel=1e-3)
+    assert "Warning: that is time for" in plan(machine=crawling, time_limit=2.0).basis
+    assert "Warning" not in plan(time_limit=12.0).basis

@@ -172,3 +172,11 @@ def test_large_images_are_validated_and_predicted_in_windows(config, voc_dir):
 def test_windows_that_do_not_fit_are_refused(config, window, message):
     with pytest.raises(UserError, match=message):
         config(val_input_shape=(48, 64), val_window=window).parts  # noqa: B018
+
+
+@pytest.mark.usefixtures("quick", "machine")
+def test_a_plan_takes_the_width_of_the_weights(config, start_weights, capsys):
+    train.main(
+        config(plan="auto", time_limit=0.25, model_path=start_weights(), **AS_SHIPPED, width=64)
+    )
+    assert "  width                8" in capsys.readouterr().out

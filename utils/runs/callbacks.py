@@ -59,7 +59,6 @@ class FollowTimeLimit(keras.callbacks.Callback):
         self.rate_of_share = rate_of_share
 
     def on_train_begin(self, logs=None):
-        self.limit.start_training()
         self._rate = None
         self._follow()
 

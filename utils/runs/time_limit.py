@@ -57,9 +57,16 @@ class TimeLimit:
 
     def share(self):
         """How much of the time for training is gone, 0 to 1."""
-        room = self.seconds - self.reserve - (self._setup or 0.0)
         gone = self.elapsed() - (self._setup or 0.0)
-        return min(max(gone / room, 0.0), 1.0) if room > 0 else 1.0
+        return min(max(gone / self._room, 0.0), 1.0) if self._room > 0 else 1.0
+
+    def until(self, share):
+        """Seconds from now until a share of the time for training is gone."""
+        return max(share - self.share(), 0.0) * max(self._room, 0.0)
+
+    @property
+    def _room(self):
+        return self.seconds - self.reserve - (self._setup or 0.0)
 
     def is_finished(self):
         """Whether the run is over with the epoch that ends now: validated, and no time is left."""
