@@ -59,19 +59,18 @@ class FollowTimeLimit(keras.callbacks.Callback):
         self.rate_of_share = rate_of_share
 
     def on_train_begin(self, logs=None):
-        self._rate = None
-        self._follow()
+        self._set(self.rate_of_share(self.limit.share()))
 
     def on_train_batch_begin(self, batch, logs=None):
-        self._follow()
-
-    def _follow(self):
         rate = self.rate_of_share(self.limit.share())
-        if self._rate and abs(rate / self._rate - 1) < self._step:
+        if abs(rate / self.limit.rate - 1) < self._step:
             return
-        if hasattr(self.model, "jax_state_sync") and self._rate:
-            self.model.jax_state_sync()  # amid an epoch JAX keeps the optimizer's values elsewhere
-        self.model.optimizer.learning_rate = self._rate = rate
+        if hasattr(self.model, "jax_state_sync"):  # amid an epoch JAX keeps the values elsewhere
+            self.model.jax_state_sync()
+        self._set(rate)
+
+    def _set(self, rate):
+        self.model.optimizer.learning_rate = self.limit.rate = rate
 
     def on_train_batch_end(self, batch, logs=None):
         share = self.limit.share()
@@ -80,7 +79,7 @@ class FollowTimeLimit(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def on_epoch_end(self, epoch, logs=None):
-        logs["learning_rate"] = self._rate
+        logs["learning_rate"] = self.limit.rate
 
 
 class TimeValidation(keras.callbacks.Callback):

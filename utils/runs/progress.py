@@ -137,8 +137,8 @@ class Progress(keras.callbacks.Callback):
             f"epoch {epoch + 1}" if self._limit else f"epoch {epoch + 1:>{len(str(last))}}/{last}"
         )
         # Read once: amid an epoch some backends keep the optimizer's values elsewhere.
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        self._rate, self._logs = f"lr {format_rate(rate)}", None
+        self._epoch_rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        self._logs = None
         self._clock.start_epoch(epoch, len(self._train_set))
         self._display.open(self._clock.now())
         self._show("step", 0, len(self._train_set), change=True)
@@ -164,6 +164,11 @@ class Progress(keras.callbacks.Callback):
         fields += [self._rate, f"{self._clock.images_per_second():.1f} img/s"]
         fields += [f"took {format_seconds(seconds)}", f"left {format_seconds(self._left())}"]
         self._display.show(f"{self._title}: {', '.join(fields)}")
+
+    @property
+    def _rate(self):
+        """The learning rate, which with a time limit changes within an epoch."""
+        return f"lr {format_rate(self._limit.rate if self._limit else self._epoch_rate)}"
 
     @property
     def _title(self):

@@ -27,12 +27,14 @@ class TimeLimit:
         phase: str, title of the phase that trains now, for the run's state.
         over: bool, whether the time for training was used up.
         validated: bool, whether the latest epoch was validated.
+        rate: float, the learning rate of now.
     """
 
     def __init__(self, seconds, now=time.monotonic):
         self.seconds = seconds
         self.reserve = 0.0
         self.phase = ""
+        self.rate = 0.0
         self.over = self.validated = False
         self._now = now
         self._begin, self._used = now(), 0.0
