@@ -23,6 +23,11 @@ from utils.data.augment import Augment
 from utils.data.dataset import UnetDataset
 from utils.data.voc import read_samples
 
+EVERYTHING = Augment(
+    flip_vertical=0.5, quarter_turn=0.5, rotation=30, elastic=0.02, rare_crops=0.5, gamma=0.3,
+    contrast=0.3, blur=1.0, noise=5.0, low_resolution=0.5, cutout=0.3,
+)  # fmt: skip
+
 
 @settings
 class LoaderConfig:
@@ -44,7 +49,10 @@ def main(config=None):
     cv2.setNumThreads(1)
     samples = read_samples(config.VOCdevkit_path, "train")[: config.images]
     for size in config.sizes:
-        loaders = {"this project": lambda size=size: load_here(config, samples, size)}
+        loaders = {
+            "this project": lambda size=size: load_here(config, samples, size, Augment()),
+            "with everything on": lambda size=size: load_here(config, samples, size, EVERYTHING),
+        }
         if config.upstream:
             dataset = import_upstream(config.upstream)
             loaders["upstream"] = lambda size=size, d=dataset: load_upstream(
@@ -61,14 +69,14 @@ def main(config=None):
         print(f"{size}x{size}, {config.num_classes} classes: {line}", flush=True)
 
 
-def load_here(config, samples, size):
+def load_here(config, samples, size, augment):
     """Seconds to make all batches of two with this project's loader."""
     dataset = UnetDataset(
         samples,
         (size, size),
         2,
         config.num_classes,
-        Augment(),
+        augment,
         ignore_labels=config.ignore_labels,
         num_workers=1,
     )

@@ -29,6 +29,7 @@ _BELOW_ONE = (
 )  # fmt: skip
 _FROM_ZERO = ("rotation", "blur", "noise", "gamma")
 _ELASTIC_GRID = 3  # displacements along a side, as in the U-Net paper
+_LONGEST = 32_000  # pixels along a side of an image that OpenCV reads at places
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,8 @@ class Augment:
                 image, mask, size, scaled, offset, flipped, focus, rng
             )
             image = degrade(change_colors(image, factors), self, rng)
-            image[outside], mask[outside] = GREY, VOID
+            if outside.any():
+                image[outside], mask[outside] = GREY, VOID
         else:
             box = _visible_box(scaled, offset, size)
             image = _place_image(image, scaled, offset, box, flipped)
@@ -171,29 +173,27 @@ class Augment:
             (image, mask, outside): of the target's size; bool (height, width), what lies outside
             of the image and has no meaning.
         """
-        rows, columns = np.indices(size, np.float32) + np.float32(0.5)
-        if self.rotation:
-            angle = np.deg2rad(rng.uniform(-self.rotation, self.rotation))
-            # What must be seen stays where it is, and the rest turns around it.
-            pivot = np.array(size) / 2 if focus is None else np.add(focus, offset)
-            sine, cosine = np.float32(np.sin(angle)), np.float32(np.cos(angle))
-            down, right = rows - np.float32(pivot[0]), columns - np.float32(pivot[1])
-            rows = cosine * down - sine * right + np.float32(pivot[0])
-            columns = sine * down + cosine * right + np.float32(pivot[1])
+        # Where target pixels lie in the resized image: turn @ (row, column) + shift, from 0 at the
+        # outer edge of its first pixel.
+        angle = np.deg2rad(rng.uniform(-self.rotation, self.rotation)) if self.rotation else 0.0
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        # What must be seen stays where it is, and the rest turns around it.
+        pivot = np.array(size) / 2 if focus is None else np.add(focus, offset)
+        shift = pivot - turn @ pivot - offset
+        if flipped:
+            turn[1], shift[1] = -turn[1], scaled[1] - shift[1]
+        bends = None
         if self.elastic:
             grid = rng.normal(0, self.elastic * min(size), (_ELASTIC_GRID, _ELASTIC_GRID, 2))
             bends = cv2.resize(grid.astype(np.float32), size[::-1], interpolation=cv2.INTER_CUBIC)
-            rows, columns = rows + bends[..., 0], columns + bends[..., 1]
-        rows, columns = rows - np.float32(offset[0]), columns - np.float32(offset[1])
-        outside = (rows < 0) | (rows >= scaled[0]) | (columns < 0) | (columns >= scaled[1])
-        if flipped:
-            columns = np.float32(scaled[1]) - columns
-        shrunk = image
         if scaled[0] < image.shape[0] or scaled[1] < image.shape[1]:  # averaged against aliasing
-            shrunk = resize_image(image, scaled)
-        image = _sample(shrunk, rows, columns, scaled, cv2.INTER_LINEAR)
-        mask = _sample(mask, rows, columns, scaled, cv2.INTER_NEAREST)
-        return image, mask, outside
+            image = resize_image(image, scaled)
+        places = _places(size, turn, shift, bends, np.divide(image.shape[:2], scaled))
+        outside = _outside(places, image.shape)
+        found = _sample(image, places, cv2.INTER_LINEAR)
+        if mask.shape != image.shape[:2]:
+            places = _places(size, turn, shift, bends, np.divide(mask.shape, scaled))
+        return found, _sample(mask, places, cv2.INTER_NEAREST), outside
 
 
 def _happens(probability, rng):
@@ -211,31 +211,54 @@ def _draw_offset(scaled, side, focus, rng):
     return int(rng.integers(least, most + 1)) if least < most else most
 
 
-def _sample(array, rows, columns, scaled, interpolation):
-    """Reads an array at float places, which are pixels of it when resized to `scaled`.
+def _places(size, turn, shift, bends, step):
+    """Where the centres of target pixels lie in an array, which is `step` times the resized image.
 
     Args:
-        array: uint8 (H, W, channels) or (H, W).
-        rows, columns: float32 (height, width), from 0 at the first pixel's outer edge to `scaled`.
-        scaled: (height, width).
-        interpolation: of OpenCV.
+        size: (height, width) of the target.
+        turn, shift: (2, 2) and (2,), see `Augment._warp`.
+        bends: float32 (height, width, 2), displacements in pixels of the resized image; or None.
+        step: (2,), by rows and columns.
+
+    Returns:
+        [rows, columns], float32 (height, width) each, from 0 at the centre of the first pixel.
     """
+    down, right = (np.arange(side) + 0.5 for side in size)
     places = []
-    for at, side, new in zip((rows, columns), array.shape, scaled, strict=False):
-        # Pixel centres: place x lies at x * step - 0.5 of the array.
-        at = np.clip(at * np.float32(side / new) - np.float32(0.5), 0, side - 1)
-        if interpolation == cv2.INTER_NEAREST:
-            at = np.rint(at)
-        first, last = int(at.min()), int(at.max()) + 2
-        places.append((at - np.float32(first), slice(first, last)))  # OpenCV counts to 32,767
-    (rows, of_rows), (columns, of_columns) = places
-    part = np.ascontiguousarray(array[of_rows, of_columns])
+    for axis in (0, 1):
+        of_rows = step[axis] * (turn[axis, 0] * down + shift[axis]) - 0.5
+        of_columns = step[axis] * turn[axis, 1] * right
+        place = np.add.outer(of_rows.astype(np.float32), of_columns.astype(np.float32))
+        if bends is not None:
+            place += np.float32(step[axis]) * bends[..., axis]
+        places.append(place)
+    return places
+
+
+def _outside(places, shape):
+    """Which places lie beyond the outer pixels' edges of an array, as bool (height, width)."""
+    outside = np.zeros(places[0].shape, bool)
+    for place, side in zip(places, shape, strict=False):
+        outside |= np.abs(place - np.float32((side - 1) / 2)) > side / 2
+    return outside
+
+
+def _sample(array, places, interpolation):
+    """Reads an array, uint8 (H, W, channels) or (H, W), at places; beyond it its outer pixels."""
+    if max(array.shape[:2]) > _LONGEST:
+        parts = []
+        for place, side in zip(places, array.shape, strict=False):
+            first = int(np.clip(place.min(), 0, side - 1))
+            last = int(np.clip(place.max(), 0, side - 1)) + 2
+            parts.append((place - np.float32(first), slice(first, last)))
+        places = [place for place, _ in parts]
+        array = np.ascontiguousarray(array[parts[0][1], parts[1][1]])
+    rows, columns = places
 
     def remap(part):
         return cv2.remap(part, columns, rows, interpolation, borderMode=cv2.BORDER_REPLICATE)
 
-    found = over_channels(remap, part)
-    return found.reshape(*rows.shape, *array.shape[2:])
+    return over_channels(remap, array).reshape(*rows.shape, *array.shape[2:])
 
 
 def _visible_box(scaled, offset, target):

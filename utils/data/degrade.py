@@ -51,7 +51,8 @@ def change_tones(image, gamma, contrast, rng):
     exponent = (1 + gamma) ** rng.uniform(-1, 1)
     factor = 1 + rng.uniform(-1, 1) * contrast
     levels = 255 * (np.arange(256) / 255) ** exponent
-    mean = (np.bincount(image.ravel(), minlength=256) @ levels) / image.size
+    flat = image.reshape(len(image), -1)
+    mean = (cv2.calcHist([flat], [0], None, [256], [0, 256]).ravel() @ levels) / image.size
     table = np.rint(np.clip((levels - mean) * factor + mean, 0, 255)).astype(np.uint8)
     return cv2.LUT(image, table).reshape(image.shape)
 
