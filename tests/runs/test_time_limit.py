@@ -1,5 +1,9 @@
 """The clock of a training."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from errors import UserError
@@ -105,3 +109,44 @@ def test_a_run_is_finished_with_a_validated_epoch_after_its_time(clock):
     assert not limit.is_finished()
     limit.validated = True
     assert limit.is_finished() and limit.over
+
+
+CLOCKED = """
+import keras
+import numpy as np
+from utils.runs.callbacks import FollowTimeLimit
+from utils.runs.time_limit import TimeLimit
+
+class Steps:  # a second for each time that it is asked
+    seconds = 0.0
+    def __call__(self):
+        self.seconds += 1
+        return self.seconds
+
+model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="ones")])
+model.compile(keras.optimizers.SGD(1.0), "mse")
+limit = TimeLimit(40, Steps())
+limit.start_training()
+lead = FollowTimeLimit(limit, 1.0, lambda share: 1e-9 if share < 0.5 else 0.1)
+lead._step = -1.0  # it sets the rate before each step, however little it changes
+x = np.ones((1000, 1), "float32")
+before = []
+see = keras.callbacks.LambdaCallback(
+    on_train_batch_begin=lambda batch, logs: before.append(limit.rate),
+)
+history = model.fit(x, 3 * x, batch_size=1, epochs=9, callbacks=[lead, see], verbose=0)
+kernel = float(keras.ops.convert_to_numpy(model.layers[0].kernel)[0, 0])
+steps = before.count(0.1)
+print(keras.config.backend(), len(before) < 40, len(history.epoch), limit.over)
+# Each step of rate 0.1 leaves 1 - 2 x 0.1 x 2 = 0.6 of the error, which is shared with the bias.
+print(abs((2 - 2 * (kernel - 1)) - 2 * 0.6 ** steps) < 1e-3, before.count(1e-9) > 3, steps > 3)
+"""
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_the_rate_changes_amid_an_epoch_and_the_time_ends_it(backend):
+    environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(  # noqa: PLW1510
+        [sys.executable, "-c", CLOCKED], env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == [f"{backend} True 1 True", "True True True"], done.stderr
