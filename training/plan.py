@@ -34,6 +34,7 @@ _RARE = 0.03  # share of a class that is rare
 _WHOLE = 1_500_000  # pixels that are predicted at once
 _WINDOW = 512
 _BYTES = 5000 / 64  # of memory per pixel and filter of the first block
+_CACHE = 0.25  # share of the free memory that a decoded set may take
 _EPOCH = 20.0  # seconds of training in an epoch, at least: each ends with files
 
 
@@ -292,6 +293,13 @@ class _Planner:
             "crops_per_image",
             max(min(round(_EPOCH * per_second / self.set.count), 100), 1),
             f"an epoch takes some {_EPOCH:.0f} seconds or sees each image once",
+        )
+        size = self.set.count * math.prod(self.set.size) * (self.set.channels + 1) / 2**30
+        fits = self.machine.memory is not None and size * 2**30 < _CACHE * self.machine.memory
+        self._choose(
+            "cache_gb",
+            math.ceil(11 * size) / 10 if fits else 0.0,  # a tenth more: sizes differ
+            f"decoded, the set takes {size:.2g} GB" + (", which stays in memory" if fits else ""),
         )
         if not self.settings.get("time_limit"):
             epochs = max(round(seen / (self.set.count * crops_per_image)), 1)

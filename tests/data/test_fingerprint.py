@@ -102,6 +102,18 @@ def test_of_many_images_some_are_looked_at(make_samples, monkeypatch):
     assert (found.count, len(seen)) == (300, 60)
 
 
+def test_of_large_images_fewer_are_looked_at(make_samples, monkeypatch):
+    samples = make_samples([np.ones((8, 8), np.uint8)] * 3)
+    seen = []
+    monkeypatch.setattr("utils.data.fingerprint.image_size", lambda path: (4000, 5000))
+    monkeypatch.setattr(
+        "utils.data.fingerprint.read_image",
+        lambda path, in_channels: seen.append(path) or np.zeros((8, 8, 3), np.uint8),
+    )
+    take_fingerprint(samples * 100, 3, workers=1)
+    assert len(seen) == 12
+
+
 def test_void_alone_is_refused(make_samples):
     samples = make_samples([np.full((8, 8), 255, np.uint8)] * 2)
     with pytest.raises(UserError, match=r"all pixels of the 2 masks are void \(ignore_labels is"):

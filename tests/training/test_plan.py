@@ -203,3 +203,11 @@ def test_a_plan_without_hope_says_so():
     crawling = dataclasses.replace(SLOW, per_pixel=1e-3)
     assert "Warning: that is time for" in plan(machine=crawling, time_limit=2.0).basis
     assert "Warning" not in plan(time_limit=12.0).basis
+
+
+def test_a_set_that_fits_stays_in_memory():
+    # 20 images of 512x512, three channels and a mask: 20 MiB.
+    assert values(CELLS)["cache_gb"] == pytest.approx(20 / 1024 * 1.1, abs=0.1)
+    large = dataclasses.replace(CELLS, count=100_000)
+    assert values(large)["cache_gb"] == 0.0
+    assert values(CELLS, dataclasses.replace(SLOW, memory=None))["cache_gb"] == 0.0

@@ -4,6 +4,7 @@ Sizes, channels, how much there is of each class, how thin its structures are, a
 turned or mirrored look like images of the set.
 """
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -11,12 +12,13 @@ import numpy as np
 
 from errors import UserError
 from utils.data.masks import read_mask
-from utils.images.reading import read_image
+from utils.images.reading import image_size, read_image
 from utils.images.transforms import resize_image
 from utils.labels import VOID
 from utils.parallel import ordered_map
 
-_MOST = 60  # images that are looked at, evenly spaced in the list
+_MOST, _LEAST = 60, 12  # images that are looked at, evenly spaced in the list
+_PIXELS = 200_000_000  # of all of them, about
 _GRID = 8  # parts of an image's side in which classes are counted
 _ANGLES = 8  # directions of edges, of 180 degrees
 _SIDE = 256  # pixels to which an image is shrunk to look for its edges
@@ -52,7 +54,7 @@ class Fingerprint:
 
 
 def take_fingerprint(samples, num_classes, ignore_labels=(VOID,), in_channels=3, workers=0):
-    """Looks at up to 60 samples of a set.
+    """Looks at up to 60 samples of a set; of large images at fewer, but at 12.
 
     Args:
         samples: list of `utils.data.voc.Sample`.
@@ -67,7 +69,9 @@ def take_fingerprint(samples, num_classes, ignore_labels=(VOID,), in_channels=3,
     Raises:
         UserError: for an image or mask that can't be used, and if all pixels are void.
     """
-    chosen = [samples[i] for i in np.unique(np.linspace(0, len(samples) - 1, _MOST).astype(int))]
+    pixels = math.prod(image_size(samples[0].image_path))
+    most = min(max(_PIXELS // pixels, _LEAST), _MOST)
+    chosen = [samples[i] for i in np.unique(np.linspace(0, len(samples) - 1, most).astype(int))]
 
     def look(sample):
         mask = read_mask(sample.mask_path, num_classes, ignore_labels)
