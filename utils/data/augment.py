@@ -29,6 +29,7 @@ _BELOW_ONE = (
 )  # fmt: skip
 _FROM_ZERO = ("rotation", "blur", "noise", "gamma")
 _ELASTIC_GRID = 3  # displacements along a side, as in the U-Net paper
+_MOST_CHANNELS = 4  # that OpenCV copies by a mask
 _LONGEST = 32_000  # pixels along a side of an image that OpenCV reads at places
 
 
@@ -117,8 +118,8 @@ class Augment:
                 image, mask, size, scaled, offset, flipped, focus, rng
             )
             image = degrade(change_colors(image, factors), self, rng)
-            if outside.any():
-                image[outside], mask[outside] = GREY, VOID
+            _fill(image, outside, GREY)
+            _fill(mask, outside, VOID)
         else:
             box = _visible_box(scaled, offset, size)
             image = _place_image(image, scaled, offset, box, flipped)
@@ -151,13 +152,14 @@ class Augment:
         """A pixel of the resized, flipped image that must be seen, (row, column); or None."""
         if not _happens(self.rare_crops, rng):
             return None
-        pixels = np.bincount(mask.ravel(), minlength=VOID + 1)[:VOID]
+        pixels = cv2.calcHist([mask], [0], None, [VOID + 1], [0, VOID + 1]).ravel()[:VOID]
         present = np.flatnonzero(pixels)
         if not len(present):
             return None
         shares = 1 / pixels[present]
         chosen = rng.choice(present, p=shares / shares.sum())
-        place = np.flatnonzero(mask == chosen)[rng.integers(pixels[chosen])]
+        places = np.flatnonzero(mask == chosen)
+        place = places[rng.integers(len(places))]
         row, column = divmod(int(place), mask.shape[1])
         if flipped:
             column = mask.shape[1] - 1 - column
@@ -241,6 +243,14 @@ def _outside(places, shape):
     for place, side in zip(places, shape, strict=False):
         outside |= np.abs(place - np.float32((side - 1) / 2)) > side / 2
     return outside
+
+
+def _fill(array, where, value):
+    """Sets pixels of uint8 (H, W, channels) or (H, W), in place."""
+    if array.ndim == 3 and array.shape[2] > _MOST_CHANNELS:
+        array[where] = value
+    else:  # fifty times as fast
+        cv2.copyTo(np.full_like(array, value), where.view(np.uint8), array)
 
 
 def _sample(array, places, interpolation):

@@ -12,12 +12,16 @@ the images only, so that good images are seen too. The settings are those of
     cutout          side of a grey rectangle, in units of the image's; the mask keeps its classes
 """
 
+from statistics import NormalDist
+
 import cv2
 import numpy as np
 
 from utils.images.transforms import GREY, over_channels, resize_image
 
 _PROBABILITY = 0.5
+_NORMAL = np.array([NormalDist().inv_cdf((level + 0.5) / 256) for level in range(256)])
+_NORMAL /= _NORMAL.std()
 
 
 def degrade(image, strengths, rng):
@@ -80,10 +84,13 @@ def lower_resolution(image, share):
 
 
 def add_noise(image, sigma, rng):
-    """Adds Gaussian noise, of its own in each pixel and channel; clips at 0 and 255."""
-    noise = rng.standard_normal((image.shape[0], image[0].size), np.float32)
-    noise *= np.float32(sigma)
-    flat = image.reshape(noise.shape)
+    """Adds Gaussian noise, of its own in each pixel and channel; clips at 0 and 255.
+
+    It has 256 levels, equally probable: a byte draws one, ten times as fast as a float.
+    """
+    flat = image.reshape(len(image), -1)
+    drawn = np.frombuffer(rng.bytes(flat.size), np.uint8).reshape(flat.shape)
+    noise = cv2.LUT(drawn, (sigma * _NORMAL).astype(np.float32))
     return cv2.add(flat, noise, dtype=cv2.CV_8U).reshape(image.shape)
 
 
