@@ -7,10 +7,12 @@ ImageSets/Segmentation/{train,val,trainval,test}.txt if nothing is.
 
 import sys
 
-from errors import UserError, check_at_least
+from errors import UserError, check_at_least, check_choice
 from nets.checks import check_num_classes
 from utils.checking.fix import fix_dataset
+from utils.checking.meaning import INSTANCES, PALETTES
 from utils.checking.pairs import find_pairs
+from utils.checking.preview import preview
 from utils.checking.problems import format_report, report_to_dict
 from utils.checking.report import Report, scan_into
 from utils.config import load_config, run_script, settings
@@ -25,13 +27,18 @@ class AnnotationConfig:
     # Data
     VOCdevkit_path: str = "VOCdevkit"  # folder that holds VOC2007
     num_classes: int | None = None  # classes + 1 for the background, to check against; None: any
-    ignore_labels: tuple[int, ...] = (255,)  # mask values that are void
+    ignore_labels: tuple[int, ...] | None = None  # void in masks; None: 255, if used so
     num_workers: int = 0  # threads that read files; 0: one per processor
 
     # What to do
     check_only: bool = False  # whether to check with the lists that are there, and write none
     fix: bool = False  # whether to write a corrected copy beside the dataset
-    color_map: str = ""  # for fix: text file with lines 'r g b name', the background first
+    palette: str = "auto"  # what palettes' ids are: ids, colours, or auto: ids if they agree
+
+    # With fix
+    color_map: str = ""  # text file with lines 'r g b name', CVAT's labelmap.txt, or voc
+    instances: str = ""  # objects' own ids become: binary, class (value // 1000); "": none are
+    instance_border: bool = False  # whether background parts objects that touch
 
     # Split
     trainval_percent: float = 1.0  # share of all images for training and validation; the rest: test
@@ -51,9 +58,19 @@ class AnnotationConfig:
         check_at_least(self, 0, "num_workers", "folds")
         if self.num_classes is not None:
             check_num_classes(self.num_classes)
-        check_ignore_labels(self.ignore_labels)
+        check_ignore_labels(self.ignore_labels or ())
+        check_choice("palette", self.palette, PALETTES)
+        check_choice("instances", self.instances, INSTANCES)
         if self.fix and self.check_only:
             raise UserError("fix writes and check_only does not: give one of them.")
+        for name in ("color_map", "instances"):
+            if getattr(self, name) and not self.fix:
+                raise UserError(f"{name} is for the corrected copy: give --fix as well.")
+        if self.instance_border and not self.instances:
+            raise UserError(
+                "instance_border parts objects with ids of their own: give --instances binary or "
+                "class as well."
+            )
 
 
 def main(config=None):
@@ -74,19 +91,24 @@ def main(config=None):
         return fix_dataset(
             folder,
             pairs,
-            config.color_map,
-            config.num_classes,
-            config.ignore_labels,
-            config.num_workers,
+            workers=config.num_workers,
+            border=config.instance_border,
+            color_map=config.color_map,
+            num_classes=config.num_classes,
+            ignore_labels=config.ignore_labels,
+            palette=config.palette,
+            instances=config.instances,
         )
-    report = Report(config.num_classes, config.ignore_labels)
+    report = Report(config.num_classes, config.ignore_labels, palette=config.palette)
     for kind, detail in name_problems:
         report.problem(kind, detail)
     scan_into(report, samples, config.num_workers)
     lists = known_lists(config) if config.check_only else make_lists(config, samples, report)
     report.finish(lists)
     print(format_report(report))
-    write_check(report, list_path(config.VOCdevkit_path, "x").with_name("check_report.json"))
+    write_check(
+        report, samples, list_path(config.VOCdevkit_path, "x").with_name("check_report.json")
+    )
     if report.fatal:
         print(
             "error: The data has problems that make a training wrong, see above. No lists were "
@@ -103,10 +125,14 @@ def main(config=None):
     return 0
 
 
-def write_check(report, path):
-    """Writes the report as JSON; where the dataset is read-only, says so instead."""
+def write_check(report, samples, path):
+    """Writes the report as JSON, and guesses as a picture; says so where that can't be."""
     try:
         write_json(path, report_to_dict(report))
+        sheet = path.with_name("check_reading.png")
+        sheet.unlink(missing_ok=True)
+        if report.meaning.readings and preview(samples, report.meaning, sheet):
+            print(f"The first masks as they are and as --fix would read them: {sheet}")
     except OSError as error:
         print(f"note: the report is not written: {error}", file=sys.stderr)
 

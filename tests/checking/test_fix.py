@@ -399,6 +399,8 @@ def test_lists_report_and_contact_sheet(run_fix, masks):
         "pictures_changed": [],
         "left_out": {},
         "values_to_ids": {"0": 0, "50": 1, "100": 2, "255": 255},
+        "colors_to_ids": {},
+        "readings": [],
     }
     with Image.open(copy / "before_after.png") as sheet:
         colors = {color for _, color in sheet.convert("RGB").getcolors(1 << 24)}
@@ -409,12 +411,12 @@ def test_lists_report_and_contact_sheet(run_fix, masks):
 def test_the_contact_sheet_shows_a_few(run_fix, images, masks, monkeypatch):
     shown = []
     monkeypatch.setattr(fix, "before_after_sheet", lambda rows, path: shown.extend(rows))
-    for index in range(fix._SHOWN):
+    for index in range(fix.SHOWN):
         Image.new("RGB", (4, 4)).save(images / f"a{index}.png")
         Image.new("I;16", (4, 4), index % 2).save(masks / f"a{index}.png")
     as_16_bit(ids_of(masks / "val_a.png")).save(masks / "val_a.png")
     run_fix()
-    assert [row[0] for row in shown] == [f"a{index}" for index in range(fix._SHOWN)]
+    assert [row[0] for row in shown] == [f"a{index}" for index in range(fix.SHOWN)]
 
 
 def test_the_folder_may_be_the_working_directory(folder, masks, monkeypatch):
@@ -468,7 +470,9 @@ def test_an_existing_target_is_refused(voc_dir, folder, masks):
 
 def test_a_faulty_colour_map_writes_nothing(voc_dir, tmp_path):
     (tmp_path / "colors.txt").write_text("0 0 0")
-    with pytest.raises(UserError, match=r"colors\.txt, line 1: expected 'r g b name'"):
+    with pytest.raises(
+        UserError, match=r"colors\.txt, line 1: found '0 0 0'. Expected 'r g b name'"
+    ):
         main(voc_dir, fix=True, color_map=str(tmp_path / "colors.txt"))
     assert [path.name for path in voc_dir.iterdir()] == ["VOC2007"]
 

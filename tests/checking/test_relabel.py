@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from errors import UserError
-from utils.checking.relabel import MaskContent, find_meaning, read_color_map, read_content, to_ids
+from utils.checking.content import MaskContent, read_content
+from utils.checking.meaning import find_meaning
+from utils.checking.relabel import to_ids
 from utils.data.masks import mask_to_image
 from utils.labels import voc_palette
 
@@ -141,7 +142,10 @@ def test_files_that_can_not_be_read(tmp_path):
         ([1, 2, 3], [1, 2, 3]),
         ([0, 50, 100], [0, 1, 2]),
         ([0, 50, 100, 255], [0, 1, 2, 255]),
-        ([0, 128, 255], [0, 1, 255]),
+        ([0, 128, 255], [0, 1, 2]),
+        ([0, 127, 255], [0, 1, 2]),
+        ([0, 85, 170, 255], [0, 1, 2, 3]),
+        ([0, 64, 128, 191, 255], [0, 1, 2, 3, 4]),
         ([0, 2, 3], [0, 2, 3]),  # one class that does not occur is not a gap
     ],
 )
@@ -239,12 +243,11 @@ def test_a_colour_map(color_map, save):
         "\ufeff# my classes\r\n0 0 0 background\r\n\r\n255,0,0 traffic light\r\n"
         "9 9 9\tvoid\r\n0 255 0   tree \r\n"
     )
-    codes, names = read_color_map(path)
-    assert codes == {0: 0, 0xFF0000: 1, 0x090909: 255, 0x00FF00: 2}
-    assert names == ("background", "traffic light", "tree")
+    meaning = find_meaning([], path)
+    assert meaning.codes == {0: 0, 0xFF0000: 1, 0x090909: 255, 0x00FF00: 2}
+    assert meaning.names == ("background", "traffic light", "tree")
     colors = np.array([[(0, 255, 0), (9, 9, 9), (0, 0, 0), (255, 0, 0)]], np.uint8)
     assert relabel(save(colors), color_map=path)[0].tolist() == [[2, 255, 0, 1]]
-    assert find_meaning([], path).names == names
 
 
 def test_a_colour_map_of_greys_is_taken_at_its_word(color_map, save):
@@ -252,36 +255,6 @@ def test_a_colour_map_of_greys_is_taken_at_its_word(color_map, save):
     grey = np.array([[0, 100, 200, 200]], np.uint8)
     ids = relabel(save(np.repeat(grey[..., None], 3, axis=2)), color_map=path)[0]
     assert ids.tolist() == [[1, 2, 0, 0]]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("0 0 0 a\n1 2 b", "{path}, line 2: expected 'r g b name' with 0 to 255; got '1 2 b'."),
-        ("0 0 256 a", "{path}, line 1: expected 'r g b name' with 0 to 255; got '0 0 256 a'."),
-        ("0 0 -1 a", "{path}, line 1: expected 'r g b name' with 0 to 255; got '0 0 -1 a'."),
-        ("0 0 0", "{path}, line 1: expected 'r g b name' with 0 to 255; got '0 0 0'."),
-        ("0 0 0 a\n\n0 0 0 b", "{path}, line 3: the colour [0, 0, 0] stands twice."),
-        ("", "{path} must name 2 to 255 classes; it names 0."),
-        ("0 0 0 a\n1 1 1 void", "{path} must name 2 to 255 classes; it names 1."),
-        (
-            "\n".join(f"0 {i // 256} {i % 256} c{i}" for i in range(256)),
-            "{path} must name 2 to 255 classes; it names 256.",
-        ),
-    ],
-)
-def test_problems_of_a_colour_map_name_the_line(color_map, text, message):
-    path = color_map(text)
-    with pytest.raises(UserError) as caught:
-        read_color_map(path)
-    assert str(caught.value) == message.format(path=path)
-
-
-def test_a_colour_map_that_can_not_be_read(color_map, tmp_path):
-    for path in (tmp_path / "missing.txt", color_map(b"0 0 0 \xff")):
-        with pytest.raises(UserError) as caught:
-            read_color_map(path)
-        assert str(caught.value).startswith(f"The colour map {path} can't be read: ")
 
 
 # Any mask

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 import voc_annotation
 from errors import UserError
 from utils.checking import scan
+from utils.checking.content import MaskSummary
 from utils.checking.problems import (
     PROBLEMS,
     class_weights,
@@ -258,6 +259,125 @@ def test_only_one_class(run, change, value, classes):
     assert_problem(run(), "only_one_class", 1, f"the only value in 6 masks is {classes}")
 
 
+def blocks(ids, value, rows=6):
+    """Gives the first rows a value."""
+    ids = ids.copy()
+    ids[:rows] = value
+    return ids
+
+
+def grey_masks(masks, function):
+    """Rewrites all masks as grey files, by function(ids, position)."""
+    for index, path in enumerate(sorted(masks.iterdir())):
+        with Image.open(path) as image:
+            Image.fromarray(function(np.array(image), index)).save(path)
+
+
+@problem("stray_values")
+def test_stray_values(run, masks, voc_dir):
+    def change(ids, index):
+        ids = np.where(ids == 1, np.uint8(255), np.uint8(0))
+        ids[0, 0] = 254 if index == 2 else 0
+        return ids
+
+    grey_masks(masks, change)
+    status, text, report = run()
+    assert status == 2
+    assert set(report["faults"]) == {"stray_values", "ids_0_255"}
+    (detail,) = report["faults"]["stray_values"]["first"]
+    assert detail.startswith("value 254: 1 of ")
+    assert "how --fix reads the masks:\n    254: too few pixels for a class, made void" in text
+    sheet = voc_dir / "VOC2007" / "ImageSets" / "Segmentation" / "check_reading.png"
+    assert f"as --fix would read them: {sheet}\n" in text
+    assert Image.open(sheet).size[0] > 500
+    grey_masks(masks, lambda ids, _: (ids == 255).astype(np.uint8))
+    assert run()[0] == 0
+    assert not sheet.exists()
+
+
+@problem("void_is_class")
+def test_255_that_is_a_class(run, masks):
+    grey_masks(masks, lambda ids, _: blocks(np.where(ids == 1, np.uint8(128), np.uint8(0)), 255))
+    status, text, report = run()
+    assert (status, set(report["faults"])) == (2, {"void_is_class"})
+    assert "void\n" not in text
+    assert run(num_classes=2)[2]["faults"].keys() == {"ids_with_gaps"}
+
+
+@problem("void_or_class")
+def test_255_that_may_be_both(run, masks):
+    def change(ids, _):
+        found = np.full_like(ids, 255)
+        found[:9, :9], found[:9, 9:14] = 1, 0
+        return found
+
+    grey_masks(masks, change)
+    status, text, report = run()
+    assert (status, set(report["faults"])) == (2, {"void_or_class"})
+    assert "Decide: --ignore_labels 255 says that it is void" in text
+    assert run(ignore_labels=(255,))[0] == 0
+
+
+@problem("mixed_conventions")
+def test_masks_of_0_and_255_among_ids(run, masks):
+    def change(ids, index):
+        return np.where(ids == 1, np.uint8(255 if index % 2 else 1), np.uint8(0))
+
+    grey_masks(masks, change)
+    found = run()
+    assert_problem(found, "mixed_conventions", 3, "3 masks hold 0 and 255 alone")
+    assert run(ignore_labels=(255,))[0] == 0
+
+
+@problem("palettes_differ")
+def test_palettes_that_differ(run, masks):
+    path = masks / "train_a.png"
+    with Image.open(path) as image:
+        ids = np.array(image)
+    other = mask_to_image(np.array([1, 2, 0] + [255] * 253, np.uint8)[ids])
+    other.putpalette(bytes([0, 128, 0, 0, 0, 0, 128, 0, 0]))
+    other.save(path)
+    assert_problem(run(), "palettes_differ", 6, "the index 0 has the colours 0 0 0, 0 128 0")
+    assert run(palette="ids")[0] == 0
+
+
+@problem("palette_renumbered")
+def test_voc_colours_under_other_indices(run, masks):
+    for path in masks.iterdir():
+        with Image.open(path) as image:
+            ids = np.array(image)
+        other = Image.fromarray(np.where(ids == 255, 0, ids).astype(np.uint8))
+        other.putpalette(bytes([0, 0, 0, 192, 128, 128, 64, 0, 0]))
+        other.save(path)
+    assert_problem(run(), "palette_renumbered", 6, "the index 1 has VOC's colour of 15, person")
+    assert run(palette="ids")[0] == 0
+
+
+@problem("instances")
+def test_ids_of_objects(run, masks):
+    def change(ids, index):
+        found = np.zeros(ids.shape, np.uint8)
+        for number in range(8 + index):
+            found[2 * number : 2 * number + 2, 3:9] = number + 1
+        return found
+
+    grey_masks(masks, change)
+    status, text, report = run()
+    assert status == 2
+    assert report["faults"]["instances"]["count"] == 6
+    assert "    6 masks count 8 to 13 values from 1 on, each of one piece" in text
+    assert "--fix --instances binary makes each object class 1" in text
+    with pytest.raises(UserError, match="instances is for the corrected copy: give --fix as well"):
+        run(instances="binary", check_only=False)
+
+
+@pytest.mark.parametrize("name", ["color_map", "instance_border"])
+def test_settings_that_need_others(run, name):
+    given = {"color_map": "voc"} if name == "color_map" else {"instance_border": True}
+    with pytest.raises(UserError, match=f"^{name} "):
+        run(**given)
+
+
 @problem("ids_with_gaps")
 def test_ids_with_gaps(run, change):
     change(lambda ids: by_table(ids, v1=50, v2=100))
@@ -358,7 +478,7 @@ def test_the_report_itself(run, images):
 
 def facts(**counts):
     counts = {int(value[1:]): count for value, count in counts.items()}
-    return Facts(image_size=(1, 9), image_mode="RGB", mask_size=(1, 9), counts=counts)
+    return Facts(image_size=(1, 9), image_mode="RGB", mask_size=(1, 9), mask=MaskSummary(counts))
 
 
 def report_of(*all_facts, num_classes=None, ignore_labels=(255,)):
@@ -483,6 +603,15 @@ def test_all_fatal_problems_are_told_at_once(voc_dir, masks, images, change):
         assert PROBLEMS[kind].remedy in text
     assert text.count("problem:") == 4
     assert "note:" not in text
+
+
+def test_what_the_check_lets_decide_is_a_note_in_a_training(voc_dir, masks):
+    def change(ids, index):
+        return np.where(ids == 1, np.uint8(255 if index % 2 else 1), np.uint8(0))
+
+    grey_masks(masks, change)
+    report = quick(voc_dir)
+    assert "note: masks of 0 and 255 among masks with class ids: 3" in format_problems(report)
 
 
 def test_notes_do_not_stop_a_training(voc_dir):

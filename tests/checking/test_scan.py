@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from utils.checking import scan
-from utils.checking.scan import Facts, FactsCache, scan_pair, smooth_values
+from utils.checking.content import MaskSummary, edge_values
+from utils.checking.scan import Facts, FactsCache, scan_pair
 from utils.data.voc import Sample
 
 
@@ -46,9 +47,9 @@ def test_facts_of_a_sound_pair(sample):
     assert facts.image_size == facts.mask_size == (3, 4)
     assert facts.image_mode == "RGB"
     assert facts.image_bytes != 0 != facts.image_pixels
-    assert facts.counts == {0: 5, 1: 2, 2: 3, 255: 2}
-    assert all(type(key) is type(value) is int for key, value in facts.counts.items())
-    assert facts.smooth == ()
+    assert facts.mask.counts == {0: 5, 1: 2, 2: 3, 255: 2}
+    assert all(type(key) is type(value) is int for key, value in facts.mask.counts.items())
+    assert facts.mask.smooth == ()
 
 
 def test_without_decoding_the_image_stays_unread(sample):
@@ -59,7 +60,7 @@ def test_without_decoding_the_image_stays_unread(sample):
     assert facts.image_error == ""
     assert facts.image_size == (3, 4)
     assert (facts.image_mode, facts.image_bytes, facts.image_pixels) == ("", 0, 0)
-    assert facts.counts == {0: 5, 1: 2, 2: 3, 255: 2}
+    assert facts.mask.counts == {0: 5, 1: 2, 2: 3, 255: 2}
     assert f"The image {sample.image_path} can't be read" in scan_pair(sample).image_error
 
 
@@ -98,24 +99,25 @@ def test_hashes_tell_files_and_pixels_apart(sample, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("image", "kind", "error"),
+    ("image", "kind", "error", "counts"),
     [
-        (Image.new("RGB", (4, 3)), "PNG", "colour"),
-        (Image.new("RGBA", (4, 3)), "PNG", "alpha"),
-        (Image.new("LA", (4, 3)), "PNG", "alpha"),
-        (Image.new("I;16", (4, 3)), "PNG", "16-bit"),
-        (Image.new("L", (4, 3)), "JPEG", "lossy"),
-        (Image.new("L", (4, 3)), "BMP", "format"),
-        (Image.new("L", (4, 3)), "PNG", ""),
-        (Image.new("1", (4, 3)), "PNG", ""),
+        (Image.new("RGB", (4, 3), (1, 2, 3)), "PNG", "colour", {0x010203: 12}),
+        (Image.new("RGBA", (4, 3), (1, 2, 3, 255)), "PNG", "alpha", {0x010203: 12}),
+        (Image.new("RGBA", (4, 3)), "PNG", "alpha", {}),  # transparent
+        (Image.new("LA", (4, 3)), "PNG", "alpha", {}),
+        (Image.new("I;16", (4, 3), 300), "PNG", "16-bit", {300: 12}),
+        (Image.new("L", (4, 3)), "JPEG", "lossy", None),
+        (Image.new("L", (4, 3)), "BMP", "format", {0: 12}),
+        (Image.new("L", (4, 3)), "PNG", "", {0: 12}),
+        (Image.new("1", (4, 3)), "PNG", "", {0: 12}),
     ],
 )
-def test_kinds_of_masks(sample, image, kind, error):
+def test_kinds_of_masks(sample, image, kind, error, counts):
     image.save(sample.mask_path, kind)
     facts = scan_pair(sample)
     assert facts.mask_error == error
     assert facts.mask_size == (3, 4)
-    assert facts.counts == ({} if error else {0: 12})
+    assert (facts.mask and facts.mask.counts) == counts
 
 
 @pytest.mark.parametrize("keep", [0, 10, 40])
@@ -124,7 +126,7 @@ def test_broken_masks(sample, keep):
     facts = scan_pair(sample)
     assert facts.mask_error == "broken"
     assert facts.mask_detail
-    assert facts.counts == {}
+    assert facts.mask is None
 
 
 def test_a_missing_mask_is_broken(sample):
@@ -139,14 +141,14 @@ def test_soft_edges_of_a_grey_mask(sample):
     ids = drawn(disc)
     Image.fromarray(ids).save(sample.mask_path)
     facts = scan_pair(sample)
-    assert facts.smooth == tuple(sorted(set(np.unique(ids).tolist()) - {0, 255}))
-    assert len(facts.smooth) > 4
-    assert sum(facts.counts.values()) == ids.size  # all values, the soft ones too
+    assert facts.mask.smooth == tuple(sorted(set(np.unique(ids).tolist()) - {0, 255}))
+    assert len(facts.mask.smooth) > 4
+    assert sum(facts.mask.counts.values()) == ids.size  # all values, the soft ones too
 
 
 def test_a_palette_mask_is_never_smooth(sample, write_mask):
     write_mask(sample.mask_path, drawn(disc))
-    assert scan_pair(sample).smooth == ()
+    assert scan_pair(sample).mask.smooth == ()
 
 
 @pytest.mark.parametrize("inside", [255, 40])
@@ -154,7 +156,7 @@ def test_soft_edges_between_two_areas(inside):
     ids = drawn(
         lambda pen, scale: pen.ellipse([5 * scale, 5 * scale, 50 * scale, 35 * scale], fill=inside)
     )
-    found = smooth_values(ids)
+    found = edge_values(ids)[0]
     assert set(found) == set(np.unique(ids).tolist()) - {0, inside}
 
 
@@ -185,7 +187,7 @@ def grid_of_dots():
     ids=["lines", "pairs of lines", "falling", "dots", "stripes", "empty", "few"],
 )
 def test_thin_objects_are_not_taken_for_soft_edges(ids):
-    assert smooth_values(ids) == ()
+    assert edge_values(ids)[0] == ()
 
 
 @pytest.mark.parametrize(("between", "found"), [(3, ()), (4, (50, 51, 52, 53))])
@@ -193,14 +195,14 @@ def test_few_values_between_are_thin_objects(between, found):
     ids = np.zeros((20, 9), np.uint8)
     ids[:, 5:] = 255
     ids[:, 4] = 50 + np.arange(20) % between
-    assert smooth_values(ids) == found
-    assert smooth_values(ids, least=3) == tuple(range(50, 50 + between))
+    assert edge_values(ids)[0] == found
+    assert edge_values(ids, least=3)[0] == tuple(range(50, 50 + between))
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**32 - 1), st.integers(2, 256))
 def test_smooth_values_are_present_and_between_others(height, width, seed, bound):
     ids = np.random.default_rng(seed).integers(0, bound, (height, width)).astype(np.uint8)
-    found = smooth_values(ids)
+    found = edge_values(ids)[0]
     present = np.unique(ids).tolist()
     assert set(found) <= set(present) - {present[0], present[-1]}
     assert list(found) == sorted(found)
@@ -234,11 +236,11 @@ def scan_with(path, sample):
 def test_facts_are_kept_whole(sample, tmp_path, scans):
     Image.fromarray(drawn(disc)).save(sample.mask_path)
     first = scan_with(tmp_path / "cache.json", sample)
-    assert len(first.smooth) > 3
+    assert len(first.mask.smooth) > 3
     second = scan_with(tmp_path / "cache.json", sample)
     assert scans == ["one"]
     assert second == first
-    assert type(second.smooth) is type(second.mask_size) is type(second.image_size) is tuple
+    assert type(second.mask.smooth) is type(second.mask_size) is type(second.image_size) is tuple
 
 
 def test_facts_of_broken_files_are_kept_too(sample, tmp_path, scans):
@@ -272,10 +274,10 @@ def test_a_file_of_another_size_is_read_again(sample, tmp_path, scans, file):
 
 
 def test_a_new_mask_gives_new_facts(sample, tmp_path, write_mask):
-    assert scan_with(tmp_path / "cache.json", sample).counts[0] == 5
+    assert scan_with(tmp_path / "cache.json", sample).mask.counts[0] == 5
     write_mask(sample.mask_path, np.full((3, 4), 7, np.uint8))
     os.utime(sample.mask_path, (1, 1))
-    assert scan_with(tmp_path / "cache.json", sample).counts == {7: 12}
+    assert scan_with(tmp_path / "cache.json", sample).mask.counts == {7: 12}
 
 
 def test_entries_of_other_files_stay(sample, tmp_path, scans, write_mask):
@@ -316,7 +318,7 @@ def test_a_damaged_cache_is_written_anew(sample, tmp_path, scans, damage):
 
 def test_a_cache_of_other_bytes_is_no_error(sample, tmp_path):
     (tmp_path / "cache.json").write_bytes(b"\xff\xfe\x00")
-    assert scan_with(tmp_path / "cache.json", sample).counts[1] == 2
+    assert scan_with(tmp_path / "cache.json", sample).mask.counts[1] == 2
 
 
 def test_a_folder_that_can_not_be_written_is_no_error(sample, tmp_path, monkeypatch):
@@ -348,7 +350,7 @@ def test_a_folder_that_is_read_only_is_no_error(sample, tmp_path, monkeypatch):
 def test_no_cache_and_a_missing_folder_write_nothing(sample, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     for path in (None, tmp_path / "nowhere" / "cache.json"):
-        assert scan_with(path, sample).counts[1] == 2
+        assert scan_with(path, sample).mask.counts[1] == 2
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -360,5 +362,5 @@ def test_files_that_vanish_are_not_kept(sample, tmp_path, scans):
 
 
 def test_facts_start_empty():
-    assert Facts() == Facts(counts={}, smooth=(), mask_error="", image_error="")
-    assert Facts().counts is not Facts().counts
+    assert Facts() == Facts(mask=None, mask_error="", image_error="")
+    assert MaskSummary().counts is not MaskSummary().counts

@@ -17,18 +17,20 @@ from PIL import Image, ImageOps
 from PIL.ExifTags import Base
 
 from errors import UserError
-from utils.checking.relabel import find_meaning, read_content, to_ids
+from utils.checking.content import decode, read_content
+from utils.checking.meaning import find_meaning
+from utils.checking.preview import SHOWN, show_mask
+from utils.checking.problems import PROBLEMS
+from utils.checking.relabel import to_ids
 from utils.data.masks import mask_to_image
 from utils.data.split import split_names
 from utils.data.voc import write_lists
 from utils.files import write_json
 from utils.images.channels import to_array
 from utils.images.reading import open_image, read_header, read_image, read_to_show
-from utils.labels import VOID
 from utils.parallel import ordered_map
 from utils.plots import before_after_sheet
 
-_SHOWN = 8  # masks on the contact sheet
 _LISTED = 20  # colours and files that are listed
 _ALONE = {
     "picture_without_mask": "it has no mask",
@@ -55,22 +57,23 @@ class FixedPair:
     unknown: Counter = field(default_factory=Counter)
 
 
-def fix_dataset(folder, pairs, color_map="", num_classes=None, ignore_labels=(VOID,), workers=0):
+def fix_dataset(folder, pairs, *, workers=0, border=False, **rules):
     """Writes `<folder>_fixed` beside a VOC folder, with lists, a contact sheet and a report.
 
     Args:
         folder: Path of the VOC folder (the one that holds JPEGImages).
         pairs: (samples, almost, problems), as `utils.checking.pairs.find_pairs` gives them.
-        color_map: path of a text file with lines `r g b name`; "": VOC's colours.
-        num_classes: int; ids below it stay as they are. None: not known.
-        ignore_labels: values that become void.
         workers: int, threads; 0: automatic.
+        border: bool, whether background parts instances that touch.
+        rules: color_map, num_classes, ignore_labels, palette and instances, as in
+            `utils.checking.meaning.judge`.
 
     Returns:
         int: 0 if anything could be kept, else 2.
 
     Raises:
-        UserError: if the target exists, or the colour map can't be used.
+        UserError: if the target exists, the colour map can't be used, or the masks may mean two
+            things and no setting says which.
     """
     folder = Path(os.path.abspath(folder))  # "." has no name
     target = folder.with_name(f"{folder.name}_fixed")
@@ -80,10 +83,16 @@ def fix_dataset(folder, pairs, color_map="", num_classes=None, ignore_labels=(VO
     samples = sorted(_without_duplicates([*samples, *almost], problems))
     paths = [sample.mask_path for sample in samples]
     contents = ordered_map(read_content, paths, workers, "Reading the masks")
-    meaning = find_meaning(contents, color_map, num_classes, ignore_labels)
+    meaning = find_meaning(contents, **rules)
+    if meaning.undecided:
+        doubt = meaning.undecided
+        raise UserError(
+            f"The masks may mean two things, so nothing was written. {PROBLEMS[doubt.kind].title}: "
+            f"{doubt.detail}\n  do: {PROBLEMS[doubt.kind].remedy}"
+        )
     temporary = folder.with_name(f".{target.name}.{os.getpid()}")
     try:
-        work = partial(_fix_sample, folder=temporary, meaning=meaning)
+        work = partial(_fix_sample, folder=temporary, meaning=meaning, border=border)
         for name in ("JPEGImages", "SegmentationClass"):
             (temporary / name).mkdir(parents=True)
         outcomes = list(ordered_map(work, samples, workers, "Writing the copy"))
@@ -112,10 +121,11 @@ def _without_duplicates(samples, problems):
     return [one for one in samples if not {one.image_path.name, one.mask_path.name} & first]
 
 
-def _fix_sample(sample, folder, meaning):
+def _fix_sample(sample, folder, meaning, border):
     """Writes the corrected image and mask of a sample, or says why not."""
     outcome = FixedPair(sample.name)
-    ids, outcome.left_out, outcome.unknown = to_ids(read_content(sample.mask_path), meaning)
+    content = read_content(sample.mask_path)
+    ids, outcome.left_out, outcome.unknown = to_ids(content, meaning, border)
     if ids is None:
         return outcome
     try:
@@ -205,21 +215,23 @@ def _finish(folder, samples, outcomes, meaning):
         "pictures_changed": [one.name for one in outcomes if one.image_changed],
         "left_out": {one.name: one.left_out for one in outcomes if one.left_out},
         "values_to_ids": {str(value): index for value, index in meaning.ids.items()},
+        "colors_to_ids": {
+            decode(code): index for code, index in meaning.codes.items() if meaning.by_color
+        },
+        "readings": meaning.readings,
     }
     write_json(folder / "fix_report.json", report)
     by_name = {sample.name: sample for sample in samples}
-    shown = [one.name for one in outcomes if one.mask_changed][:_SHOWN]
+    shown = [one.name for one in outcomes if one.mask_changed][:SHOWN]
     if shown:
         rows = [_row(by_name[name], folder / "SegmentationClass" / f"{name}.png") for name in shown]
         before_after_sheet(rows, folder / "before_after.png")
 
 
 def _row(sample, fixed):
-    with Image.open(sample.mask_path) as before:
-        before = to_array(before) if before.mode != "1" else np.array(before.convert("RGB"))
     with Image.open(fixed) as after:
         ids = np.array(after)
-    return sample.name, read_to_show(sample.image_path), before, ids
+    return sample.name, read_to_show(sample.image_path), show_mask(sample), ids
 
 
 def _summary(outcomes, meaning, target):
@@ -230,6 +242,7 @@ def _summary(outcomes, meaning, target):
         f"{len(outcomes) - len(left_out):,} pairs kept: {masks:,} masks and {images:,} images "
         f"changed; {len(left_out):,} left out."
     ]
+    lines += meaning.readings
     moved = {value: index for value, index in meaning.ids.items() if value != index}
     if masks and moved:
         lines.append("values to ids: " + ", ".join(f"{v} -> {i}" for v, i in meaning.ids.items()))

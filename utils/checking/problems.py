@@ -73,6 +73,45 @@ PROBLEMS = {
         "grey masks with anti-aliased edges, whose values are not classes",
         f"{_FIX} with void along the edges.",
     ),
+    "instances": Problem(
+        True,
+        "masks whose values number single objects instead of classes",
+        "python voc_annotation.py --fix --instances binary makes each object class 1, --instances "
+        "class takes value // 1000. If they are classes, give num_classes.",
+    ),
+    "palettes_differ": Problem(
+        True,
+        "masks with palettes that differ: one index has several colours, so ids may differ too",
+        f"{_FIX}: with VOC's colours or those of most masks, or with yours: --color_map FILE. If "
+        "the numbers are the ids, whatever their colours: --palette ids.",
+    ),
+    "palette_renumbered": Problem(
+        True,
+        "masks with VOC's colours under other indices than VOC's",
+        "If the colours are right: --fix --palette colours. If the numbers are: --palette ids.",
+    ),
+    "mixed_conventions": Problem(
+        True,
+        "masks of 0 and 255 among masks with class ids",
+        f"{_FIX} with 255 as class 1 in them, if the others hold class 1 alone. If 255 is void "
+        "in them: --ignore_labels 255.",
+    ),
+    "stray_values": Problem(
+        True,
+        "masks with values of so few pixels that they are no classes",
+        f"{_FIX} with void in their place; or correct the masks.",
+    ),
+    "void_is_class": Problem(
+        True,
+        "masks in which 255 is one of evenly spaced values, so a class",
+        f"{_FIX} with ids 0, 1, 2, ... If 255 is void: --ignore_labels 255.",
+    ),
+    "void_or_class": Problem(
+        True,
+        "masks in which 255 may be void or a class",
+        'Decide: --ignore_labels 255 says that it is void, --ignore_labels "" with --fix that it '
+        "is a class.",
+    ),
     "ids_0_255": Problem(
         True,
         "masks that hold only 0 and 255, and 255 is void: nothing can be learnt",
@@ -113,20 +152,28 @@ PROBLEMS = {
 }
 
 
+# Problems whose details are values, not the masks that they count.
+_OF_VALUES = (
+    "ids_0_255", "ids_off_by_one", "ids_out_of_range", "instances", "palettes_differ",
+    "palette_renumbered", "mixed_conventions", "stray_values", "void_is_class", "void_or_class",
+)  # fmt: skip
+
+
 def format_problems(report, only_fatal=False):
     """The problems of a `utils.checking.report.Report` as text, the fatal ones first."""
     lines = []
     kinds = sorted(
-        report.problems, key=lambda kind: (not PROBLEMS[kind].fatal, list(PROBLEMS).index(kind))
+        report.problems, key=lambda kind: (not report.is_fatal(kind), list(PROBLEMS).index(kind))
     )
     for kind in kinds:
         problem, found = PROBLEMS[kind], report.problems[kind]
-        if only_fatal and not problem.fatal:
+        fatal = report.is_fatal(kind)
+        if only_fatal and not fatal:
             continue
-        lines.append(f"{'problem' if problem.fatal else 'note'}: {problem.title}: {found.count:,}")
+        lines.append(f"{'problem' if fatal else 'note'}: {problem.title}: {found.count:,}")
         lines += [f"    {detail}" for detail in found.first]
         more = found.count - len(found.first)
-        if more > 0 and kind not in ("ids_0_255", "ids_off_by_one", "ids_out_of_range"):
+        if more > 0 and kind not in _OF_VALUES:
             lines.append(f"    and {more:,} more")
         lines.append(f"  do: {problem.remedy}")
     return "\n".join(lines)
@@ -152,6 +199,9 @@ def format_report(report):
     ]
     if report.problems:
         lines += ["", format_problems(report)]
+    if report.meaning.readings:
+        lines += ["", "how --fix reads the masks:"]
+        lines += [f"    {reading}" for reading in report.meaning.readings]
     if len(report.classes) > 1 and not report.fatal:
         weights = ", ".join(f"{weight:g}" for weight in class_weights(report))
         lines += [
@@ -191,9 +241,10 @@ def report_to_dict(report):
         "cls_weights": class_weights(report)
         if len(report.classes) > 1 and not report.fatal
         else None,
+        "readings": report.meaning.readings,
         "faults": {
             kind: {
-                "fatal": PROBLEMS[kind].fatal,
+                "fatal": report.is_fatal(kind),
                 "count": found.count,
                 "first": found.first,
                 "remedy": PROBLEMS[kind].remedy,

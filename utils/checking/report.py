@@ -11,12 +11,16 @@ from functools import partial
 import numpy as np
 
 from errors import UserError
+from utils.checking.census import Census
+from utils.checking.meaning import Meaning, judge
 from utils.checking.problems import PROBLEMS, format_problems
 from utils.checking.scan import FactsCache, scan_pair
 from utils.labels import VOID
 from utils.parallel import ordered_map
 
 _FIRST = 5  # files named with each problem
+# What a user may have decided before a training, by a setting of the check.
+_DOUBTS = ("void_or_class", "mixed_conventions", "palette_renumbered", "instances")
 
 
 @dataclass
@@ -38,8 +42,11 @@ class Report:
 
     Args:
         num_classes: int; None: not known, so only what is wrong for any number is judged.
-        ignore_labels: mask values that are void.
+        ignore_labels: mask values that are void; None: 255, if the masks use it so.
         in_channels: int, channels that an image must have; None: not known.
+        palette: str, as in `utils.checking.meaning.judge`.
+        lenient: bool, whether doubts about the masks, which a user may have decided in the
+            check, are notes.
 
     Attributes:
         problems: dict from a key of `utils.checking.problems.PROBLEMS` to Found.
@@ -49,12 +56,24 @@ class Report:
         images: int64 (256,), images in which each value occurs.
         frequency_base: int64 (256,), pixels of those images.
         presence: dict from name to the set of values in its mask.
+        census: `utils.checking.census.Census` of the masks.
+        meaning: `utils.checking.meaning.Meaning` of the masks, known at the end.
     """
 
-    def __init__(self, num_classes=None, ignore_labels=(VOID,), in_channels=None):
+    def __init__(
+        self,
+        num_classes=None,
+        ignore_labels=None,
+        in_channels=None,
+        *,
+        palette="auto",
+        lenient=False,
+    ):
         self.num_classes = num_classes
         self.in_channels = in_channels
-        self.ignored = frozenset(ignore_labels)
+        self.ignored = frozenset((VOID,) if ignore_labels is None else ignore_labels)
+        self.census, self.meaning = Census(), Meaning()
+        self._ignore_labels, self._palette, self._lenient = ignore_labels, palette, lenient
         self.problems = {}
         self.pairs = 0
         self.sizes, self.modes = Counter(), Counter()
@@ -86,6 +105,9 @@ class Report:
             self.problem(
                 f"mask_{facts.mask_error}", f"{sample.mask_path} {facts.mask_detail}".strip()
             )
+        if facts.mask:
+            self.census.add(facts.mask, str(sample.mask_path))
+        if facts.mask_error:
             return
         if not facts.image_error and facts.image_size != facts.mask_size:
             self.problem(
@@ -93,9 +115,10 @@ class Report:
                 f"{sample.image_path} is {_size(facts.image_size)}, "
                 f"{sample.mask_path} is {_size(facts.mask_size)} (width x height)",
             )
-        if facts.smooth:
-            self.problem("mask_smooth", f"{mask} ({len(facts.smooth)} values along edges)")
-        counts = {value: n for value, n in facts.counts.items() if value not in facts.smooth}
+        smooth = facts.mask.smooth
+        if smooth:
+            self.problem("mask_smooth", f"{mask} ({len(smooth)} values along edges)")
+        counts = {value: n for value, n in facts.mask.counts.items() if value not in smooth}
         self._add_values(sample, counts)
 
     def _judge_channels(self, sample, channels):
@@ -130,7 +153,11 @@ class Report:
     @property
     def fatal(self):
         """Whether a problem was found that makes a training wrong."""
-        return any(PROBLEMS[kind].fatal for kind in self.problems)
+        return any(map(self.is_fatal, self.problems))
+
+    def is_fatal(self, kind):
+        """Whether a kind of problem makes a training wrong."""
+        return PROBLEMS[kind].fatal and not (self._lenient and kind in _DOUBTS)
 
     def finish(self, lists=None):
         """Judges the set as a whole.
@@ -146,9 +173,22 @@ class Report:
                 self._judge_split(lists[train], lists[val])
 
     def _judge_values(self):
-        classes = self.classes
-        if not self.presence:
+        self.meaning = judge(
+            self.census,
+            num_classes=self.num_classes,
+            ignore_labels=self._ignore_labels,
+            palette=self._palette,
+        )
+        kinds = set()
+        for doubt in self.meaning.doubts:
+            self.problem(doubt.kind, doubt.detail, doubt.count)
+            kinds.add(doubt.kind)
+        if "void_is_class" in kinds:
+            self.ignored -= {VOID}
+        if not self.presence or kinds & {"instances", "void_or_class", "void_is_class"}:
             return
+        strays = {v for v, i in self.meaning.ids.items() if i == VOID} - self.ignored
+        classes = [value for value in self.classes if value not in strays]
         if VOID in self.ignored and classes in ([0], []) and self.pixels[VOID]:
             self._problem_of_value("ids_0_255", VOID)
         elif len(classes) < 2:
@@ -256,7 +296,8 @@ def check_samples(
     known = FactsCache(cache)
     lists = {"train": [sample.name for sample in train], "val": [sample.name for sample in val]}
     samples = list(dict.fromkeys([*train, *val]))
-    report = Report(num_classes, ignore_labels, in_channels)
+    void = None if tuple(ignore_labels) == (VOID,) else ignore_labels
+    report = Report(num_classes, void, in_channels, lenient=True)
     facts = ordered_map(known.scan, samples, workers, "Checking the data", progress)
     for sample, one in zip(samples, facts, strict=True):
         report.add(sample, one)

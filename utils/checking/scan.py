@@ -9,14 +9,20 @@ import dataclasses
 import hashlib
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from errors import UserError
+from utils.checking.content import (
+    MaskSummary,
+    are_cells,
+    edge_values,
+    palette_of,
+    read_content,
+)
 from utils.data.masks import read_label_ids, refused_mask
 from utils.files import whole_file
 from utils.images.channels import to_array
@@ -37,9 +43,7 @@ class Facts:
         mask_error: "", "broken", or a key of `utils.data.masks.REFUSED_MASKS`.
         mask_detail: str, the error's own words.
         mask_size: (height, width) or None.
-        counts: dict from each value of the mask to its pixels.
-        smooth: values that only stand between others along edges, as anti-aliasing leaves
-            them.
+        mask: `utils.checking.content.MaskSummary`: what it holds; None if it can't be read.
     """
 
     image_error: str = ""
@@ -51,8 +55,7 @@ class Facts:
     mask_error: str = ""
     mask_detail: str = ""
     mask_size: tuple[int, int] | None = None
-    counts: dict[int, int] = field(default_factory=dict)
-    smooth: tuple[int, ...] = ()
+    mask: MaskSummary | None = None
 
 
 def scan_pair(sample, decode=True):
@@ -67,7 +70,7 @@ def scan_pair(sample, decode=True):
     """
     facts = Facts()
     _scan_image(sample.image_path, facts, decode)
-    _scan_mask(sample.mask_path, facts)
+    _scan_mask(sample.mask_path, facts, decode)
     return facts
 
 
@@ -87,65 +90,37 @@ def _scan_image(path, facts, decode):
         facts.image_error = str(error)
 
 
-def _scan_mask(path, facts):
+def _scan_mask(path, facts, decode):
     try:
         with Image.open(path) as image:
             facts.mask_error = refused_mask(image) or ""
             facts.mask_size = image.size[::-1]
-            grey = image.mode == "L"
-        if not facts.mask_error:
-            ids = read_label_ids(path)
-            counts = np.bincount(ids.ravel(), minlength=256)
-            facts.counts = {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
-            facts.smooth = smooth_values(ids) if grey else ()
+            if not facts.mask_error:
+                facts.mask = _summarize(read_label_ids(path), image)
+                return
+        if decode and facts.mask_error != "lossy":
+            content = read_content(path)
+            facts.mask = None if content.refusal else content.summarize()
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads to
         facts.mask_error, facts.mask_detail = "broken", str(error)
 
 
+def _summarize(ids, image):
+    """The MaskSummary of class ids, uint8 (H, W), from an opened file."""
+    counts = np.bincount(ids.ravel(), minlength=256)
+    found = np.flatnonzero(counts).tolist()
+    smooth, thin = edge_values(ids) if image.mode == "L" and len(found) > 2 else ((), ())
+    return MaskSummary(
+        {value: int(counts[value]) for value in found},
+        smooth=smooth,
+        thin=thin,
+        palette=palette_of(image, found),
+        cells=are_cells(ids, found),
+    )
+
+
 def _hash(data):
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
-
-
-def smooth_values(ids, least=4):
-    """Values that anti-aliasing left along edges.
-
-    Where at least `least` values are never an area of their own and mostly stand between two
-    others, as blends do, the mask was smoothed; then every thin value counts.
-
-    Args:
-        ids: uint8 (H, W).
-        least: int; fewer such values are taken for thin objects.
-
-    Returns:
-        tuple of int, sorted; () if the mask was not smoothed.
-    """
-    present = np.bincount(ids.ravel(), minlength=256)
-    if np.count_nonzero(present) < least + 2:
-        return ()
-    low, high, inside = _neighbourhood(ids)
-    between = np.bincount(ids[(low < ids) & (ids < high)], minlength=256)
-    blends = (present > 0) & (inside == 0) & (2 * between > present)
-    if np.count_nonzero(blends) < least:
-        return ()
-    ends = np.flatnonzero(present)[[0, -1]]  # a blend lies between others
-    return tuple(value for value in _thin(present, inside) if value not in ends)
-
-
-def thin_values(ids):
-    """Values of uint8 (H, W) that hardly ever fill a window of 3x3 pixels, as a sorted tuple."""
-    return _thin(np.bincount(ids.ravel(), minlength=256), _neighbourhood(ids)[2])
-
-
-def _neighbourhood(ids):
-    """Least and largest value around each pixel, and how often each value fills its window."""
-    window = np.ones((3, 3), np.uint8)
-    low, high = cv2.erode(ids, window), cv2.dilate(ids, window)
-    return low, high, np.bincount(ids[low == high], minlength=256)
-
-
-def _thin(present, inside):
-    """Chance makes a blend fill a window now and then: at most one pixel in fifty."""
-    return tuple(int(value) for value in np.flatnonzero((present > 0) & (50 * inside < present)))
 
 
 class FactsCache:
@@ -197,9 +172,12 @@ class FactsCache:
 def _facts_from(values):
     """Facts from JSON, which knows no tuples and no int keys."""
     facts = Facts(**values)
-    facts.counts = {int(value): count for value, count in facts.counts.items()}
-    facts.smooth = tuple(facts.smooth)
     facts.image_channels = tuple(values["image_channels"])
     facts.image_size = facts.image_size and tuple(facts.image_size)
     facts.mask_size = facts.mask_size and tuple(facts.mask_size)
+    if facts.mask is not None:
+        facts.mask = mask = MaskSummary(**facts.mask)
+        mask.counts = {int(value): count for value, count in mask.counts.items()}
+        mask.palette = {int(value): color for value, color in mask.palette.items()}
+        mask.smooth, mask.thin = tuple(mask.smooth), tuple(mask.thin)
     return facts
