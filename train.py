@@ -137,9 +137,8 @@ class TrainConfig:
         check_plan(self.plan, self.time_limit)
         check_input_shape(self.input_shape, self.backbone)
         check_at_least(self, 0, "devices")
-        self.parts.loss.check(
-            self.num_classes, self.ignore_labels
-        )  # the other parts check themselves
+        # The other parts check themselves.
+        self.parts.loss.check(self.num_classes, self.ignore_labels)
 
     @property
     def parts(self):

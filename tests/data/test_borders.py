@@ -27,10 +27,13 @@ def without_borders(ids):
         (["11..", "11..", "..22", "..22"], ["11..", "11..", "...2", "..22"]),  # at a corner
         (["111", "222", "222"], ["111", "...", "222"]),
         (["112233"], ["11.2.3"]),
-        # A hole's filling gives all around, but not the hole's owner.
-        (["11111", "12221", "12221", "12221", "11111"], ["11111", "1...1", "1.2.1", "1...1", "11111"]),
+        # What fills a hole gives all around.
+        (
+            ["11111", "12221", "12221", "12221", "11111"],
+            ["11111", "1...1", "1.2.1", "1...1", "11111"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_larger_id_gives_one_pixel(before, after):
     np.testing.assert_array_equal(without_borders(drawing(*before)), drawing(*after))
 
