@@ -142,11 +142,12 @@ def _two_distances(labels, groups):
         zero, one = (_distances_to(sides == side) for side in (0, 1))
         first = np.minimum(zero, one)
         np.minimum(second, np.maximum(zero, one), out=second)
-    return first, second
+    # OpenCV's last digit differs from call to call; a square of distances is a whole number.
+    return tuple(np.sqrt(np.rint(np.square(found))) for found in (first, second))
 
 
 def _distances_to(where):
-    """The distance of each pixel to the nearest one that is True: float32 (H, W), exact."""
+    """The distance of each pixel to the nearest one that is True: float32 (H, W)."""
     return cv2.distanceTransform((~where).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
 
