@@ -97,6 +97,8 @@ class TrainConfig:
     dice_present_only: bool = False  # whether Dice averages only the classes that a batch holds
     focal_loss: bool = False  # focal loss instead of cross-entropy
     cls_weights: tuple[float, ...] | str = ()  # one weight per class; empty: all 1; or balanced
+    border_weight: float = 0.0  # w0 of the U-Net paper: background between objects; 10; 0: off
+    border_sigma: float = 5.0  # pixels: how far apart objects may be for that; the paper's sigma
 
     # Augmentation
     crops_per_image: int = 1  # times that an epoch takes each image, augmented anew
@@ -135,7 +137,8 @@ class TrainConfig:
         check_plan(self.plan, self.time_limit)
         check_input_shape(self.input_shape, self.backbone)
         check_at_least(self, 0, "devices")
-        self.parts.loss.check(self.num_classes)  # the other parts check themselves
+        # The other parts check themselves.
+        self.parts.loss.check(self.num_classes, self.ignore_labels)
 
     @property
     def parts(self):

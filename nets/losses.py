@@ -1,7 +1,8 @@
 """Losses for semantic segmentation: cross-entropy, focal loss, and either with Dice.
 
-Each factory returns `loss(y_true, y_pred)` for `Model.compile`. `y_pred` is the softmax
-output (B, H, W, C), or with `from_logits` what goes into the softmax. `y_true` is either
+Each factory returns `loss(y_true, y_pred, border=None)`, which `Model.compile` takes as it is.
+`y_pred` is the softmax output (B, H, W, C), or with `from_logits` what goes into the softmax.
+`y_true` is either
 
     class ids (B, H, W), where any id outside 0..C-1 is void, or
     one-hot (B, H, W, C + 1), where the last channel is void,
@@ -19,6 +20,17 @@ mean runs over all classes, those that the batch does not hold too, which score 
 however good the prediction: with 3 of 21 classes present a perfect one has a Dice loss of
 0.857. With `dice_present_only` it runs over the classes present.
 
+`border` is float (B, H, W), at least 0: what equation 2 of the U-Net paper adds to the weight of a
+pixel's class. With it, b,
+
+    CE    = mean over pixels of (w_c + b) (-log p_c),  c the pixel's class
+    focal = mean over pixels of alpha (1 - pt)^gamma (w_c + b) (-log p_c),  pt as without it
+
+and Dice stays as it is. As with class weights, the mean divides by the number of pixels that
+are not void, not by the sum of their weights: the paper sums, too. So b adds to the loss without
+lowering the share of the other pixels, and a batch without borders has the loss that it has
+without `border`.
+
 From logits, log p is a log-softmax. Where nothing saturates the results are the same, but
 clipping takes away the gradient of the wrongest pixels, those whose class has a probability below
 eps: training is from logits.
@@ -26,7 +38,7 @@ eps: training is from logits.
 Differs from upstream: there, void pixels stay in CE's denominator and in Dice's fp.
 
 Sources: the unet-keras article; Lin et al. 2017, arXiv:1708.02002 (focal loss); Milletari
-et al. 2016, arXiv:1606.04797 (Dice loss).
+et al. 2016, arXiv:1606.04797 (Dice loss); Ronneberger et al. 2015, arXiv:1505.04597 (border).
 """
 
 import keras
@@ -43,9 +55,9 @@ def CE(cls_weights=None, total=None, from_logits=False):
         from_logits: bool, whether `y_pred` is what goes into the softmax.
     """
 
-    def ce(y_true, y_pred):
+    def ce(y_true, y_pred, border=None):
         labels, valid, log_p, _ = _prepare(y_true, y_pred, from_logits)
-        return _cross_entropy(labels, valid, log_p, cls_weights, total or ops.sum)
+        return _cross_entropy(labels, valid, log_p, cls_weights, border, total or ops.sum)
 
     return ce
 
@@ -60,9 +72,9 @@ def Focal_Loss(cls_weights=None, alpha=0.5, gamma=2, total=None, from_logits=Fal
         total, from_logits: as in `CE`.
     """
 
-    def focal(y_true, y_pred):
+    def focal(y_true, y_pred, border=None):
         labels, valid, log_p, _ = _prepare(y_true, y_pred, from_logits)
-        return _focal(labels, valid, log_p, cls_weights, alpha, gamma, total or ops.sum)
+        return _focal(labels, valid, log_p, cls_weights, border, alpha, gamma, total or ops.sum)
 
     return focal
 
@@ -87,9 +99,9 @@ def dice_loss_with_CE(
     """
     total = total or ops.sum
 
-    def dice_ce(y_true, y_pred):
+    def dice_ce(y_true, y_pred, border=None):
         labels, valid, log_p, probabilities = _prepare(y_true, y_pred, from_logits)
-        return _cross_entropy(labels, valid, log_p, cls_weights, total) + _dice(
+        return _cross_entropy(labels, valid, log_p, cls_weights, border, total) + _dice(
             labels, valid, probabilities, beta, smooth, dice_present_only, total
         )
 
@@ -109,9 +121,9 @@ def dice_loss_with_Focal_Loss(
     """Focal loss plus Dice loss; arguments as in `Focal_Loss` and `dice_loss_with_CE`."""
     total = total or ops.sum
 
-    def dice_focal(y_true, y_pred):
+    def dice_focal(y_true, y_pred, border=None):
         labels, valid, log_p, probabilities = _prepare(y_true, y_pred, from_logits)
-        return _focal(labels, valid, log_p, cls_weights, alpha, gamma, total) + _dice(
+        return _focal(labels, valid, log_p, cls_weights, border, alpha, gamma, total) + _dice(
             labels, valid, probabilities, beta, smooth, dice_present_only, total
         )
 
@@ -163,15 +175,26 @@ def _weighted_log_likelihood(labels, log_p, cls_weights):
     return ops.sum(log_p, axis=-1)
 
 
-def _cross_entropy(labels, valid, log_p, cls_weights, total):
-    return _valid_mean(-_weighted_log_likelihood(labels, log_p, cls_weights), valid, total)
+def _add_border(log_likelihood, labels, log_p, border):
+    if border is None:
+        return log_likelihood
+    if len(border.shape) != 3:
+        raise ValueError(f"border must be weights (B, H, W); got shape {tuple(border.shape)}.")
+    border = ops.cast(border, "float32")
+    return log_likelihood + border * ops.sum(labels * log_p, axis=-1)
 
 
-def _focal(labels, valid, log_p, cls_weights, alpha, gamma, total):
+def _cross_entropy(labels, valid, log_p, cls_weights, border, total):
+    log_likelihood = _weighted_log_likelihood(labels, log_p, cls_weights)
+    return _valid_mean(-_add_border(log_likelihood, labels, log_p, border), valid, total)
+
+
+def _focal(labels, valid, log_p, cls_weights, border, alpha, gamma, total):
     log_pt = _weighted_log_likelihood(labels, log_p, cls_weights)
     # Void pixels (and classes of weight 0) have pt = 1, where the power's gradient can be
     # infinite; a tiny base keeps it finite, and 1 - pt of any other pixel is larger.
     modulation = ops.power(ops.maximum(1.0 - ops.exp(log_pt), keras.config.epsilon()), gamma)
+    log_pt = _add_border(log_pt, labels, log_p, border)
     return _valid_mean(-modulation * log_pt * (1.0 if alpha is None else alpha), valid, total)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import SIZES
+from keras.callbacks import LambdaCallback
 from PIL import Image
 
 import get_miou
@@ -23,7 +24,9 @@ import train
 from errors import RunError, UserError
 from nets.unet import Unet
 from nets.weights.storage import load_weights, open_weights
+from training import loop
 from utils.config import run_script
+from utils.data.borders import BorderWeights
 from utils.data.voc import Samples, read_samples
 from utils.runs.folder import open_run
 from utils.runs.lr_schedule import learning_rate
@@ -80,6 +83,12 @@ def read_weights(path, num_classes=3, width=8):
         ({"cls_weights": "even"}, "cls_weights must be one of balanced; got 'even'"),
         ({"input_shape": 512}, "input_shape must be int,int; got 512"),
         ({"decoder_norm": "layer"}, "decoder_norm must be one of none, batch, group; got 'layer'"),
+        ({"border_weight": -1.0}, "border_weight must be at least 0; got -1.0"),
+        ({"border_sigma": 0.0}, "border_sigma is a distance in pixels and must be above 0"),
+        (
+            {"border_weight": 10.0, "ignore_labels": (0, 255)},
+            "border_weight 10 weighs the background .* ignore_labels holds 0",
+        ),
         ({"decoder_norm": "batch", "recompute": True}, "recompute saves nothing with decoder_norm"),
     ],
 )
@@ -120,6 +129,42 @@ def test_a_training_from_scratch_leaves_what_it_promises(config, capsys):
     out = capsys.readouterr().out
     assert "freeze_train is skipped" in out
     assert "python predict.py --model_path" in out
+
+
+def test_border_weights_are_in_the_first_batchs_loss_and_not_in_validation(config, monkeypatch):
+    """Against cross-entropy in float64, over that batch and the untrained network's logits."""
+    losses, expected = [], []
+    fit = loop.fit
+
+    def log_loss(trainer, images, masks, extra=0.0):
+        logits = np.asarray(trainer.predict_on_batch(images), np.float64)
+        p = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        p /= p.sum(axis=-1, keepdims=True)
+        of_class = np.take_along_axis(p, (masks % 255)[..., None].astype(int), axis=-1)[..., 0]
+        return np.mean(((1 + extra) * -np.log(of_class))[masks != 255])
+
+    def watch(trainer, train_set, val_set, epochs, lead, callbacks, **options):
+        train_set.set_epoch(0)
+        images, masks, border = train_set[0]
+        np.testing.assert_array_equal(border, [BorderWeights(10.0, 2.0)(mask) for mask in masks])
+        expected.append(log_loss(trainer, images, masks, border))
+        assert expected[0] > 1.01 * log_loss(trainer, images, masks)
+        record = LambdaCallback(on_train_batch_end=lambda _, logs: losses.append(logs["loss"]))
+        done = fit(trainer, train_set, val_set, epochs, lead, [*callbacks, record], **options)
+        images, masks = val_set[0]
+        expected.append(log_loss(trainer, images, masks))
+        return done
+
+    monkeypatch.setattr(loop, "fit", watch)
+    settings = config(
+        border_weight=10.0, border_sigma=2.0, dice_loss=False, unfreeze_epoch=1, eval_flag=False
+    )
+    train.main(settings)
+    assert losses[0] == pytest.approx(expected[0], rel=1e-5)
+    (row,) = read_history(settings.save_dir)
+    assert float(row["val_loss"]) == pytest.approx(expected[1], rel=1e-4)
+    (saved,) = Path(settings.save_dir).glob("loss_*/settings.json")
+    assert json.loads(saved.read_text())["border_weight"] == 10.0
 
 
 @pytest.mark.usefixtures("quick")

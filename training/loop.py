@@ -167,6 +167,7 @@ class Training:
             seed=data.seed,
             cache_bytes=int(data.cache_gb * 2**30),
             crops=data.crops_per_image,
+            weigh=self.settings.loss.borders,
             **options,
         )
         val_set = UnetDataset(

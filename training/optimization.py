@@ -41,7 +41,7 @@ def make_optimizer(settings, learning_rate=None):
 
 
 def make_loss(settings, total=None):
-    """Cross-entropy or focal loss, with or without Dice loss, of logits.
+    """Cross-entropy or focal loss, with or without Dice loss, of logits; as in `nets.losses`.
 
     Args:
         settings: `training.settings.LossSettings`, with its weights as numbers.
@@ -59,7 +59,29 @@ def make_loss(settings, total=None):
         return loss
     # TensorFlow's devices add their gradients up, and Keras divides the loss by their number
     # unless it is a scalar.
-    return lambda y_true, y_pred: keras.ops.reshape(loss(y_true, y_pred), (1,))
+    return lambda y_true, y_pred, border=None: keras.ops.reshape(loss(y_true, y_pred, border), (1,))
+
+
+class BorderLoss(keras.losses.Loss):
+    """A loss that gets a batch's third part, Keras' sample weights, as the pixels' border weights.
+
+    Keras would multiply the loss of the whole batch by them.
+
+    Args:
+        function: as `make_loss` gives it.
+    """
+
+    def __init__(self, function):
+        super().__init__(name="loss")
+        self.function = function
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        targets = y_true if sample_weight is None else (y_true, sample_weight)
+        return super().__call__(targets, y_pred)
+
+    def call(self, y_true, y_pred):
+        targets = y_true if isinstance(y_true, tuple) else (y_true,)
+        return self.function(targets[0], y_pred, *targets[1:])
 
 
 def compile_trainer(model, optimizer, loss, recompute=False):
@@ -71,7 +93,8 @@ def compile_trainer(model, optimizer, loss, recompute=False):
 
     Args:
         model: keras.Model.
-        optimizer, loss: as for `keras.Model.compile`.
+        optimizer: as for `keras.Model.compile`.
+        loss: as `make_loss` gives it.
         recompute: bool, whether activations are computed again instead of kept.
     """
     # Keras scales the loss under mixed_float16 only if the model itself has that policy.
@@ -82,7 +105,7 @@ def compile_trainer(model, optimizer, loss, recompute=False):
     metric = keras.metrics.MeanIoU(
         num_classes, name="batch_miou", ignore_class=VOID, sparse_y_pred=False
     )
-    trainer.compile(optimizer=optimizer, loss=loss, metrics=[metric])
+    trainer.compile(optimizer=optimizer, loss=BorderLoss(loss), metrics=[metric])
     # Made within the first step, its variables would have that step traced twice.
     trainer.optimizer.build(trainer.trainable_variables)
     return trainer
@@ -107,6 +130,6 @@ def uniform_loss(loss, dataset):
         loss: as `make_loss` gives it.
         dataset: `utils.data.dataset.UnetDataset`.
     """
-    _, y_true = dataset[0]
-    logits = keras.ops.zeros((*y_true.shape[:3], dataset.num_classes))
-    return float(keras.ops.convert_to_numpy(keras.ops.sum(loss(y_true, logits))))
+    _, y_true, *border = dataset[0]
+    logits = keras.ops.zeros((*y_true.shape, dataset.num_classes))
+    return float(keras.ops.convert_to_numpy(keras.ops.sum(loss(y_true, logits, *border))))

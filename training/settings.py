@@ -16,6 +16,7 @@ from nets.checks import (
 )
 from training.phases import PhaseSettings
 from utils.data.augment import Augment
+from utils.data.borders import BorderWeights
 from utils.labels import check_ignore_labels, class_names
 from utils.runs.lr_schedule import SCHEDULES, learning_rate, rate_of_share, scaled_rate
 
@@ -137,9 +138,25 @@ class LossSettings:
     focal_loss: bool = False
     cls_weights: tuple[float, ...] | str = ()
     dice_present_only: bool = False
+    border_weight: float = 0.0
+    border_sigma: float = 5.0
 
-    def check(self, num_classes):
-        """Raises UserError unless there is one weight per class."""
+    def __post_init__(self):
+        BorderWeights(self.border_weight, self.border_sigma)
+
+    @property
+    def borders(self):
+        """`utils.data.borders.BorderWeights`, or None where they are off."""
+        return BorderWeights(self.border_weight, self.border_sigma) if self.border_weight else None
+
+    def check(self, num_classes, ignore_labels=()):
+        """Raises UserError unless there is one weight per class, and background to weigh."""
+        if self.border_weight and 0 in ignore_labels:
+            raise UserError(
+                f"border_weight {self.border_weight:g} weighs the background between objects, but "
+                "ignore_labels holds 0, by which the background is void. Set border_weight to 0, "
+                "or take 0 out of ignore_labels."
+            )
         if isinstance(self.cls_weights, str):
             check_choice("cls_weights", self.cls_weights, ("balanced",))
         elif self.cls_weights and len(self.cls_weights) != num_classes:

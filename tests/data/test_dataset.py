@@ -12,6 +12,7 @@ from PIL import Image
 
 from errors import UserError
 from utils.data.augment import Augment
+from utils.data.borders import BorderWeights
 from utils.data.dataset import UnetDataset
 from utils.data.masks import read_mask
 from utils.data.voc import Sample, read_samples
@@ -97,6 +98,33 @@ def test_processes_make_their_part_of_each_batch(samples, augment):
         assert [len(images) for images, _ in drawn] == [2, 2]
         joined = tuple(np.concatenate(arrays) for arrays in zip(*drawn, strict=True))
         assert same(joined, whole[index])
+
+
+def test_weights_are_those_of_the_masks_as_they_are_in_the_batch(samples):
+    weigh = BorderWeights(10.0, 5.0)
+    plain, weighed = training(samples, 4), training(samples, 4, weigh=weigh)
+    for index in range(len(weighed)):
+        images, masks, weights = weighed[index]
+        assert same((images, masks), plain[index])
+        assert (weights.shape, weights.dtype) == (masks.shape, np.float32)
+        np.testing.assert_array_equal(weights, [weigh(mask) for mask in masks])
+        assert weights.max() > 1 and not weights[masks != 0].any()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_devices_share_weights_as_they_share_masks(samples, processes):
+    options = {"weigh": BorderWeights(), "seed": 3}
+    whole = training(samples[:5], 4, **options)
+    parts = [
+        training(samples[:5], 4, **options, devices=devices(4, process, processes))
+        for process in range(processes)
+    ]
+    for index, filling in ((0, 0), (1, 3)):
+        drawn = [part[index] for part in parts]
+        images, masks, weights = (np.concatenate(arrays) for arrays in zip(*drawn, strict=True))
+        count = 4 - filling
+        assert same((images[:count], masks[:count], weights[:count]), whole[index])
+        assert (masks[count:] == VOID).all() and not weights[count:].any()
 
 
 def test_validation_is_every_sample_once_in_order_and_letterboxed(samples):

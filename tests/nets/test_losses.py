@@ -18,22 +18,25 @@ LN2 = np.log(2)
 
 
 def oracle(
-    ids, y_pred, *, focal=False, dice=False, weights=None, alpha=0.5, gamma=2, beta=1, present=False
-):
+    ids, y_pred, *, focal=False, dice=False, weights=None, alpha=0.5, gamma=2, beta=1,
+    present=False, border=0.0,
+):  # fmt: skip
     num_classes = y_pred.shape[-1]
     ids = np.asarray(ids, np.int64).ravel()
     p = np.asarray(y_pred, np.float64).reshape(-1, num_classes)
+    border = np.broadcast_to(border, np.shape(y_pred)[:-1]).astype(np.float64).ravel()
     keep = (ids >= 0) & (ids < num_classes)
+    border = border[keep]
     ids, p = ids[keep], np.clip(p[keep], EPSILON, 1 - EPSILON)
     if not len(ids):
         return 0.0
     weights = np.ones(num_classes) if weights is None else np.asarray(weights, np.float64)
-    log_pt = weights[ids] * np.log(p[np.arange(len(ids)), ids])
+    log_p = np.log(p[np.arange(len(ids)), ids])
+    losses = (weights[ids] + border) * -log_p
     if focal:
-        alpha = 1 if alpha is None else alpha
-        loss = np.mean(alpha * (1 - np.exp(log_pt)) ** gamma * -log_pt)
-    else:
-        loss = np.mean(-log_pt)
+        pt = np.exp(weights[ids] * log_p)
+        losses = (1 if alpha is None else alpha) * (1 - pt) ** gamma * losses
+    loss = np.mean(losses)
     return loss + (oracle_dice(ids, p, beta, present) if dice else 0)
 
 
@@ -245,6 +248,63 @@ def test_any_batch_agrees_with_the_oracle(name, data):
     factory, options = LOSSES[name]
     # float32 can't hold 1 - 1e-7 (it takes 1 - 1.19e-7), so tiny losses differ a little.
     assert value(factory(), *data) == pytest.approx(oracle(*data, **options), rel=1e-4, abs=1e-6)
+
+
+# Border weights
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        # Over two pixels, not over the weights' sum of 5.
+        (CE(), ((1 + 3) * LN2 + 2 * LN2) / 2),
+        (CE(cls_weights=[2, 3]), ((2 + 3) * LN2 + 3 * 2 * LN2) / 2),
+        (CE(cls_weights=[0, 1]), (3 * LN2 + 2 * LN2) / 2),
+        (Focal_Loss(alpha=None), (0.5**2 * 4 * LN2 + 0.75**2 * 2 * LN2) / 2),
+        # Weight 2 squares pt, the border does not.
+        (
+            Focal_Loss(cls_weights=[2, 2], alpha=None),
+            ((3 / 4) ** 2 * (2 + 3) * LN2 + (15 / 16) ** 2 * 4 * LN2) / 2,
+        ),
+        (dice_loss_with_CE(), (4 * LN2 + 2 * LN2) / 2 + HAND_DICE),
+    ],
+)
+def test_border_weights_by_hand(loss, expected):
+    border = tf.constant([[[3.0, 0.0]]])
+    found = float(loss(tf.constant(HAND_IDS), tf.constant(HAND_P), border))
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+@every_loss
+@every_encoding
+@pytest.mark.parametrize("weights", [None, [0.5, 2.0, 0.0]])
+def test_border_weights_agree_with_the_oracle(name, encode, weights):
+    factory, options = LOSSES[name]
+    ids, p = batch()
+    border = np.random.default_rng(5).uniform(0, 10, ids.shape).astype(np.float32)
+    loss = factory(cls_weights=weights)
+    found = value(partial(loss, border=border), encode(ids, 3), p)
+    expected = oracle(ids, p, weights=weights, border=border, **options)
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert found > value(loss, ids, p)
+
+
+@every_loss
+def test_borders_of_void_pixels_move_nothing(name):
+    ids, p = batch()
+    loss = LOSSES[name][0]()
+    border = np.where(ids == 255, 10, 0).astype(np.float32)
+    expected, expected_gradient = value_and_gradient(loss, ids, p)
+    found, gradient = value_and_gradient(partial(loss, border=border), ids, p)
+    assert found == expected
+    np.testing.assert_array_equal(gradient, expected_gradient)
+
+
+@pytest.mark.parametrize("shape", [(2, 5), (2, 5, 7, 1)])
+def test_border_weights_of_another_shape_are_refused(shape):
+    ids, p = batch()
+    with pytest.raises(ValueError, match=r"border must be weights \(B, H, W\); got shape \(2, 5"):
+        CE()(ids, p, np.zeros(shape, np.float32))
 
 
 # Ids and one-hot

@@ -372,6 +372,15 @@ def test_a_run_before_there_was_a_setting_went_without_it():
     ]
 
 
+def test_a_run_before_there_were_border_weights_went_without_them():
+    facts = {"run": describe(), "start": ""}
+    now = describe(border_weight=0.0, border_sigma=5.0)
+    updated, _ = update_facts(facts, now)
+    assert find_changes(updated["run"], now, 4, [0]) == []
+    weighed = describe(border_weight=10.0, border_sigma=5.0)
+    assert find_changes(updated["run"], weighed, 4, [0]) == ["border_weight was 0.0, is 10.0"]
+
+
 def test_an_earlier_run_goes_on_with_a_word(config, train_until, capsys):
     settings = config(unfreeze_epoch=2)
     train_until(1, settings)

@@ -7,8 +7,9 @@ import pytest
 import train
 from nets.precision import dtype_policy
 from nets.unet import Unet
-from training.optimization import compile_trainer, make_loss, make_optimizer
+from training.optimization import compile_trainer, make_loss, make_optimizer, uniform_loss
 from training.settings import LossSettings, OptimizerSettings
+from utils.data.borders import BorderWeights
 
 
 @pytest.fixture
@@ -67,6 +68,56 @@ def test_class_weights_reach_the_loss():
     loss = make_loss(LossSettings(False, False, (3.0, 1.0, 1.0)))
     value = loss(np.zeros((1, 1, 1), np.uint8), np.full((1, 1, 1, 3), 1 / 3, np.float32))
     assert float(value) == pytest.approx(3 * np.log(3), rel=1e-5)
+
+
+def softmax(logits):
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize("focal", [False, True])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_border_weights_reach_the_loss_of_a_step_but_not_of_a_test(rng, policy, focal):
+    with dtype_policy(policy):
+        model = Unet((32, 32, 3), 3, width=4)
+    settings = LossSettings(dice_loss=False, focal_loss=focal, cls_weights=(1.0, 2.0, 1.0))
+    trainer = compile_trainer(model, make_optimizer(OptimizerSettings()), make_loss(settings))
+    images = rng.normal(size=(2, 32, 32, 3)).astype(np.float32)
+    masks = rng.choice([0, 1, 2, 255], (2, 32, 32)).astype(np.uint8)
+    border = rng.uniform(0, 10, masks.shape).astype(np.float32)
+    logits = keras.ops.convert_to_numpy(trainer(images, training=True)).astype(np.float64)
+    valid = masks != 255
+    ids, p = masks[valid], softmax(logits)[valid]
+    log_p = np.log(p[np.arange(len(ids)), ids])
+    weights = np.array([1.0, 2.0, 1.0])[ids]
+    modulation = 0.5 * (1 - np.exp(weights * log_p)) ** 2 if focal else 1
+    plain = np.mean(modulation * weights * -log_p)
+    weighed = np.mean(modulation * (weights + border[valid]) * -log_p)
+    tolerance = 1e-5 if policy == "float32" else 1e-2
+    found = trainer.test_on_batch(images, masks, return_dict=True)
+    assert found["loss"] == pytest.approx(plain, rel=tolerance)
+    trainer.reset_metrics()
+    stepped = trainer.train_on_batch(images, masks, sample_weight=border, return_dict=True)
+    assert stepped["loss"] == pytest.approx(weighed, rel=tolerance)
+    assert stepped["batch_miou"] == pytest.approx(found["batch_miou"], abs=1e-6)
+
+
+def test_uniform_predictions_are_measured_with_the_border_weights(rng):
+    masks = rng.choice([0, 1, 255], (2, 4, 6)).astype(np.uint8)
+    border = rng.uniform(0, 10, masks.shape).astype(np.float32)
+
+    class Batches(list):
+        num_classes = 3
+
+    loss = make_loss(LossSettings(dice_loss=False))
+    expected = np.mean(1 + border[masks != 255]) * np.log(3)
+    assert uniform_loss(loss, Batches([(None, masks, border)])) == pytest.approx(expected, rel=1e-5)
+    assert uniform_loss(loss, Batches([(None, masks)])) == pytest.approx(np.log(3), rel=1e-5)
+
+
+def test_borders_are_off_until_they_weigh_something():
+    assert LossSettings().borders is None
+    assert LossSettings(border_weight=10.0, border_sigma=3.0).borders == BorderWeights(10.0, 3.0)
 
 
 def test_float16_trains_with_a_scaled_loss_and_leaves_the_network_uncompiled():

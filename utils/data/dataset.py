@@ -52,6 +52,9 @@ class UnetDataset(keras.utils.PyDataset):
             validation set takes it once.
         window: (height, width) of overlapping windows that a validation set cuts its
             letterboxed images into, one sample each; None: whole.
+        weigh: callable from a mask, uint8 (H, W), as it goes into a batch, to what the loss of
+            its pixels weighs more, float32 (H, W), such as
+            `utils.data.borders.BorderWeights`; None: batches hold no weights.
 
     Attributes:
         count: int, samples of an epoch.
@@ -75,6 +78,7 @@ class UnetDataset(keras.utils.PyDataset):
         devices=None,
         crops=1,
         window=None,
+        weigh=None,
     ):
         super().__init__(workers=1)
         self.samples = list(samples)
@@ -84,6 +88,7 @@ class UnetDataset(keras.utils.PyDataset):
         self.augment = augment
         self.ignore_labels = tuple(ignore_labels)
         self.in_channels = in_channels
+        self.weigh = weigh
         self.seed = seed
         self.error = None
         self._pool = ThreadPoolExecutor(worker_count(num_workers), thread_name_prefix="dataset")
@@ -116,7 +121,8 @@ class UnetDataset(keras.utils.PyDataset):
 
         Returns:
             (images, masks): float32 (B, H, W, in_channels) in [-1, 1], and uint8 (B, H, W) of class
-            ids with 255 for void and padding; of several processes, this one's part of both.
+            ids with 255 for void and padding; with `weigh`, (images, masks, weights), these
+            float32 (B, H, W). Of several processes, this one's part of all.
 
         Raises:
             UserError: for an image or mask that can't be used. This and whatever else is
@@ -143,10 +149,12 @@ class UnetDataset(keras.utils.PyDataset):
         start = time.perf_counter()
         loaded = [future.result() for future in self._pending.pop(index)]
         self.waited += time.perf_counter() - start
-        images, masks = (np.stack(arrays) for arrays in zip(*loaded, strict=True))
+        batch = tuple(np.stack(arrays) for arrays in zip(*loaded, strict=True))
         positions = self._batch_positions(index)
-        masks[self._own_part(np.arange(len(self._filled(positions)))) >= len(positions)] = VOID
-        return images, masks
+        filling = self._own_part(np.arange(len(self._filled(positions)))) >= len(positions)
+        for values, nothing in zip(batch[1:], (VOID, 0), strict=False):
+            values[filling] = nothing
+        return batch
 
     def _batch_positions(self, index):
         return self._order[index * self.batch_size : (index + 1) * self.batch_size]
@@ -159,7 +167,7 @@ class UnetDataset(keras.utils.PyDataset):
         return np.split(values, self._devices.processes)[self._devices.process]
 
     def load_sample(self, epoch, position):
-        """Makes one sample: float32 (H, W, in_channels) in [-1, 1], and uint8 (H, W)."""
+        """Makes one sample: what a batch holds, of one image."""
         image, mask = self._decoded(position // self._times)
         if self.augment:
             rng = np.random.default_rng((self.seed, epoch, position))
@@ -170,7 +178,8 @@ class UnetDataset(keras.utils.PyDataset):
             window = self._windows[position % self._times]
             if window:
                 image, mask = image[window.slices], mask[window.slices]
-        return normalize(np.ascontiguousarray(image)), mask
+        image = normalize(np.ascontiguousarray(image))
+        return (image, mask, self.weigh(mask)) if self.weigh else (image, mask)
 
     def _decoded(self, position):
         """The image and mask of a sample as they are, from the cache if they are there."""
