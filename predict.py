@@ -16,7 +16,8 @@ from PIL import Image
 from errors import UserError, check_at_least, check_choice
 from utils.config import load_config, run_script, settings
 from utils.images.channels import CONVERTED, MAX_PIXELS, check_pixels, to_array
-from utils.images.reading import image_size, read_image
+from utils.images.header import image_size
+from utils.images.reading import read_image
 from utils.prediction.draw import check_mix_type, format_count
 from utils.prediction.output_paths import ResultNames, expand_patterns, plan_results
 from utils.quiet import quiet

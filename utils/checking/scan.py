@@ -19,8 +19,8 @@ from PIL import Image
 from errors import UserError
 from utils.data.masks import read_label_ids, refused_mask
 from utils.files import whole_file
-from utils.images.channels import to_array
-from utils.images.reading import open_image, read_header, read_image
+from utils.images.header import read_header
+from utils.images.reading import read_image
 
 
 @dataclass

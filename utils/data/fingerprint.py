@@ -12,7 +12,8 @@ import numpy as np
 
 from errors import UserError
 from utils.data.masks import read_mask
-from utils.images.reading import image_size, read_image
+from utils.images.header import image_size
+from utils.images.reading import read_image
 from utils.images.transforms import resize_image
 from utils.labels import VOID
 from utils.parallel import ordered_map

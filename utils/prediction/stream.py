@@ -11,7 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from errors import UserError
-from utils.images.reading import image_size, read_image
+from utils.images.header import image_size
+from utils.images.reading import read_image
 from utils.images.transforms import Box, letterbox_image, normalize
 from utils.parallel import worker_count
 from utils.prediction.inference import is_tiled, mask_of
