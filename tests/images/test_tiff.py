@@ -148,7 +148,7 @@ def test_overviews_are_no_pages(tmp_path, channels):
 def test_more_pages_than_channels_can_be(tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.zeros((258, 4, 4), np.uint8), photometric="minisblack")
-    with pytest.raises(UserError, match="more than 256 pages. Write each to its own file"):
+    with pytest.raises(UserError, match=r"more than 256 pages\. Write each to its own file"):
         read_image(path)
 
 

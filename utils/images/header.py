@@ -44,6 +44,16 @@ class Header(NamedTuple):
     has_more: bool = False
     by_pillow: bool = True
 
+    @property
+    def notes(self):
+        """What users must know of it: kinds of problems of `utils.checking.problems`."""
+        kinds = {
+            "picture_pages": self.pages > 1,
+            "picture_more": self.has_more,
+            "picture_inverted": self.is_inverted,
+        }
+        return tuple(kind for kind, applies in kinds.items() if applies)
+
 
 def read_header(path):
     """Reads the Header of an image file; raises as `utils.images.opening.open_image`."""
