@@ -75,6 +75,7 @@ def main(config=None):
         utils.evaluation.metrics.Scores, or None with miou_mode 1.
     """
     config = config or load_config(MiouConfig)
+    from utils.checking.problems import format_brightness
     from utils.checking.report import check_samples
     from utils.evaluation.evaluate import evaluate
     from utils.evaluation.html_report import Evaluation
@@ -85,18 +86,23 @@ def main(config=None):
     samples = read_samples(config.VOCdevkit_path, config.val_list)
     if config.miou_mode == 2:
         names = class_names(config.num_classes, config.name_classes)
-        ignore_labels, in_channels = (VOID,), None
+        ignore_labels, in_channels, value_range = (VOID,), None, None
         masks = _stored_masks(samples, config.predictions)
     else:
         unet = _load_unet(config)
         names = unet.description.name_classes
         ignore_labels = unet.description.ignore_labels
         in_channels = unet.description.in_channels
+        value_range = unet.description.value_range
         masks = _predictions(unet, samples, config)
     if config.ignore_labels is not None:
         ignore_labels = config.ignore_labels
     # Before anything is written: a faulty mask leaves the results of an earlier run alone.
-    check_samples([], samples, len(names), ignore_labels, in_channels=in_channels)
+    report = check_samples(
+        [], samples, len(names), ignore_labels, in_channels=in_channels, value_range=value_range
+    )
+    if config.miou_mode != 2 and (notes := format_brightness(report)):
+        print(notes)
     if config.miou_mode == 1:
         count = sum(1 for _ in masks)
         print(f"{count} predicted masks are in {config.predictions}.")

@@ -35,6 +35,7 @@ from utils.data.class_weights import balanced_weights
 from utils.data.voc import Samples, read_samples
 from utils.distributed.distribution import open_devices
 from utils.files import whole_file, write_json
+from utils.images.scaling import check_value_range
 from utils.quiet import quiet
 from utils.runs.folder import discard, open_run
 from utils.runs.memory import return_free_memory
@@ -62,6 +63,7 @@ class TrainConfig:
     # Network
     backbone: str = "vgg"  # encoder: vgg or resnet50
     in_channels: int = 3  # channels of an image: 3 colour, 1 grey; more: TIFF files with that many
+    value_range: tuple[float, ...] | str = ()  # beyond 8 bits: low,high; percentiles; empty: found
     model_path: str = "auto"  # weights to start from; auto: imagenet if it can be had; empty: none
     imagenet_url: str = ""  # mirror for ImageNet weights: a file, or the folder that holds it
     decoder_norm: str = "none"  # normalization in the decoder: none (the article's), batch, group
@@ -136,6 +138,7 @@ class TrainConfig:
         check_choice("resume", self.resume, ("auto", "never"))
         check_plan(self.plan, self.time_limit)
         check_input_shape(self.input_shape, self.backbone)
+        check_value_range(self.value_range)
         check_at_least(self, 0, "devices")
         # The other parts check themselves.
         self.parts.loss.check(self.num_classes, self.ignore_labels)
@@ -166,13 +169,15 @@ def train(config, devices):
     limit = TimeLimit(60 * config.time_limit)
     check_plan(config.plan, config.time_limit, devices.processes)
     print(format_settings(config))
-    samples = read_data(config, devices)
+    samples, value_range = read_data(config, devices)
     described = describe_run(to_json(config), samples.train, samples.val)
     check_same(devices.gather(described))
     run = devices.from_chief(lambda: open_or_resume(config, described))
+    if run.state:  # it resumes as it began
+        value_range = run.state.facts["description"].get("value_range")
     try:
-        planned, table = follow_plan(config, samples, run)
-        config = dataclasses.replace(config, **planned)
+        planned, table = follow_plan(config, samples, run, value_range)
+        config = dataclasses.replace(config, **planned, value_range=value_range or ())
         facts = {"run": described, "plan": planned}
         training, phases = begin(config, samples, facts, run, devices, limit)
         if devices.chief:
@@ -194,7 +199,11 @@ def train(config, devices):
 
 
 def read_data(config, devices):
-    """Reads the lists and checks all images and masks, before anything that takes long."""
+    """Reads the lists and checks all images and masks, before anything that takes long.
+
+    Returns:
+        (Samples, what images of more than 8 bits are read in, or None).
+    """
     samples = Samples(
         read_samples(config.VOCdevkit_path, config.train_list),
         read_samples(config.VOCdevkit_path, config.val_list),
@@ -204,14 +213,17 @@ def read_data(config, devices):
         config.num_classes,
         config.ignore_labels,
         in_channels=config.in_channels,
+        value_range=config.value_range,
         workers=config.num_workers,
         cache=Path(config.save_dir) / ".data_check.json" if devices.chief else None,
         progress=devices.chief,
     )
+    if report.brightness.text:
+        print(report.brightness.text)
     if report.problems:
         print(format_problems(report))
     print(f"Images to train: {len(samples.train)}, to validate: {len(samples.val)}.")
-    return samples
+    return samples, report.brightness.value_range
 
 
 def open_or_resume(config, described):
@@ -230,7 +242,7 @@ def open_or_resume(config, described):
     return open_run(config.save_dir, config.resume, changes_since, wants_more)
 
 
-def follow_plan(config, samples, run):
+def follow_plan(config, samples, run, value_range=None):
     """The settings that a plan chooses, {name: value}, and its table, or "".
 
     A run that resumes keeps its own, whatever the machine does today.
@@ -242,7 +254,7 @@ def follow_plan(config, samples, run):
     with quiet():
         from training.planning import draw_up_plan
 
-    plan = draw_up_plan(config, samples.train, typed_settings(config))
+    plan = draw_up_plan(config, samples.train, typed_settings(config), value_range)
     print(f"\n{plan}\n")
     return plan.values, f"{plan}\n"
 

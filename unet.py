@@ -8,7 +8,6 @@ unet.detect_image(Image.open("img/street.jpg")).save("street.png")
 """
 
 import time
-from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -22,6 +21,7 @@ from nets.weights.storage import load_weights, open_weights
 from utils.data.masks import mask_to_image
 from utils.images.channels import CONVERTED, MAX_PIXELS, channel_count, to_array, to_rgb
 from utils.images.reading import read_image
+from utils.images.scaling import to_8_bit
 from utils.labels import class_names, voc_palette
 from utils.prediction.draw import check_mix_type, draw_mask, format_count
 from utils.prediction.inference import check_tta, is_tiled, predict_mask, with_flips
@@ -127,6 +127,15 @@ class Unet:
             )
         return predict_mask(self._network, image, described.input_shape)
 
+    def read(self, path):
+        """Reads an image file as the network takes it: uint8 (H, W, in_channels).
+
+        Raises:
+            UserError: as `utils.images.reading.read_image`.
+        """
+        described = self.description
+        return read_image(path, self.max_pixels, described.in_channels, described.value_range)
+
     def predict_files(self, paths, batch_size=4, finish=None, title="", progress=False):
         """Segments image files in batches; reading and finishing run beside the network.
 
@@ -146,11 +155,7 @@ class Unet:
             self._network,
             paths,
             self.description.input_shape,
-            read=partial(
-                read_image,
-                max_pixels=self.max_pixels,
-                in_channels=self.description.in_channels,
-            ),
+            read=self.read,
             finish=finish or (lambda _, pixels, mask: (pixels, mask)),
             batch_size=batch_size,
             tile=self.tile,
@@ -208,9 +213,9 @@ class Unet:
         return mask_to_image(self.predict_array(self._to_array(image)))
 
     def _to_array(self, image):
-        """A PIL image as uint8 (H, W, in_channels); an array as it is."""
+        """A PIL image as uint8 (H, W, in_channels); an array scaled to uint8."""
         if isinstance(image, np.ndarray):
-            return image
+            return to_8_bit(image, self.description.value_range)
         channels = self.description.in_channels
         if channels not in CONVERTED and channel_count(image) != channels:
             raise UserError(
@@ -218,7 +223,7 @@ class Unet:
                 f"{image.mode}, has {channel_count(image)}. Give the path of a TIFF file to "
                 f"predict_files, or an array (height, width, {channels}) to predict_array."
             )
-        return to_array(image, self.max_pixels, channels)
+        return to_array(image, self.max_pixels, channels, self.description.value_range)
 
     def get_FPS(self, image, test_interval):
         """Times the way from pixels to class ids, after a warm-up.

@@ -25,7 +25,8 @@ from nets.weights.storage import save_weights
 from predict import PredictConfig
 from utils.data.voc import image_extensions
 from utils.images import reading as image_files
-from utils.images.reading import image_size, read_image
+from utils.images.header import image_size
+from utils.images.reading import read_image
 
 ROOT = Path(predict.__file__).parent
 LIMIT = 2**20  # pixels; a flipped bit may make an image any size

@@ -157,6 +157,7 @@ class Training:
             "num_classes": described.num_classes,
             "ignore_labels": described.ignore_labels,
             "in_channels": described.in_channels,
+            "value_range": described.value_range,
             "num_workers": data.num_workers,
             "devices": self.devices,
         }

@@ -76,6 +76,7 @@ def _describe(settings, stored):
         ignore_labels=settings.ignore_labels,
         in_channels=settings.in_channels,
         decoder_norm=settings.decoder_norm,
+        value_range=settings.value_range or None,
         **inherited,
     )
 

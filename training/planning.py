@@ -47,20 +47,26 @@ def set_by_user(config, given=()):
     }
 
 
-def draw_up_plan(config, samples, given=()):
+def draw_up_plan(config, samples, given=(), value_range=None):
     """Makes the `training.plan.Plan` of a new run; looks and measures first.
 
     Args:
         config: the settings of train.py.
         samples: list of `utils.data.voc.Sample`, the training images.
         given: names of settings that were typed.
+        value_range: what images of more than 8 bits are read in, as it was found.
 
     Raises:
         UserError: if there is nothing to plan by, or settings contradict each other.
     """
     settings, network = set_by_user(config, given), config.parts.network
     fingerprint = take_fingerprint(
-        samples, config.num_classes, config.ignore_labels, config.in_channels, config.num_workers
+        samples,
+        config.num_classes,
+        config.ignore_labels,
+        config.in_channels,
+        config.num_workers,
+        value_range,
     )
     has_imagenet = settings.get("width", 64) == 64
     if config.model_path == AUTO and has_imagenet:

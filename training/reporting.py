@@ -87,7 +87,9 @@ def make_callbacks(settings, network, samples, run, facts, devices, limit):
         part = samples.val[devices.process :: devices.processes]
         paths = [sample.image_path for sample in part]
         batch_size = settings.phases.unfreeze_batch_size
-        masks = predict_masks(predict, paths, shape, batch_size, channels, window)
+        masks = predict_masks(
+            predict, paths, shape, batch_size, channels, window, description.value_range
+        )
         classes = description.num_classes, description.ignore_labels
         counts = evaluate(part, masks, *classes, progress=False)
         return sum_counts(devices.gather(counts))
@@ -118,6 +120,7 @@ def make_callbacks(settings, network, samples, run, facts, devices, limit):
         predict=predict_image,
         ignore_labels=description.ignore_labels,
         in_channels=channels,
+        value_range=description.value_range,
     )
 
     def is_finished(epoch):

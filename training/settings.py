@@ -34,6 +34,7 @@ class NetworkSettings:
     val_input_shape: tuple[int, int] = (512, 512)
     val_window: tuple[int, int] | None = None
     ignore_labels: tuple[int, ...] = (255,)
+    value_range: tuple[float, ...] | str = ()
     imagenet_url: str = ""
     precision: str = "auto"
     recompute: bool = False

@@ -32,6 +32,8 @@ class Description:
         decoder_norm: as for `nets.unet.Unet`.
         window: (height, width) of the overlapping windows in which images of `input_shape` are
             predicted; None: whole.
+        value_range: (low, high) or "percentiles", what of images of more than 8 bits becomes black
+            and white; None, as of weights that say nothing: each image is scaled by itself.
         upsampling, unit_range, stride_in_3x3: as for `nets.unet.Unet`; what weights of
             unet-pytorch and torchvision need.
         versions: the packages that wrote the file.
@@ -46,6 +48,7 @@ class Description:
     in_channels: int = 3
     decoder_norm: str = "none"
     window: tuple[int, int] | None = None
+    value_range: tuple[float, float] | str | None = None
     upsampling: str = "nearest"
     unit_range: bool = False
     stride_in_3x3: bool = False
@@ -79,6 +82,7 @@ class Description:
             in_channels=int(values.get("in_channels", 3)),
             decoder_norm=str(values.get("decoder_norm", "none")),
             window=tuple(int(side) for side in values.get("window") or ()) or None,
+            value_range=_value_range(values.get("value_range")),
             upsampling=str(values.get("upsampling", "nearest")),
             unit_range=bool(values.get("unit_range", False)),
             stride_in_3x3=bool(values.get("stride_in_3x3", False)),
@@ -94,6 +98,15 @@ class Description:
     def to_json(self):
         """A dict that JSON can hold."""
         return dataclasses.asdict(self)
+
+
+def _value_range(value):
+    if value is None or value == "percentiles":
+        return value
+    low, high = map(float, value)
+    if not low < high:
+        raise ValueError(f"value_range is {value!r}")
+    return low, high
 
 
 @dataclass

@@ -13,7 +13,9 @@ from stand_ins import UPRIGHT
 from errors import UserError
 from utils.images import reading as image_files
 from utils.images.channels import to_array
-from utils.images.reading import image_size, open_image, read_image
+from utils.images.header import image_size
+from utils.images.opening import open_image
+from utils.images.reading import read_image
 
 # Pytest shows what `utils.images.reading` has silenced.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")

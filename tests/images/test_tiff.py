@@ -10,7 +10,8 @@ from PIL import Image
 from stand_ins import UPRIGHT
 
 from errors import UserError
-from utils.images.reading import image_size, read_header, read_image, read_to_show
+from utils.images.header import image_size, read_header
+from utils.images.reading import read_image, read_to_show
 from utils.images.tiff import CompressionError, is_tiff, read_tiff, read_tiff_header
 
 LAYOUTS = {
@@ -54,7 +55,9 @@ def test_every_layout(tmp_path, channels, layout, count):
     np.testing.assert_array_equal(image, channels[..., :count] // 257)
     assert count in read_header(path).channels
     assert image_size(path) == (21, 37)
-    assert read_tiff_header(path) == ((21, 37), count, "uint16")
+    header = read_tiff_header(path)
+    assert header[:3] == ((21, 37), count, "uint16")
+    assert (header.pages, header.others) == (count if layout == "pages" else 1, 0)
 
 
 @pytest.mark.parametrize(("shape", "count"), [((1, 7), 5), ((7, 1), 5), ((1, 1), 4)])
@@ -86,7 +89,9 @@ def test_three_channels_that_pillow_does_not_know(tmp_path, channels):
     colors = channels[..., :3]
     path = write(tmp_path / "a.tif", (colors // 257 / 255).astype(np.float32), "planar")
     np.testing.assert_array_equal(read_image(path), colors // 257)
-    assert read_header(path).channels == (3,)
+    luma = np.array(Image.fromarray((colors // 257).astype(np.uint8)).convert("L"))
+    np.testing.assert_array_equal(read_image(path, in_channels=1)[..., 0], luma)
+    assert read_header(path).channels == (1, 3)
 
 
 @pytest.mark.parametrize("layout", ["in each pixel", "deflate", "planar", "planar tiles"])
@@ -102,12 +107,49 @@ def test_other_channels_are_refused(tmp_path, channels, layout, asked):
     )
 
 
-def test_pages_can_be_channels_and_the_first_an_image(tmp_path, channels):
+def test_pages_of_one_channel_are_the_channels(tmp_path, channels):
+    """None of them is dropped in silence: all are read, or the file is refused."""
     path = write(tmp_path / "a.tif", channels, "pages")
-    assert read_header(path).channels == (1, 3, 5)
-    np.testing.assert_array_equal(read_image(path, in_channels=1), channels[..., :1] // 257)
-    with pytest.raises(UserError, match="has 5 channels, but in_channels is 4"):
-        read_image(path, in_channels=4)
+    assert read_header(path).channels == (5,)
+    for asked in (1, 3, 4):
+        with pytest.raises(UserError) as caught:
+            read_image(path, in_channels=asked)
+        assert str(caught.value) == (
+            f"The image {path} holds 5 pages of one channel, which are read as 5 channels, but "
+            f"in_channels is {asked}. Write each page to a file of its own, or train with "
+            "in_channels=5."
+        )
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("compression", [None, "zlib", "tiff_lzw"])
+def test_three_pages_are_three_colours(tmp_path, channels, dtype, compression):
+    path = tmp_path / "a.tif"
+    small = (channels[..., :3] // 257).astype(np.uint8)
+    stored = {"uint8": small, "uint16": channels[..., :3], "float32": np.float32(small) / 255}
+    pages = [Image.fromarray(np.ascontiguousarray(stored[dtype][..., i])) for i in range(3)]
+    pages[0].save(path, save_all=True, append_images=pages[1:], compression=compression)
+    np.testing.assert_array_equal(read_image(path), small)
+    assert (read_header(path).channels, read_header(path).pages) == ((3,), 3)
+
+
+def test_overviews_are_no_pages(tmp_path, channels):
+    """As in the files of maps: smaller copies of the image, and a mask of what is transparent."""
+    path, grey = tmp_path / "a.tif", channels[..., 0]
+    with tifffile.TiffWriter(path) as file:
+        file.write(grey, contiguous=False)
+        file.write(grey[::2, ::2], contiguous=False, subfiletype=1)
+        file.write(grey > 0, contiguous=False, subfiletype=4)
+    np.testing.assert_array_equal(read_image(path, in_channels=1)[..., 0], grey // 257)
+    header = read_header(path)
+    assert (header.channels, header.pages, header.has_more) == ((1, 3), 1, False)
+
+
+def test_more_pages_than_channels_can_be(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((258, 4, 4), np.uint8), photometric="minisblack")
+    with pytest.raises(UserError, match=r"more than 256 pages\. Write each to its own file"):
+        read_image(path)
 
 
 def test_four_channels_are_those_that_are_stored(tmp_path, rng):
@@ -230,14 +272,15 @@ def test_a_volume(tmp_path):
 
 
 @pytest.mark.parametrize("other", [np.zeros((4, 5), np.uint8), np.zeros((4, 4), np.uint16)])
-def test_pages_that_are_not_alike(tmp_path, other):
+def test_pages_that_are_not_alike_are_further_images(tmp_path, other):
     path = tmp_path / "a.tif"
     with tifffile.TiffWriter(path) as file:
-        for page in (np.zeros((4, 4), np.uint8), other):
+        for page in (np.full((4, 4), 9, np.uint8), other):
             file.write(page, contiguous=False)
-    with pytest.raises(UserError, match="its pages differ in size or kind"):
+    assert np.all(read_image(path) == 9)
+    assert read_header(path).has_more
+    with pytest.raises(UserError, match="has 3 channels, but in_channels is 2"):
         read_image(path, in_channels=2)
-    assert read_image(path).shape == (4, 4, 3)
 
 
 @pytest.mark.skipif(
@@ -247,6 +290,6 @@ def test_compressions_that_need_another_package(tmp_path, channels):
     path = write(tmp_path / "a.tif", channels)
     patch_tag(path, 259, 5)  # LZW
     with pytest.raises(CompressionError, match="needs another package: pip install imagecodecs"):
-        read_tiff(path, 5, 10**6)
+        read_tiff(path, 10**6)
     with pytest.raises(UserError, match="pip install imagecodecs, or save it without"):
         read_image(path, in_channels=5)

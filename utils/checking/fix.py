@@ -27,7 +27,9 @@ from utils.data.split import split_names
 from utils.data.voc import write_lists
 from utils.files import write_json
 from utils.images.channels import to_array
-from utils.images.reading import open_image, read_header, read_image, read_to_show
+from utils.images.header import read_header
+from utils.images.opening import open_image
+from utils.images.reading import read_image, read_to_show
 from utils.parallel import ordered_map
 from utils.plots import before_after_sheet
 

@@ -47,6 +47,38 @@ PROBLEMS = {
         "images with other channels than the network takes",
         "Set in_channels to their number of channels, or replace them.",
     ),
+    "picture_pages": Problem(
+        False, "TIFF files whose pages are read as the channels of one image", "Fine if they are."
+    ),
+    "picture_more": Problem(
+        False,
+        "files that hold several images, of which only the first is used",
+        "Fine if it is the one that the mask was drawn on; else write each to a file of its own.",
+    ),
+    "picture_inverted": Problem(
+        False,
+        "TIFF files whose tag says that 0 is white, read so",
+        "Fine if they look right in a viewer.",
+    ),
+    "values_mixed": Problem(
+        True,
+        "sets of images with numbers in different ranges, so that one kind would be black",
+        "Save all as the same kind of numbers, or set value_range in train.py.",
+    ),
+    "values_dim": Problem(
+        False,
+        "images that use under a tenth of the range that all are read in",
+        "Fine if they are so dark; else bring them to the range of the others, or set value_range "
+        "to percentiles.",
+    ),
+    "values_beyond": Problem(
+        False,
+        "images with more than one value in 100 beyond the range, which become black or white",
+        "Bring them to the range of the others, or set value_range.",
+    ),
+    "values_not_finite": Problem(
+        False, "images with values that are no numbers or infinite, read as black", "Check them."
+    ),
     "mask_broken": Problem(
         True, "unreadable masks", f"Replace or remove them; {_FIX} without them."
     ),
@@ -166,17 +198,27 @@ def format_problems(report, only_fatal=False):
         report.problems, key=lambda kind: (not report.is_fatal(kind), list(PROBLEMS).index(kind))
     )
     for kind in kinds:
-        problem, found = PROBLEMS[kind], report.problems[kind]
-        fatal = report.is_fatal(kind)
-        if only_fatal and not fatal:
+        if only_fatal and not report.is_fatal(kind):
             continue
-        lines.append(f"{'problem' if fatal else 'note'}: {problem.title}: {found.count:,}")
-        lines += [f"    {detail}" for detail in found.first]
-        more = found.count - len(found.first)
-        if more > 0 and kind not in _OF_VALUES:
-            lines.append(f"    and {more:,} more")
-        lines.append(f"  do: {problem.remedy}")
+        lines.append(_format_problem(kind, report.problems[kind], report.is_fatal(kind)))
     return "\n".join(lines)
+
+
+def _format_problem(kind, found, fatal):
+    problem = PROBLEMS[kind]
+    lines = [f"{'problem' if fatal else 'note'}: {problem.title}: {found.count:,}"]
+    lines += [f"    {detail}" for detail in found.first]
+    more = found.count - len(found.first)
+    if more > 0 and kind not in _OF_VALUES:
+        lines.append(f"    and {more:,} more")
+    return "\n".join([*lines, f"  do: {problem.remedy}"])
+
+
+def format_brightness(report):
+    """What images of more than 8 bits are read in, and what is odd about it, as text; or ""."""
+    kinds = [kind for kind in report.problems if kind.startswith(("values_", "picture_more"))]
+    lines = [report.brightness.text] if report.brightness.text else []
+    return "\n".join([*lines, *(_format_problem(kind, report.problems[kind]) for kind in kinds)])
 
 
 def format_report(report):
@@ -188,6 +230,7 @@ def format_report(report):
         f"{report.pairs:,} pairs of image and mask",
         f"sizes (width x height): {sizes}{f' and {more:,} more' if more > 0 else ''}",
         f"image modes: {modes}",
+        *([report.brightness.text] if report.brightness.text else []),
         "",
         "value        pixels    share   in images",
     ]
@@ -229,6 +272,7 @@ def report_to_dict(report):
         "ignore_labels": sorted(report.ignored),
         "sizes": {f"{w}x{h}": n for (h, w), n in report.sizes.most_common()},
         "modes": dict(report.modes),
+        "value_range": report.brightness.value_range,
         "values": {
             str(value): {
                 "pixels": int(report.pixels[value]),

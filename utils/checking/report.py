@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 
 from errors import UserError
+from utils.checking.brightness import Brightness
 from utils.checking.census import Census
 from utils.checking.meaning import Meaning, judge
 from utils.checking.problems import PROBLEMS, format_problems
@@ -44,6 +45,7 @@ class Report:
         num_classes: int; None: not known, so only what is wrong for any number is judged.
         ignore_labels: mask values that are void; None: 255, if the masks use it so.
         in_channels: int, channels that an image must have; None: not known.
+        value_range: as for `utils.checking.brightness.Brightness`.
         palette: str, as in `utils.checking.meaning.judge`.
         lenient: bool, whether doubts about the masks, which a user may have decided in the
             check, are notes.
@@ -58,6 +60,7 @@ class Report:
         presence: dict from name to the set of values in its mask.
         census: `utils.checking.census.Census` of the masks.
         meaning: `utils.checking.meaning.Meaning` of the masks, known at the end.
+        brightness: Brightness of its images.
     """
 
     def __init__(
@@ -65,10 +68,12 @@ class Report:
         num_classes=None,
         ignore_labels=None,
         in_channels=None,
+        value_range=(),
         *,
         palette="auto",
         lenient=False,
     ):
+        self.brightness = Brightness(value_range)
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.ignored = frozenset((VOID,) if ignore_labels is None else ignore_labels)
@@ -99,6 +104,10 @@ class Report:
             self.sizes[facts.image_size] += 1
             self.modes[facts.image_mode] += 1
             self._judge_channels(sample, facts.image_channels)
+            for kind in facts.image_notes:
+                self.problem(kind, str(sample.image_path))
+            if facts.values:
+                self.brightness.add(sample.image_path, facts.values)
             if facts.image_bytes:
                 self._hashes[sample.name] = (facts.image_bytes, facts.image_pixels)
         if facts.mask_error:
@@ -167,6 +176,8 @@ class Report:
                 val, or train_0 and val_0, are compared. None: no lists.
         """
         self._judge_values()
+        for kind, detail in self.brightness.settle():
+            self.problem(kind, detail)
         for train in lists or ():
             val = train.replace("train", "val", 1)
             if train.startswith("train") and train != "trainval" and lists.get(val):
@@ -271,18 +282,20 @@ def check_samples(
     ignore_labels,
     *,
     in_channels=None,
+    value_range=(),
     workers=0,
     cache=None,
     progress=True,
 ):
     """The quick check before a training: names, sizes, and the values of all masks.
 
-    Images are not decoded, and what is known from an earlier run is not read again.
+    Images of 8 bits are not decoded, and what is known from an earlier run is not read again.
 
     Args:
         train, val: lists of `utils.data.voc.Sample` with masks; train may be empty, for scoring.
         num_classes, ignore_labels: as in `utils.data.masks.read_mask`.
         in_channels: int, channels that an image must have; None: any.
+        value_range: as for `utils.checking.brightness.Brightness`.
         workers: int, threads; 0: one per processor.
         cache: path of a JSON file for the facts; None: no cache.
         progress: bool, whether to show a progress bar.
@@ -297,7 +310,7 @@ def check_samples(
     lists = {"train": [sample.name for sample in train], "val": [sample.name for sample in val]}
     samples = list(dict.fromkeys([*train, *val]))
     void = None if tuple(ignore_labels) == (VOID,) else ignore_labels
-    report = Report(num_classes, void, in_channels, lenient=True)
+    report = Report(num_classes, void, in_channels, value_range, lenient=True)
     facts = ordered_map(known.scan, samples, workers, "Checking the data", progress)
     for sample, one in zip(samples, facts, strict=True):
         report.add(sample, one)

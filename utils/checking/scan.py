@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from errors import UserError
+from utils.checking.brightness import describe_values
 from utils.checking.content import (
     MaskSummary,
     are_cells,
@@ -25,8 +26,10 @@ from utils.checking.content import (
 )
 from utils.data.masks import read_label_ids, refused_mask
 from utils.files import whole_file
-from utils.images.channels import to_array
-from utils.images.reading import open_image, read_header, read_image
+from utils.images.channels import MAX_PIXELS
+from utils.images.deep import read_numbers
+from utils.images.header import read_header
+from utils.images.reading import read_image
 
 
 @dataclass
@@ -38,6 +41,8 @@ class Facts:
         image_size: (height, width), upright; None if unknown.
         image_mode: str, as in `utils.images.reading.Header`; "" where it was not decoded.
         image_channels: the values of in_channels that the image can be read with.
+        image_notes: kinds of `utils.checking.problems.PROBLEMS` that its header tells of.
+        values: dict of `utils.checking.brightness.describe_values`; None of 8 bits.
         image_bytes, image_pixels: hashes of the file and of the upright pixels, or 0
             where the image was not decoded.
         mask_error: "", "broken", or a key of `utils.data.masks.REFUSED_MASKS`.
@@ -50,6 +55,8 @@ class Facts:
     image_size: tuple[int, int] | None = None
     image_mode: str = ""
     image_channels: tuple[int, ...] = ()
+    image_notes: tuple[str, ...] = ()
+    values: dict | None = None
     image_bytes: int = 0
     image_pixels: int = 0
     mask_error: str = ""
@@ -63,7 +70,7 @@ def scan_pair(sample, decode=True):
 
     Args:
         sample: `utils.data.voc.Sample`.
-        decode: bool. True decodes the image too; False reads its header only.
+        decode: bool. True decodes the image too; False reads the header only of one of 8 bits.
 
     Returns:
         Facts.
@@ -78,14 +85,19 @@ def _scan_image(path, facts, decode):
     try:
         header = read_header(path)
         facts.image_size, facts.image_channels = header.size, header.channels
+        facts.image_notes = header.notes
+        if header.is_deep:  # what they are scaled by depends on all of them
+            pixels = read_numbers(path, MAX_PIXELS).values
+            facts.values = describe_values(pixels)
+        elif decode:
+            channels = 3 if 3 in header.channels else header.channels[0]
+            pixels = read_image(path, in_channels=channels)
         if decode:
-            if 3 in header.channels:
-                pixels = to_array(open_image(path))
-            else:
-                pixels = read_image(path, in_channels=header.channels[0])
             facts.image_mode = header.mode
             facts.image_bytes = _hash(Path(path).read_bytes())
-            facts.image_pixels = _hash(repr(pixels.shape).encode() + pixels.tobytes())
+            facts.image_pixels = _hash(
+                repr((pixels.shape, pixels.dtype.name)).encode() + pixels.tobytes()
+            )
     except UserError as error:
         facts.image_error = str(error)
 
@@ -173,6 +185,7 @@ def _facts_from(values):
     """Facts from JSON, which knows no tuples and no int keys."""
     facts = Facts(**values)
     facts.image_channels = tuple(values["image_channels"])
+    facts.image_notes, facts.values = tuple(values["image_notes"]), values["values"]
     facts.image_size = facts.image_size and tuple(facts.image_size)
     facts.mask_size = facts.mask_size and tuple(facts.mask_size)
     if facts.mask is not None:

@@ -43,6 +43,7 @@ class UnetDataset(keras.utils.PyDataset):
         augment: `utils.data.augment.Augment` or a callable like it; None: validation.
         ignore_labels: mask values that count as void.
         in_channels: int, channels of an image, as for `utils.images.reading.read_image`.
+        value_range: as for `utils.images.scaling.to_8_bit`.
         seed: int.
         num_workers: int, threads; 0: one per processor.
         cache_bytes: int; decoded images and masks are kept up to this much memory.
@@ -72,6 +73,7 @@ class UnetDataset(keras.utils.PyDataset):
         *,
         ignore_labels=(VOID,),
         in_channels=3,
+        value_range=None,
         seed=0,
         num_workers=0,
         cache_bytes=0,
@@ -89,6 +91,7 @@ class UnetDataset(keras.utils.PyDataset):
         self.ignore_labels = tuple(ignore_labels)
         self.in_channels = in_channels
         self.weigh = weigh
+        self.value_range = value_range
         self.seed = seed
         self.error = None
         self._pool = ThreadPoolExecutor(worker_count(num_workers), thread_name_prefix="dataset")
@@ -187,7 +190,9 @@ class UnetDataset(keras.utils.PyDataset):
             return self._cache[position]
         sample = self.samples[position]
         try:
-            image = read_image(sample.image_path, in_channels=self.in_channels)
+            image = read_image(
+                sample.image_path, in_channels=self.in_channels, value_range=self.value_range
+            )
             mask = read_mask(sample.mask_path, self.num_classes, self.ignore_labels)
         except (UserError, OSError) as error:
             if isinstance(error.__cause__, MemoryError):  # the readers blame the file

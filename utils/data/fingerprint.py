@@ -12,7 +12,8 @@ import numpy as np
 
 from errors import UserError
 from utils.data.masks import read_mask
-from utils.images.reading import image_size, read_image
+from utils.images.header import image_size
+from utils.images.reading import read_image
 from utils.images.transforms import resize_image
 from utils.labels import VOID
 from utils.parallel import ordered_map
@@ -53,7 +54,9 @@ class Fingerprint:
     turned: float
 
 
-def take_fingerprint(samples, num_classes, ignore_labels=(VOID,), in_channels=3, workers=0):
+def take_fingerprint(
+    samples, num_classes, ignore_labels=(VOID,), in_channels=3, workers=0, value_range=None
+):
     """Looks at up to 60 samples of a set; of large images at fewer, but at 12.
 
     Args:
@@ -62,6 +65,7 @@ def take_fingerprint(samples, num_classes, ignore_labels=(VOID,), in_channels=3,
         ignore_labels: mask values that are void.
         in_channels: int, as for `utils.images.reading.read_image`.
         workers: int, threads; 0: one per processor.
+        value_range: as for `utils.images.scaling.to_8_bit`.
 
     Returns:
         Fingerprint.
@@ -75,7 +79,8 @@ def take_fingerprint(samples, num_classes, ignore_labels=(VOID,), in_channels=3,
 
     def look(sample):
         mask = read_mask(sample.mask_path, num_classes, ignore_labels)
-        return _look(read_image(sample.image_path, in_channels=in_channels), mask, num_classes)
+        image = read_image(sample.image_path, in_channels=in_channels, value_range=value_range)
+        return _look(image, mask, num_classes)
 
     looks = list(ordered_map(look, chosen, workers, "fingerprint"))
     pixels = np.sum([one["pixels"] for one in looks], axis=0)

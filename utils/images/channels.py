@@ -7,13 +7,13 @@ import numpy as np
 from PIL import ImageOps
 
 from errors import UserError
+from utils.images.scaling import to_8_bit
 
 MAX_PIXELS = 500_000_000  # an image of more is refused: 22,360 x 22,360, 1.5 GB as RGB
 CONVERTED = (1, 3)  # channel counts that images of any mode are converted to
 _GREY_MODES = ("1", "L", "LA", "La")
-_SAMPLES = 277  # tag of TIFF: channels in a pixel
-_STRIP = 64  # rows scaled at a time: float64 takes eight times their memory
-_FROM_16_BIT = np.rint(np.arange(65536) / 257).astype(np.uint8)
+# Tags of TIFF: channels in a pixel, bits of each, kind of its numbers, what they stand for.
+_SAMPLES, _BITS, _FORMAT, _PHOTOMETRIC = 277, 258, 339, 262
 
 
 def check_pixels(width, height, path, max_pixels=MAX_PIXELS):
@@ -55,15 +55,17 @@ def hides_channels(image):
     return channel_count(image) == 1 and stored_channels(image) > 2
 
 
-def to_array(image, max_pixels=MAX_PIXELS, in_channels=3):
+def to_array(image, max_pixels=MAX_PIXELS, in_channels=3, value_range=None):
     """Converts a PIL image to uint8 (H, W, in_channels), turned upright by its EXIF.
 
     Args:
         image: PIL.Image.
         max_pixels: int.
         in_channels: int. 3: RGB, from any mode, grey repeated. 1: grey, colours as their
-            luma. Both drop transparency; numbers of more bits are scaled by `to_8_bit`.
-            Another number: the channels as they are, such as the four of RGBA or CMYK.
+            luma. Both drop transparency; numbers of more bits are scaled by
+            `utils.images.scaling.to_8_bit`. Another number: the channels as they are, such as the
+            four of RGBA or CMYK.
+        value_range: as for `utils.images.scaling.to_8_bit`.
 
     Raises:
         UserError: if it has too many pixels or other channels, or its file, not yet read, is
@@ -78,12 +80,19 @@ def to_array(image, max_pixels=MAX_PIXELS, in_channels=3):
             f"Of the image {name}, Pillow shows only one of {stored_channels(image)} channels. "
             "Give the path of its file to what reads files, or an array."
         )
+    if value_range is not None and hides_bits(image):
+        raise UserError(
+            f"Of the image {name}, Pillow shows only 8 bits of 16, and the network expects "
+            f"brightness in {value_range}. Give the path of its file to what reads files."
+        )
+    inverted = value_range is not None and is_white_at_zero(image)
     try:
         image = ImageOps.exif_transpose(image)
     except Exception as error:  # images are decoded late, and raise whatever that leads to
         raise UserError(f"The image {name} can't be read: {error}") from error
-    if image.mode.startswith("I") or image.mode == "F":
-        return np.repeat(to_8_bit(np.array(image))[..., None], in_channels, axis=2)
+    if has_numbers(image):
+        pixels = to_8_bit(np.array(image)[..., None], value_range)
+        return (255 - pixels if inverted else pixels).repeat(in_channels, axis=2)
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     if in_channels == 3:
@@ -94,41 +103,33 @@ def to_array(image, max_pixels=MAX_PIXELS, in_channels=3):
     return np.array(image)
 
 
-def to_8_bit(values):
-    """Scales numbers to uint8.
-
-    Args:
-        values: array (H, W) or (H, W, channels). uint8 stays as it is, bool becomes 0 and 255,
-            uint16 is scaled from 0..65535; other integers too if any exceeds 255; floats are
-            scaled from 0..1, or from 0..maximum above 255. The channels of an image share one
-            scale. What is below, not a number or infinite is 0.
-
-    Returns:
-        uint8 of the same shape.
-    """
-    if values.dtype == np.uint8:
-        return values
-    scaled = np.empty(values.shape, np.uint8)
-    strips = [slice(top, top + _STRIP) for top in range(0, len(values), _STRIP)]
-    kind, bits = values.dtype.kind, 8 * values.dtype.itemsize
-    if kind == "u" and bits == 16:
-        for rows in strips:
-            scaled[rows] = _FROM_16_BIT[values[rows]]
-        return scaled
-    largest = max((_finite(values[rows]).max(initial=0) for rows in strips), default=0)
-    divisor, factor = 1, 1
-    if kind == "b" or (kind == "f" and (largest <= 1 or largest > 255)):
-        factor = 255 if largest <= 1 else 255 / largest
-    elif kind != "f" and largest > 255:
-        divisor = 257
-    for rows in strips:
-        numbers = _finite(values[rows]) * factor / divisor
-        scaled[rows] = np.clip(np.rint(numbers), 0, 255)
-    return scaled
+def has_numbers(image):
+    """Whether the pixels of a PIL image are single numbers of more than 8 bits."""
+    return image.mode.startswith("I") or image.mode == "F"
 
 
-def _finite(values):
-    return np.nan_to_num(values.astype(np.float64), posinf=0, neginf=0)
+def hides_bits(image):
+    """Whether Pillow shows 8 bits of the 16 of a colour image's file."""
+    if has_numbers(image):
+        return False
+    if image.format == "PNG":
+        return any(";16" in str(tile.args) for tile in getattr(image, "tile", ()))
+    return image.format == "TIFF" and _is_deep_tiff(image)
+
+
+def is_deep(image):
+    """Whether the numbers in the file of an opened PIL image are other than 8 bits or fewer."""
+    return has_numbers(image) or hides_bits(image)
+
+
+def _is_deep_tiff(image):
+    bits, formats = image.tag_v2.get(_BITS, (1,)), image.tag_v2.get(_FORMAT, (1,))
+    return max(bits) > 8 or any(one != 1 for one in formats)
+
+
+def is_white_at_zero(image):
+    """Whether the file of a PIL image says that 0 is white; of 8 bits, Pillow inverts it."""
+    return image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == 0
 
 
 def to_rgb(pixels):

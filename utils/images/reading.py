@@ -4,96 +4,35 @@ Images are uint8 (H, W, 3) RGB unless other channels are asked for (`utils.image
 Masks have a reader of their own, in `utils.data.masks`.
 """
 
-import contextlib
-import logging
-import os
-import threading
-import warnings
-from typing import NamedTuple
-
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
-from PIL.ExifTags import Base
 
 from errors import UserError
 from utils.images.channels import (
     CONVERTED,
     MAX_PIXELS,
+    check_channels,
     check_pixels,
+    hides_bits,
     hides_channels,
-    stored_channels,
     to_array,
     to_rgb,
 )
+from utils.images.deep import read_numbers
+from utils.images.header import orientation, read_header
 from utils.images.jpeg import plain_jpeg_size
-from utils.images.tiff import CompressionError, is_tiff, read_tiff, read_tiff_header
+from utils.images.numbers import to_pixels
+from utils.images.opening import open_header, open_image
+from utils.images.tiff import is_tiff
 
 _LARGE = 50_000_000  # pixels from which the 4 bytes per pixel of Pillow's images are too much
 _LARGE_FORMATS = ("PNG", "TIFF", "BMP")  # of which OpenCV refuses what is not whole
-_ICONS = (b"\0\0\1\0", b"icns")  # how their files start
-_icon_lock = threading.Lock()
 _AS_STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 
-# `check_pixels` stands in its place, with a limit that the user can set.
-Image.MAX_IMAGE_PIXELS = None
-# Of a broken image a UserError tells; what the decoders print besides is not for users.
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL)
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-def open_image(path, max_pixels=MAX_PIXELS):
-    """Opens an image file and decodes it (of an animation, the first frame).
-
-    Returns:
-        PIL.Image, as stored: any mode, not yet rotated.
-
-    Raises:
-        UserError: if the file is missing, broken or no image, or has too many pixels.
-    """
-    try:
-        image = _open(path, max_pixels)
-        try:
-            check_pixels(*image.size, path, max_pixels)
-            image.load()
-        except Exception:
-            image.close()  # until the error is collected, its file would stay open
-            raise
-        return image
-    except UserError:
-        raise
-    except FileNotFoundError:
-        raise UserError(f"There is no file {path}.") from None
-    except Exception as error:  # Pillow's decoders raise whatever a broken file leads to
-        raise UserError(f"The image {path} can't be read: {error}") from error
-
-
-def _open(path, max_pixels=MAX_PIXELS):
-    """`Image.open`; an icon, which it decodes at once, only within `max_pixels`.
-
-    The images in an icon may be larger than it claims, which Pillow alone sees.
-    """
-    with open(path, "rb") as file:
-        if file.read(4) not in _ICONS:
-            return Image.open(path)
-    with _icon_lock:
-        Image.MAX_IMAGE_PIXELS = max(max_pixels // 2, 1)  # Pillow refuses more than twice that
-        try:
-            image = Image.open(path)
-            image.load()
-            return image
-        except Image.DecompressionBombError:
-            raise UserError(
-                f"The icon {path} holds an image of more than {max_pixels:,} pixels, which is "
-                "max_pixels. Raise max_pixels if memory allows (4 bytes per pixel and more)."
-            ) from None
-        finally:
-            Image.MAX_IMAGE_PIXELS = None
-
-
-def read_image(path, max_pixels=MAX_PIXELS, in_channels=3):
+def read_image(path, max_pixels=MAX_PIXELS, in_channels=3, value_range=None):
     """Reads an image file as uint8 (H, W, in_channels), upright.
 
     OpenCV decodes ordinary JPEG files as RGB, three times as fast as Pillow and to the same
@@ -104,32 +43,41 @@ def read_image(path, max_pixels=MAX_PIXELS, in_channels=3):
         max_pixels: int.
         in_channels: int. 3 and 1: any image as RGB or grey, as `utils.images.channels.to_array`
             makes them. Another number: TIFF files with as many channels or single-channel pages,
-            and other images such as RGBA, as they are stored; numbers of more bits are
-            scaled by `utils.images.channels.to_8_bit`.
+            and other images such as RGBA, as they are stored.
+        value_range: what of numbers of more bits becomes 0..255, as for
+            `utils.images.scaling.to_8_bit`.
 
     Raises:
         UserError: as `open_image`; and if the file has other channels.
     """
-    if in_channels == 3 and (size := plain_jpeg_size(path) or _plain_large_size(path)):
+    has_range = value_range is not None
+    if in_channels == 3 and (size := plain_jpeg_size(path) or _plain_large_size(path, has_range)):
         check_pixels(*size, path, max_pixels)
         image = _decode(path, *size)
         if image is not None:
             return image
-    if is_tiff(path):
-        converted = set(CONVERTED) <= set(read_header(path).channels)
-        if in_channels not in CONVERTED or not converted:
-            return _read_channels(path, max_pixels, in_channels)
-    return to_array(open_image(path, max_pixels), max_pixels, in_channels)
+    if has_range or is_tiff(path):
+        header = read_header(path)
+        by_pillow = header.by_pillow and (in_channels in CONVERTED or not is_tiff(path))
+        if not by_pillow or (has_range and header.is_deep):
+            check_pixels(*header.size[::-1], path, max_pixels)
+            _check_header(header, in_channels, path)
+            numbers = read_numbers(path, max_pixels)
+            return to_pixels(numbers, in_channels, path, value_range)
+    return to_array(open_image(path, max_pixels), max_pixels, in_channels, value_range)
 
 
-def _read_channels(path, max_pixels, in_channels):
-    try:
-        return read_tiff(path, in_channels, max_pixels)
-    except CompressionError as error:
-        try:  # Pillow knows more compressions, but at most four channels
-            return to_array(open_image(path, max_pixels), max_pixels, in_channels)
-        except UserError:
-            raise error from None
+def _check_header(header, in_channels, path):
+    """Raises UserError if a file can't be read with as many channels."""
+    if in_channels in header.channels:
+        return
+    if header.pages > 1:
+        raise UserError(
+            f"The image {path} holds {header.pages} pages of one channel, which are read as "
+            f"{header.pages} channels, but in_channels is {in_channels}. Write each page to a file "
+            f"of its own, or train with in_channels={header.pages}."
+        )
+    check_channels(header.channels[-1], in_channels, path)
 
 
 def read_to_show(path, max_pixels=MAX_PIXELS):
@@ -164,84 +112,24 @@ def _map_bytes(path):
     return np.memmap(path, np.uint8, "r")
 
 
-def _plain_large_size(path):
-    """(width, height) of a large image of 8-bit grey or RGB, as stored; or None."""
+def _plain_large_size(path, has_range):
+    """(width, height) of a large image of 8-bit grey or RGB, as stored; or None.
+
+    Of 16 bits, OpenCV keeps the upper 8, as Pillow does: without a range, these are wanted.
+    """
     try:
-        with _open(path, 1) as image:  # icons, which are refused thus, are never large
+        with open_header(path, 1) as image:  # icons, which are refused thus, are never large
             plain = image.mode in ("L", "RGB") and "transparency" not in image.info
             plain = plain and not hides_channels(image)
+            plain = plain and not (has_range and hides_bits(image))
+            # Pages of one channel may be the channels of an image.
+            pages = image.mode == "L" and image.format == "TIFF" and image.is_animated
+            plain = plain and not pages
             # Of an APNG whose first image is not a frame, OpenCV shows the first frame.
             plain = plain and not image.info.get("default_image")
             large = image.width * image.height >= _LARGE and image.format in _LARGE_FORMATS
-            if plain and large and _orientation(image, path) == 1:
+            if plain and large and orientation(image, path) == 1:
                 return image.size
     except Exception:  # open_image says what is wrong
         pass
     return None
-
-
-def _orientation(image, path):
-    """The EXIF orientation of an opened image, 1 if it has none."""
-    if image.format == "PNG" and "exif" not in image.info and not _has_chunk(path, b"eXIf"):
-        # To look for EXIF behind the pixels, Pillow would decode them; XMP comes before.
-        return Image.Image.getexif(image).get(Base.Orientation, 1)
-    return image.getexif().get(Base.Orientation, 1)
-
-
-def _has_chunk(path, wanted):
-    with open(path, "rb") as file:
-        file.seek(8)  # the signature
-        while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
-            if head[4:] == wanted:
-                return True
-            file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)  # the checksum too
-    return False
-
-
-class Header(NamedTuple):
-    """What an image file says of itself.
-
-    Attributes:
-        size: (height, width), upright.
-        mode: str, Pillow's; or, of a TIFF that Pillow does not know, such as "5 x uint16".
-        channels: the values of in_channels that it can be read with, ascending.
-    """
-
-    size: tuple[int, int]
-    mode: str
-    channels: tuple[int, ...]
-
-
-def read_header(path):
-    """Reads the Header of an image file; raises as `open_image`."""
-    try:
-        with _open(path) as image:
-            width, height = image.size
-            # Orientations 5 to 8 swap the sides; of a TIFF, Pillow has swapped them already.
-            if image.format != "TIFF" and _orientation(image, path) in (5, 6, 7, 8):
-                width, height = height, width
-            return Header((height, width), image.mode, _channels(image))
-    except UserError:
-        raise
-    except FileNotFoundError:
-        raise UserError(f"There is no file {path}.") from None
-    except Exception as error:
-        if isinstance(error, UnidentifiedImageError) and is_tiff(path):
-            size, channels, dtype = read_tiff_header(path)
-            return Header(size, f"{channels} x {dtype}", (channels,))
-        raise UserError(f"The image {path} can't be read: {error}") from error
-
-
-def image_size(path):
-    """(height, width) of an image file, upright, from its header; raises as `open_image`."""
-    return read_header(path).size
-
-
-def _channels(image):
-    stored = stored_channels(image)
-    if hides_channels(image):
-        return (stored,)
-    if image.format == "TIFF" and stored == 1:
-        with contextlib.suppress(Exception):  # of further pages, which most readings do without
-            stored = image.n_frames
-    return tuple(sorted({*CONVERTED, stored}))

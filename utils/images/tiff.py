@@ -1,31 +1,28 @@
 """TIFF files with any number of channels, by the tifffile package.
 
 The channels stand in each pixel, or one after another (planar), or each on a page of its own.
+Overviews and transparency masks are no pages of an image.
 """
 
 import logging
 from contextlib import contextmanager
+from itertools import islice
 from textwrap import shorten
 from typing import NamedTuple
 
 import numpy as np
 
 from errors import UserError
-from utils.images.channels import check_channels, check_pixels, to_8_bit
+from utils.images.channels import check_pixels
+from utils.images.numbers import Numbers, turn_upright
 
 _STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of files, and of those beyond 4 GB
 _TIGHTEST = 1100  # bytes that one byte of a file can hold: deflate makes at most 1032 of one
 _ORIENTATION = 274  # tag
-# What a viewer does to show the rows and columns of a file upright.
-_UPRIGHT = {
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: np.rot90(a.swapaxes(0, 1), 2),
-    8: np.rot90,
-}
+_MOST_PAGES = 256  # that can be channels
+_REDUCED, _MASK = 1, 4  # bits of the tag NewSubfileType: what is no image of its own
+_WHITE_IS_ZERO, _RGB, _PALETTE, _CMYK = 0, 2, 3, 5  # values of the tag PhotometricInterpretation
+_TRANSPARENT = ((1,), (2,))  # values of the tag ExtraSamples
 
 
 class CompressionError(UserError):
@@ -33,11 +30,23 @@ class CompressionError(UserError):
 
 
 class TiffHeader(NamedTuple):
-    """What a TIFF file says of itself: (height, width), upright; its channels; their numbers."""
+    """What a TIFF file says of itself.
+
+    Attributes:
+        size: (height, width), upright.
+        channels: int.
+        dtype: str, of its numbers.
+        pages: int, pages that are its channels; 1 if they stand on one page.
+        others: int, further images in it, which are not read.
+        is_inverted: bool, whether 0 is white.
+    """
 
     size: tuple[int, int]
     channels: int
     dtype: str
+    pages: int = 1
+    others: int = 0
+    is_inverted: bool = False
 
 
 def is_tiff(path):
@@ -58,38 +67,41 @@ def read_tiff_header(path):
     with _opened(path) as file:
         page = file.pages.first
         height, width = page.imagelength, page.imagewidth
+        if not all(isinstance(side, int) and side > 0 for side in (height, width)):
+            raise ValueError("its size is not two numbers.")
         size = (width, height) if _orientation(page) >= 5 else (height, width)
-        return TiffHeader(size, _channels(file), str(page.dtype))
+        pages, others = _find_pages(file)
+        channels = page.samplesperpixel if len(pages) == 1 else len(pages)
+        inverted = page.photometric == _WHITE_IS_ZERO
+        return TiffHeader(size, channels, str(page.dtype), len(pages), others, inverted)
 
 
-def read_tiff(path, in_channels, max_pixels):
-    """Reads a TIFF file whose channels are as many as asked for.
-
-    Args:
-        path: of the file.
-        in_channels: int, its channels; or its pages, if each has one channel and all are alike.
-        max_pixels: int.
+def read_tiff(path, max_pixels):
+    """Reads a TIFF file as it is stored, but upright; its pages, if these are its channels.
 
     Returns:
-        uint8 (H, W, in_channels), upright, scaled by `utils.images.channels.to_8_bit`.
+        `utils.images.numbers.Numbers`.
 
     Raises:
-        UserError: if it is broken or not whole, or has too many pixels or other channels.
+        UserError: if it is broken or not whole, or has too many pixels.
         CompressionError: if it is compressed in a way that only `imagecodecs` knows.
     """
     with _opened(path) as file:
         first = file.pages.first
         check_pixels(first.imagewidth, first.imagelength, path, max_pixels)
-        check_channels(_channels(file), in_channels, path)
-        pages = [first] if first.samplesperpixel > 1 else list(file.pages)
+        pages, _ = _find_pages(file)
         _check_pages(file, pages)
         # Strips one after another: images themselves are read side by side.
         parts = [page.asarray(squeeze=False, maxworkers=1) for page in pages]
         # (planes, depth, height, width, channels in a pixel), of which planes or channels are one.
         values = np.concatenate([part[:, 0] for part in parts])
         values = np.moveaxis(values, 0, -1).reshape(first.imagelength, first.imagewidth, -1)
-        turn = _UPRIGHT.get(_orientation(first), np.asarray)
-        return np.ascontiguousarray(turn(to_8_bit(values)))
+        return Numbers(
+            np.ascontiguousarray(turn_upright(values, _orientation(first))),
+            values.shape[2] if len(pages) > 1 else _count_colors(first),
+            first.photometric == _WHITE_IS_ZERO,
+            first.photometric == _CMYK and values.shape[2] == 4,
+        )
 
 
 @contextmanager
@@ -114,14 +126,31 @@ def _opened(path):
         raise UserError(f"The image {path} can't be read: {reason}") from error
 
 
-def _channels(file):
-    samples = file.pages.first.samplesperpixel
-    return samples if samples > 1 else len(file.pages)
+def _find_pages(file):
+    """(the pages that are one image, how many other images there are) of an opened file."""
+    first, more = file.pages.first, []
+    for page in islice(file.pages, 1, None):
+        if not page.subfiletype & (_REDUCED | _MASK):
+            more.append(page)
+        if len(more) >= _MOST_PAGES:
+            raise ValueError(f"it has more than {_MOST_PAGES} pages. Write each to its own file.")
+    single = first.samplesperpixel == 1 and first.photometric != _PALETTE
+    if single and all((page.shaped, page.dtype) == (first.shaped, first.dtype) for page in more):
+        return [first, *more], 0
+    return [first], len(more)
+
+
+def _count_colors(page):
+    """How many of the channels in a pixel are colours; what follows is transparency."""
+    channels = page.samplesperpixel
+    if channels == 4 and page.photometric == _RGB:
+        return 3
+    return 1 if channels == 2 and page.extrasamples in _TRANSPARENT else channels
 
 
 def _orientation(page):
     tag = page.tags.get(_ORIENTATION)
-    return tag.value if tag and tag.value in _UPRIGHT else 1
+    return tag.value if tag and tag.value in range(1, 9) else 1
 
 
 def _check_pages(file, pages):
@@ -131,8 +160,6 @@ def _check_pages(file, pages):
         raise ValueError(f"its numbers are {first.dtype}, not integers or floats.")
     if first.imagedepth != 1:
         raise ValueError("it is a volume.")
-    if any((page.shaped, page.dtype) != (first.shaped, first.dtype) for page in pages):
-        raise ValueError("its pages differ in size or kind.")
     stored = file.filehandle.size
     promised = len(pages) * first.size * first.dtype.itemsize
     ends = (

@@ -11,7 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from errors import UserError
-from utils.images.reading import image_size, read_image
+from utils.images.header import image_size
+from utils.images.reading import read_image
 from utils.images.transforms import Box, letterbox_image, normalize
 from utils.parallel import worker_count
 from utils.prediction.inference import is_tiled, mask_of
@@ -28,10 +29,12 @@ class Outcome(NamedTuple):
     error: UserError | None
 
 
-def predict_masks(model, paths, input_shape, batch_size, in_channels=3, window=None):
+def predict_masks(
+    model, paths, input_shape, batch_size, in_channels=3, window=None, value_range=None
+):
     """Yields the mask of each image file, in order, as `predict_all` makes them.
 
-    `in_channels` is as for `utils.images.reading.read_image`.
+    `in_channels` and `value_range` are as for `utils.images.reading.read_image`.
 
     Raises:
         UserError: for a file that can't be read.
@@ -40,7 +43,7 @@ def predict_masks(model, paths, input_shape, batch_size, in_channels=3, window=N
     def keep_mask(_path, _pixels, mask):
         return mask
 
-    read = partial(read_image, in_channels=in_channels)
+    read = partial(read_image, in_channels=in_channels, value_range=value_range)
     for outcome in predict_all(
         model,
         paths,

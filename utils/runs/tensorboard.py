@@ -48,11 +48,20 @@ class Board(keras.callbacks.Callback):
             image, truth and prediction side by side.
         predict: callable from uint8 (H, W, in_channels) to class ids, uint8 (H, W).
         ignore_labels: mask values that are void; shown white.
-        in_channels: int, channels of an image, as for `utils.images.reading.read_image`.
+        in_channels, value_range: of an image, as for `utils.images.reading.read_image`.
     """
 
     def __init__(
-        self, folder, scoring, names, *, samples, predict, ignore_labels=(VOID,), in_channels=3
+        self,
+        folder,
+        scoring,
+        names,
+        *,
+        samples,
+        predict,
+        ignore_labels=(VOID,),
+        in_channels=3,
+        value_range=None,
     ):
         super().__init__()
         self.scoring = scoring
@@ -61,6 +70,7 @@ class Board(keras.callbacks.Callback):
         self.predict = predict
         self.ignore_labels = ignore_labels
         self.in_channels = in_channels
+        self.value_range = value_range
         try:
             self._events = EventFile(folder)
         except Exception as error:  # one that does not fit its protobuf raises all kinds
@@ -88,7 +98,9 @@ class Board(keras.callbacks.Callback):
             uint8 (h, w, 3) RGB; each of the three at most 480 pixels high and wide.
         """
         true = read_mask(sample.mask_path, len(self.names), self.ignore_labels)
-        image = read_image(sample.image_path, in_channels=self.in_channels)
+        image = read_image(
+            sample.image_path, in_channels=self.in_channels, value_range=self.value_range
+        )
         predicted = self.predict(image)
         box = letterbox_box(true.shape, (_SIDE, _SIDE))
         size = min((box.height, box.width), true.shape)  # what is small stays as it is
