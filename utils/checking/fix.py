@@ -101,6 +101,9 @@ def fix_dataset(folder, pairs, color_map="", num_classes=None, ignore_labels=(VO
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     print(_summary(outcomes, meaning, target if kept else None))
+    renamed = {sample.name for sample in almost}.intersection(kept)
+    if renamed:
+        print(f"The masks of {len(renamed):,} pairs are named as their images.")
     return 0 if kept else 2
 
 
