@@ -95,7 +95,7 @@ def main(config=None):
         report.problem(kind, detail)
     scan_into(report, samples, config.num_workers)
     if config.check_only:
-        lists = known_lists(config, folder, samples, report)
+        lists = known_lists(config, folder, [*samples, *almost], report)
     else:
         lists = make_lists(config, samples, report)
     report.finish(lists)
@@ -180,11 +180,11 @@ def _classes_of(report):
     return {name: values - report.ignored for name, values in report.presence.items()}
 
 
-def known_lists(config, folder, samples, report):
+def known_lists(config, folder, pairs, report):
     """The lists that are there, for a check without writing; what is wrong goes into the report."""
     paths = sorted(path for path in folder.glob("*.txt") if path.is_file())
     lists = {path.stem: lines for path in paths if (lines := read_lines(path))}
-    matched, problems = match_lists(config.VOCdevkit_path, lists, samples)
+    matched, problems = match_lists(config.VOCdevkit_path, lists, pairs)
     for kind, detail, count in problems:
         report.problem(kind, detail, count)
     return matched

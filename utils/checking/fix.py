@@ -84,8 +84,7 @@ def fix_dataset(folder, pairs, color_map="", num_classes=None, ignore_labels=(VO
     temporary = folder.with_name(f".{target.name}.{os.getpid()}")
     try:
         work = partial(_fix_sample, folder=temporary, meaning=meaning)
-        for name in ("JPEGImages", "SegmentationClass"):
-            (temporary / name).mkdir(parents=True)
+        _make_folders(temporary, folder, target)
         outcomes = list(ordered_map(work, samples, workers, "Writing the copy"))
         outcomes += [
             FixedPair(text, left_out=_ALONE[kind]) for kind, text in problems if kind in _ALONE
@@ -105,6 +104,17 @@ def fix_dataset(folder, pairs, color_map="", num_classes=None, ignore_labels=(VO
     if renamed:
         print(f"The masks of {len(renamed):,} pairs are named as their images.")
     return 0 if kept else 2
+
+
+def _make_folders(temporary, folder, target):
+    try:
+        for name in ("JPEGImages", "SegmentationClass"):
+            (temporary / name).mkdir(parents=True)
+    except OSError as error:
+        raise UserError(
+            f"{target} can't be written: {error.strerror}. The copy goes beside the dataset: copy "
+            f"{folder} to a place where you may write, and give that as VOCdevkit_path."
+        ) from error
 
 
 def _without_duplicates(samples, problems):
