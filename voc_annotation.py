@@ -2,24 +2,31 @@
 
 Reads every image and mask, says what the set holds and what is wrong with it, and writes
 ImageSets/Segmentation/{train,val,trainval,test}.txt if nothing is.
+--lists_dir FOLDER puts the lists elsewhere, for a dataset that can't be written to.
 --check_only leaves your lists alone; --fix writes a corrected copy, VOC2007_fixed.
 """
 
+import os
 import sys
+from pathlib import Path
 
 from errors import UserError, check_at_least, check_choice
 from nets.checks import check_num_classes
 from utils.checking.fix import fix_dataset
+from utils.checking.listed import match_lists
 from utils.checking.meaning import INSTANCES, PALETTES
 from utils.checking.pairs import find_pairs
 from utils.checking.preview import preview
 from utils.checking.problems import format_report, report_to_dict
 from utils.checking.report import Report, scan_into
 from utils.config import load_config, run_script, settings
+from utils.data.lists import read_lines
 from utils.data.split import make_folds, split_names
-from utils.data.voc import list_path, read_list, voc_folder, write_lists
+from utils.data.voc import list_path, voc_folder, write_lists
 from utils.files import write_json
 from utils.labels import check_ignore_labels
+
+_USED = ("train", "val")  # how the names of lists begin that train.py needs
 
 
 @settings
@@ -29,6 +36,7 @@ class AnnotationConfig:
     num_classes: int | None = None  # classes + 1 for the background, to check against; None: any
     ignore_labels: tuple[int, ...] | None = None  # void in masks; None: 255, if used so
     num_workers: int = 0  # threads that read files; 0: one per processor
+    lists_dir: str = ""  # folder of the lists; empty: ImageSets/Segmentation in the dataset
 
     # What to do
     check_only: bool = False  # whether to check with the lists that are there, and write none
@@ -99,16 +107,20 @@ def main(config=None):
             palette=config.palette,
             instances=config.instances,
         )
+    folder = list_folder(config)
+    if not config.check_only:
+        check_writable(folder)
     report = Report(config.num_classes, config.ignore_labels, palette=config.palette)
     for kind, detail in name_problems:
         report.problem(kind, detail)
     scan_into(report, samples, config.num_workers)
-    lists = known_lists(config) if config.check_only else make_lists(config, samples, report)
+    if config.check_only:
+        lists = known_lists(config, folder, [*samples, *almost], report)
+    else:
+        lists = make_lists(config, samples, report)
     report.finish(lists)
     print(format_report(report))
-    write_check(
-        report, samples, list_path(config.VOCdevkit_path, "x").with_name("check_report.json")
-    )
+    write_check(report, samples, folder / "check_report.json")
     if report.fatal:
         print(
             "error: The data has problems that make a training wrong, see above. No lists were "
@@ -117,12 +129,50 @@ def main(config=None):
         )
         return 2
     if not config.check_only:
-        write_lists(config.VOCdevkit_path, lists)
-        for split, names in lists.items():
-            print(f"{split + '.txt':<14}{len(names):>7} images")
-        if not lists.get("val", True):
-            print("note: val.txt is empty, and train.py needs it: lower train_percent, add images.")
+        save_lists(config, folder, lists)
     return 0
+
+
+def list_folder(config):
+    """Path of the folder of the lists."""
+    return Path(config.lists_dir or list_path(config.VOCdevkit_path, "x").parent)
+
+
+def check_writable(folder):
+    """Raises UserError if the lists can't be written, before all the data is read."""
+    folder = Path(os.path.abspath(folder))
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise _unwritable(folder, f"{there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise _unwritable(folder, f"you may not write into {there}")
+
+
+def _unwritable(folder, why):
+    return UserError(
+        f"The lists can't be written into {folder}: {why}. Name another folder, such as "
+        "--lists_dir lists, and give train.py the paths: --train_list lists/train.txt --val_list "
+        "lists/val.txt. (--check_only writes no lists.)"
+    )
+
+
+def save_lists(config, folder, lists):
+    """Writes the lists and says how many images each holds, and how to use them."""
+    try:
+        # A path stands for itself.
+        write_lists(config.VOCdevkit_path, {folder / f"{name}.txt": lists[name] for name in lists})
+    except OSError as error:
+        raise _unwritable(folder, error.strerror or error) from error
+    for split, names in lists.items():
+        print(f"{split + '.txt':<14}{len(names):>7} images")
+    if not lists.get("val", True):
+        print("note: val.txt is empty, and train.py needs it: lower train_percent, add images.")
+    if config.lists_dir:
+        train, val = (folder / f"{next(n for n in lists if n.startswith(k))}.txt" for k in _USED)
+        print(
+            f"for train.py: train_list: str = {str(train)!r}\n"
+            f"              val_list: str = {str(val)!r}  # for get_miou.py too"
+        )
 
 
 def write_check(report, samples, path):
@@ -154,15 +204,14 @@ def _classes_of(report):
     return {name: values - report.ignored for name, values in report.presence.items()}
 
 
-def known_lists(config):
-    """The lists that are there, for a check without writing."""
-    folder = list_path(config.VOCdevkit_path, "x").parent
-    names = sorted(path.stem for path in folder.glob("*.txt"))
-    return {name: read_list(config.VOCdevkit_path, name) for name in names if _holds(folder, name)}
-
-
-def _holds(folder, name):
-    return (folder / f"{name}.txt").read_bytes().strip() != b""
+def known_lists(config, folder, pairs, report):
+    """The lists that are there, for a check without writing; what is wrong goes into the report."""
+    paths = sorted(path for path in folder.glob("*.txt") if path.is_file())
+    lists = {path.stem: lines for path in paths if (lines := read_lines(path))}
+    matched, problems = match_lists(config.VOCdevkit_path, lists, pairs)
+    for kind, detail, count in problems:
+        report.problem(kind, detail, count)
+    return matched
 
 
 if __name__ == "__main__":

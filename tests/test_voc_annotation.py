@@ -1,7 +1,9 @@
 """The whole script: lists, report and settings; nothing is written where there is a problem."""
 
 import os
+import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -176,6 +178,88 @@ def test_a_report_that_can_not_be_written_is_a_note(folder, capsys):
     (folder / "VOC2007" / "ImageSets").write_bytes(b"")
     assert run(folder, check_only=True) == 0
     assert "note: the report is not written: " in capsys.readouterr().err
+
+
+def test_lists_may_lie_elsewhere(folder, tmp_path, capsys):
+    lists = tmp_path / "new" / "my lists"
+    before = sorted(folder.rglob("*"))
+    assert run(folder, lists_dir=str(lists), seed=3) == 0
+    assert sorted(folder.rglob("*")) == before  # nothing beside the data
+    found = {path.stem: path.read_text("utf-8").split() for path in lists.glob("*.txt")}
+    assert found == split_names(names_in(folder), 1.0, 0.9, 3)
+    assert (lists / "check_report.json").is_file()
+    train, val = (str(lists / f"{split}.txt") for split in ("train", "val"))
+    printed = capsys.readouterr().out
+    assert f"for train.py: train_list: str = {train!r}\n" in printed
+    assert f"              val_list: str = {val!r}" in printed
+    assert [sample.name for sample in read_samples(folder, train)] == found["train"]
+
+
+def test_folds_elsewhere_name_the_first_two_lists(folder, tmp_path, capsys):
+    run(folder, lists_dir=str(tmp_path / "lists"), folds=2)
+    printed = capsys.readouterr().out
+    assert f"train_list: str = {str(tmp_path / 'lists' / 'train_0.txt')!r}" in printed
+    assert f"val_list: str = {str(tmp_path / 'lists' / 'val_0.txt')!r}" in printed
+
+
+def test_lists_elsewhere_are_those_that_are_checked(voc_dir, tmp_path, capsys):
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists" / "train.txt").write_text("train_a.jpg\n", "utf-8")
+    assert run(voc_dir, lists_dir=str(tmp_path / "lists"), check_only=True) == 2
+    assert "train.txt: 1 of 1 lines, such as 'train_a.jpg'. Names" in capsys.readouterr().out
+
+
+@pytest.fixture
+def no_scan(monkeypatch):
+    """Fails a test that reads the data before it sees that the lists can't be written."""
+    monkeypatch.setattr(voc_annotation, "scan_into", lambda *_: pytest.fail("the data is read"))
+
+
+def test_a_dataset_that_is_read_only(folder, monkeypatch, no_scan):
+    # Root may write into a read-only folder, so that it is asked for what would be said.
+    monkeypatch.setattr(voc_annotation.os, "access", lambda *_: False)
+    lists = folder / "VOC2007" / "ImageSets" / "Segmentation"
+    with pytest.raises(UserError) as caught:
+        run(folder)
+    assert str(caught.value) == (
+        f"The lists can't be written into {lists}: you may not write into {folder / 'VOC2007'}. "
+        "Name another folder, such as --lists_dir lists, and give train.py the paths: "
+        "--train_list lists/train.txt --val_list lists/val.txt. (--check_only writes no lists.)"
+    )
+
+
+def test_a_file_where_the_lists_should_go(folder, tmp_path, no_scan):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(UserError, match=r"written into .*: .*file is a file\. Name another fold"):
+        run(folder, lists_dir=str(tmp_path / "file" / "lists"))
+
+
+def test_lists_that_fail_late(folder, monkeypatch):
+    def refuse(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(voc_annotation, "write_lists", refuse)
+    with pytest.raises(UserError, match=r"written into .*: No space left on device\. Name anoth"):
+        run(folder)
+
+
+CASES = Path(__file__).resolve().parents[2] / "shared" / "cases"
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the cases aren't here")
+@pytest.mark.parametrize(
+    ("case", "status", "said"),
+    [
+        ("10_nfd", 0, "4 pairs of image and mask"),
+        ("11_lists_that_match_nothing", 2, "train.txt: 2 of 2 lines, such as 'p0.png'. Names"),
+    ],
+)
+def test_cases_of_users(tmp_path, capsys, case, status, said):
+    shutil.copytree(CASES / case, tmp_path / case)
+    assert run(tmp_path / case, check_only=True) == status
+    printed = capsys.readouterr().out
+    assert said in printed
+    assert "never learnt" not in printed
 
 
 # Problems

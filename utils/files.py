@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 import tempfile
+import unicodedata
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -60,3 +61,8 @@ def write_json(path, value):
         text = json.dumps(value, indent=2, ensure_ascii=False)
         # A path may hold bytes that are not UTF-8; as \udc80 they still are JSON.
         temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def name_key(name):
+    """A file's name for comparisons: macOS writes é as two characters, other systems as one."""
+    return unicodedata.normalize("NFC", name)

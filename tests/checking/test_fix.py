@@ -262,6 +262,50 @@ def test_almost_pairs_are_renamed(run_fix, masks, capsys, name):
     assert_clean(copy, capsys)
 
 
+@pytest.mark.parametrize("end", ["_mask.png", "_label.tif", "-seg.bmp", "_segmentation.gif"])
+def test_masks_named_by_a_rule_are_named_as_their_images(run_fix, masks, capsys, end):
+    ids = {path.stem: ids_of(path).tolist() for path in masks.iterdir()}
+    for path in sorted(masks.iterdir()):
+        # Pillow renumbers the palette of a GIF unless it is told not to.
+        options = {"optimize": False} if end.endswith(".gif") else {}
+        with Image.open(path) as image:
+            image.save(masks / f"{path.stem}{end}", **options)
+        path.unlink()
+    status, text, copy = run_fix()
+    assert status == 0
+    assert "The masks of 6 pairs are named as their images." in text
+    copied = {path.name: read_label_ids(path).tolist() for path in copy.glob("*Class/*")}
+    assert copied == {f"{name}.png": value for name, value in ids.items()}
+    assert_clean(copy, capsys)
+
+
+def test_other_unicode_forms_are_made_equal(run_fix, images, masks, capsys):
+    composed, apart = "é한", "e\u0301\u1112\u1161\u11ab"
+    (images / "train_a.jpg").rename(images / f"{composed}.jpg")
+    (masks / "train_a.png").rename(masks / f"{apart}.png")
+    # Another mask has a problem, so that there is something to do.
+    Image.fromarray(ids_of(masks / "val_b.png").astype(np.uint16)).save(masks / "val_b.png")
+    status, _, copy = run_fix()
+    assert status == 0
+    assert (copy / "SegmentationClass" / f"{composed}.png").is_file()
+    assert (copy / "JPEGImages" / f"{composed}.jpg").is_file()
+    assert_clean(copy, capsys)
+
+
+def test_a_place_where_no_copy_can_be_written(folder, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(fix.Path, "mkdir", refuse)
+    # Something to do, before which nothing is written.
+    with pytest.raises(UserError) as caught:
+        main(folder.parent, fix=True)
+    assert str(caught.value) == (
+        f"{folder}_fixed can't be written: Permission denied. The copy goes beside the dataset: "
+        f"copy {folder} to a place where you may write, and give that as VOCdevkit_path."
+    )
+
+
 @pytest.mark.parametrize("num_classes", [None, 21])
 def test_ids_below_num_classes_stay(run_fix, masks, capsys, num_classes):
     for path in masks.iterdir():

@@ -103,6 +103,71 @@ def test_duplicate_names(make):
     ]
 
 
+COMPOSED, APART = "é한", "e\u0301\u1112\u1161\u11ab"  # the same letters in NFC and NFD
+
+
+@pytest.mark.parametrize(("image", "mask"), [(COMPOSED, APART), (APART, COMPOSED)])
+def test_unicode_forms_make_no_difference(make, image, mask):
+    samples, almost, problems = find_pairs(make([f"{image}.jpg"], [f"{mask}.png"]))
+    assert names(samples) == [(image, f"{image}.jpg", f"{mask}.png")]
+    assert almost == problems == []
+    # Nor where something else differs.
+    base = make([f"x{image}.jpg"], [f"X{mask}.tif"])
+    assert names(find_pairs(base)[1]) == [(f"x{image}", f"x{image}.jpg", f"X{mask}.tif")]
+
+
+def test_two_unicode_forms_in_one_folder_are_duplicates(make):
+    samples, _, problems = find_pairs(
+        make([f"{COMPOSED}.jpg", f"{APART}.jpg"], [f"{COMPOSED}.png"])
+    )
+    assert [one.image_path.name for one in samples] == [f"{APART}.jpg"]
+    text = f"{APART}.jpg and {COMPOSED}.jpg (the letters in two Unicode forms)"
+    assert problems == [("duplicate_names", text)]
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "sentence"),
+    [
+        ("{}.jpg", "{}_mask.png", "5 pairs: The masks have '_mask' behind the name, such as"),
+        ("{}.jpg", "{}_label.tif", "5 pairs: The masks have '_label' behind the name, such as"),
+        ("{}.jpg", "{}_segmentation.png", "5 pairs: The masks have '_segmentation' behind the"),
+        ("{}.jpg", "{}-seg.png", "5 pairs: The masks have '-seg' behind the name, such as"),
+        ("{}.jpg", "{:03}.png", "5 pairs: Images and masks have the same names, with their num"),
+    ],
+)
+def test_names_that_pair_by_a_rule(make, image, mask, sentence):
+    numbers = [7, 8, 9, 10, 11]
+    images, masks = ([name.format(n) for n in numbers] for name in (image, mask))
+    samples, almost, problems = find_pairs(make(["fine.jpg", *images], ["fine.png", *masks]))
+    assert names(samples) == [("fine", "fine.jpg", "fine.png")]
+    expected = {(str(n), image.format(n), mask.format(n)) for n in numbers}
+    assert set(names(almost)) == expected
+    ((kind, text),) = problems
+    assert kind == "names_pair_by_rule"
+    assert text.startswith(sentence)
+
+
+def test_a_rule_of_few_names_counts_only_where_none_are_equal(make):
+    samples, almost, problems = find_pairs(make(["a.jpg", "b.jpg"], ["a_old.png", "b_old.png"]))
+    assert samples == []
+    assert len(almost) == 2
+    assert problems[0][1].startswith("2 pairs: The masks have '_old' behind the name")
+    samples, almost, problems = find_pairs(make(["c.jpg"], ["c.png"]))
+    assert names(samples) == [("c", "c.jpg", "c.png")]
+    assert almost == []
+    assert [kind for kind, _ in problems] == ["picture_without_mask"] * 2 + [
+        "mask_without_picture"
+    ] * 2
+
+
+def test_a_rule_that_leaves_a_doubt_is_none(make):
+    _, almost, problems = find_pairs(
+        make(["1.jpg", "2.jpg"], ["1_cat.png", "2_cat.png", "1_dog.png", "2_dog.png"])
+    )
+    assert almost == []
+    assert len(problems) == 6
+
+
 def test_other_files_are_passed_over(make):
     base = make(["a.jpg", "Thumbs.db", ".hidden.jpg", "notes.txt"], ["a.png", ".a.png", "a.json"])
     samples, almost, problems = find_pairs(base)
@@ -141,7 +206,7 @@ def test_every_file_is_told_of_once(tmp_path_factory, images, masks):
             present.add((folder, stem + extension))
     samples, almost, problems = find_pairs(base)
     for one in samples:
-        assert one.image_path.stem == one.mask_path.stem == one.name
+        assert one.image_path.stem == one.mask_path.stem == one.name  # letters of ASCII alone
     told = [(path.parent.name, path.name) for one in [*samples, *almost] for path in one[1:]]
     told += [("JPEGImages", text) for kind, text in problems if kind == "picture_without_mask"]
     told += [

@@ -109,15 +109,18 @@ def test_a_sound_folder_with_a_255_border_is_clean(run):
 
 
 @problem("picture_without_mask")
-def test_images_without_mask(run, masks):
+def test_images_without_mask(run, voc_dir, masks, write_list):
     (masks / "train_a.png").unlink()
+    write_list(voc_dir, "train", ["train_b", "train_c", "train_d"])
     assert_problem(run(), "picture_without_mask", 1, "train_a.jpg")
 
 
 @problem("mask_without_picture")
-def test_masks_without_image(run, images):
+def test_masks_without_image(run, voc_dir, images, write_list):
     (images / "train_a.jpg").unlink()
     (images / "val_b.jpg").unlink()
+    write_list(voc_dir, "train", ["train_b", "train_c", "train_d"])
+    write_list(voc_dir, "val", ["val_a"])
     assert_problem(run(), "mask_without_picture", 2, "train_a.png", "val_b.png")
 
 
@@ -128,6 +131,65 @@ def test_names_that_almost_pair(run, masks, name):
         image.save(masks / name)
     (masks / "train_a.png").unlink()
     assert_problem(run(), "names_almost_pair", 1, f"train_a.jpg and {name}")
+
+
+@problem("names_pair_by_rule")
+def test_names_that_pair_by_a_rule(run, masks):
+    for path in sorted(masks.iterdir()):
+        path.rename(masks / f"{path.stem}_mask.png")
+    detail = "6 pairs: The masks have '_mask' behind the name, such as train_a and train_a_mask."
+    status, text, report = run()
+    assert status == 2
+    assert report["faults"]["names_pair_by_rule"]["first"] == [detail]
+    assert f"    {detail}\n  do: python voc_annotation.py --fix writes a corrected copy" in text
+
+
+@problem("listed_without_image")
+@pytest.mark.parametrize(
+    ("lines", "detail"),
+    [
+        (
+            ["train_b.jpg", "train_c.jpg", "train_d"],
+            "train.txt: 2 of 3 lines, such as 'train_b.jpg'. Names stand without extension: write "
+            "'train_b'.",
+        ),
+        (
+            ["JPEGImages/train_b.jpg", "JPEGImages/train_c.jpg", "train_d"],
+            "such as 'JPEGImages/train_b.jpg'. Names stand without folder and extension: write",
+        ),
+        (["TRAIN_B", "Train_C", "train_d"], "such as 'TRAIN_B'. Did you mean 'train_b.jpg'? Case"),
+        (["train_b  1", "train_c -1"], "such as 'train_b  1'. Names stand alone, without a 1 or"),
+        (
+            ["train_b.jpg train_b.png", "train_c.jpg train_c.png"],
+            "such as 'train_b.jpg train_b.png'. A line is one name, of the image and of its mask",
+        ),
+        (["zebra", "okapi", "train_a"], "such as 'zebra'. Add the file, or run voc_annotation.py"),
+    ],
+)
+def test_lists_that_name_no_image(run, voc_dir, write_list, lines, detail):
+    write_list(voc_dir, "train", lines)
+    found = run()
+    assert_problem(found, "listed_without_image", 2, detail)
+    assert "and 1 more" not in found[1]
+
+
+@problem("listed_without_mask")
+def test_lists_that_name_an_image_without_mask(run, voc_dir, images, write_list):
+    for name in ("new_a", "new_b"):
+        (images / f"{name}.jpg").write_bytes((images / "train_a.jpg").read_bytes())
+    write_list(voc_dir, "train", ["new_b", "train_b", "new_a"])
+    status, text, report = run()
+    assert status == 2
+    assert set(report["faults"]) == {"picture_without_mask", "listed_without_mask"}
+    assert report["faults"]["listed_without_mask"]["count"] == 2
+    assert "    train.txt: 2 of 3 lines, such as 'new_b'\n  do: Add the masks, or" in text
+
+
+@problem("other_list_without_image")
+def test_lists_that_no_training_reads(run, voc_dir, write_list):
+    write_list(voc_dir, "notes", ["Made in May.", "train_a"])
+    detail = "notes.txt: 1 of 2 lines, such as 'Made in May.'. Add the file, or run voc_annotation"
+    assert_problem(run(), "other_list_without_image", 1, detail)
 
 
 @problem("duplicate_names")

@@ -126,9 +126,11 @@ def test_an_empty_list(named, lines):
         named(lines, ["a.jpg"], ["a.png"])
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "gbk"])
+@pytest.mark.parametrize("encoding", ["gbk", "utf-16-le"])
 def test_a_list_in_another_encoding(named, encoding):
-    with pytest.raises(UserError, match=r"train\.txt is not UTF-8 text .*Run voc_annotation\.py"):
+    with pytest.raises(
+        UserError, match=r"train\.txt is not UTF-8 text.* or run voc_annotation\.py"
+    ):
         named("猫和狗\n".encode(encoding), ["a.jpg"], ["a.png"])
 
 
@@ -146,7 +148,18 @@ def test_a_list_in_another_encoding(named, encoding):
         ("dog", ["Dog.jpg"], ["dog.png"], "no image. Did you mean 'Dog.jpg'? Case and"),
         ("dog", ["dog.jpg"], ["DOG.png"], "no mask. Did you mean 'DOG.png'? Case and"),
         ("dog_01", ["dog_01.jpg"], ["dog_01_mask.png"], "Did you mean 'dog_01_mask.png'?"),
-        ("dog", ["dog.jpg"], ["dog.jpg"], "names 'dog', which has no mask. Add the file"),
+        ("dog", ["dog.jpg"], ["dog.jpg"], "has no mask. dog.jpg is compressed with loss, which"),
+        ("dog", ["dog.jpg"], ["dog.webp"], "has no mask. dog.webp is compressed with loss, which"),
+        ("dog", ["dog.jpg"], ["dog.tif"], "has no mask. dog.tif is no PNG file: python voc_annot"),
+        ("dog", ["dog.jpg"], ["dog.BMP"], "has no mask. dog.BMP is no PNG file: python voc_annot"),
+        ("Dog.JPG", ["dog.jpg"], ["dog.png"], "has no image. Did you mean 'dog.jpg'? Case and"),
+        (
+            "a.png\ndog\nb.png",
+            ["a.jpg", "dog.jpg"],
+            ["a.png", "dog.png"],
+            "Names stand without extension: write 'a'. In all, 2 of its 3 lines name no image "
+            "with a mask.",
+        ),
     ],
 )
 def test_names_without_image_or_mask(named, name, images, masks, message):
@@ -154,3 +167,25 @@ def test_names_without_image_or_mask(named, name, images, masks, message):
         named(name, images, masks)
     assert message in str(caught.value)
     assert "train.txt" in str(caught.value)
+
+
+COMPOSED, APART = "é한", "e\u0301\u1112\u1161\u11ab"  # the same letters in NFC and NFD
+
+
+@pytest.mark.parametrize("line", [COMPOSED, APART])
+@pytest.mark.parametrize("image", [COMPOSED, APART])
+@pytest.mark.parametrize("mask", [COMPOSED, APART])
+def test_letters_in_two_unicode_forms_are_the_same(named, line, image, mask):
+    (sample,) = named(line, [f"{image}.jpg"], [f"{mask}.png"])
+    assert sample.name == image
+    assert (sample.image_path.name, sample.mask_path.name) == (f"{image}.jpg", f"{mask}.png")
+
+
+def test_two_unicode_forms_of_a_name_in_one_folder(tmp_path):
+    touch(tmp_path, f"{COMPOSED}.jpg", f"{APART}.jpg")
+    message = rf"holds both {APART}\.jpg and {COMPOSED}\.jpg \(the letters in two Unicode forms\)"
+    with pytest.raises(UserError, match=message):
+        index_folder(tmp_path, image_extensions())
+    duplicates = []
+    assert list(index_folder(tmp_path, image_extensions(), duplicates)) == [COMPOSED]
+    assert duplicates == [f"{APART}.jpg and {COMPOSED}.jpg (the letters in two Unicode forms)"]

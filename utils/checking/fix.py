@@ -95,8 +95,7 @@ def fix_dataset(folder, pairs, *, workers=0, border=False, **rules):
     temporary = folder.with_name(f".{target.name}.{os.getpid()}")
     try:
         work = partial(_fix_sample, folder=temporary, meaning=meaning, border=border)
-        for name in ("JPEGImages", "SegmentationClass"):
-            (temporary / name).mkdir(parents=True)
+        _make_folders(temporary, folder, target)
         outcomes = list(ordered_map(work, samples, workers, "Writing the copy"))
         outcomes += [
             FixedPair(text, left_out=_ALONE[kind]) for kind, text in problems if kind in _ALONE
@@ -112,7 +111,21 @@ def fix_dataset(folder, pairs, *, workers=0, border=False, **rules):
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     print(_summary(outcomes, meaning, target if kept else None))
+    renamed = {sample.name for sample in almost}.intersection(kept)
+    if renamed:
+        print(f"The masks of {len(renamed):,} pairs are named as their images.")
     return 0 if kept else 2
+
+
+def _make_folders(temporary, folder, target):
+    try:
+        for name in ("JPEGImages", "SegmentationClass"):
+            (temporary / name).mkdir(parents=True)
+    except OSError as error:
+        raise UserError(
+            f"{target} can't be written: {error.strerror}. The copy goes beside the dataset: copy "
+            f"{folder} to a place where you may write, and give that as VOCdevkit_path."
+        ) from error
 
 
 def _without_duplicates(samples, problems):

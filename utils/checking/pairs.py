@@ -2,7 +2,18 @@
 
 import os
 
-from utils.data.voc import MASK_EXTENSIONS, Sample, image_extensions, index_folder, voc_folder
+from utils.data.pairing import suggest_pairs
+from utils.data.voc import (
+    MASK_EXTENSIONS,
+    Sample,
+    image_extensions,
+    index_folder,
+    stem_of,
+    voc_folder,
+)
+from utils.files import name_key
+
+_LEAST_BY_RULE = 3  # beside pairs of equal names, fewer may be chance
 
 
 def find_pairs(VOCdevkit_path):
@@ -10,8 +21,9 @@ def find_pairs(VOCdevkit_path):
 
     Returns:
         (samples, almost, problems): the pairs, sorted by name; pairs that differ in case, in
-        spaces around the name, or by a mask that is no .png, as Samples too; and a list of
-        (problem kind, detail) of `utils.checking.problems.PROBLEMS`.
+        spaces around the name, by a mask that is no .png, or by a rule such as `_mask` behind
+        the name, as Samples too; and a list of (problem kind, detail) of
+        `utils.checking.problems.PROBLEMS`.
 
     Raises:
         UserError: if a folder is missing.
@@ -24,19 +36,33 @@ def find_pairs(VOCdevkit_path):
         name: path for name, path in any_mask.items() if path.suffix.lower() in MASK_EXTENSIONS
     }
     problems = [("duplicate_names", text) for text in duplicates]
-    samples = [Sample(name, images[name], masks[name]) for name in images if name in masks]
+    samples = [_sample(images[name], masks[name]) for name in images if name in masks]
     alone = {name: path for name, path in images.items() if name not in masks}
     left = {name: path for name, path in any_mask.items() if name not in images or name in alone}
     almost = _almost_pairs(alone, left)
     problems += [
         ("names_almost_pair", f"{s.image_path.name} and {s.mask_path.name}") for s in almost
     ]
-    for kind, names, used in (
-        ("picture_without_mask", alone, {sample.image_path for sample in almost}),
-        ("mask_without_picture", left, {sample.mask_path for sample in almost}),
-    ):
-        problems += [(kind, path.name) for path in names.values() if path not in used]
-    return samples, almost, problems
+    _drop(almost, alone, left)
+    by_rule, said = _pairs_by_rule(alone, left, 1 if not samples else _LEAST_BY_RULE)
+    if by_rule:
+        problems.append(("names_pair_by_rule", said))
+    _drop(by_rule, alone, left)
+    problems += [("picture_without_mask", path.name) for path in alone.values()]
+    problems += [("mask_without_picture", path.name) for path in left.values()]
+    return samples, almost + by_rule, problems
+
+
+def _sample(image, mask):
+    return Sample(stem_of(image), image, mask)
+
+
+def _drop(pairs, *files):
+    """Takes the files of pairs out of {name: path}."""
+    used = {path for pair in pairs for path in (pair.image_path, pair.mask_path)}
+    for known in files:
+        for name in [name for name, path in known.items() if path in used]:
+            del known[name]
 
 
 def _almost_pairs(images, masks):
@@ -46,7 +72,7 @@ def _almost_pairs(images, masks):
         for name, path in files.items():
             by_key.setdefault(_key(name), ([], []))[kind].append(path)
     return [
-        Sample(os.path.splitext(found[0][0].name)[0], found[0][0], found[1][0])
+        _sample(found[0][0], found[1][0])
         for _, found in sorted(by_key.items())
         if len(found[0]) == len(found[1]) == 1
     ]
@@ -55,4 +81,18 @@ def _almost_pairs(images, masks):
 def _key(name):
     stem, extension = os.path.splitext(name)
     # A mask named a.jpg.png belongs to a.jpg.
-    return (stem if extension.lower() in image_extensions() else name).strip().casefold()
+    bare = (stem if extension.lower() in image_extensions() else name).strip()
+    return name_key(bare.casefold())
+
+
+def _pairs_by_rule(images, masks, least):
+    """Pairs names that differ by one rule, if it pairs at least so many.
+
+    Returns:
+        (list of Sample, str: how many there are, and the rule).
+    """
+    found = suggest_pairs(images, masks)
+    if found is None or len(found.masks) < least:
+        return [], ""
+    pairs = [_sample(images[image], masks[mask]) for image, mask in found.masks.items()]
+    return pairs, f"{len(pairs):,} {'pairs' if len(pairs) > 1 else 'pair'}: {found.sentence}"

@@ -34,7 +34,29 @@ PROBLEMS = {
     "names_almost_pair": Problem(
         True,
         "images and masks that would pair but for case, spaces or extension",
-        "Rename one of each: names must be equal to the letter, masks must be .png.",
+        f"{_FIX} where they pair, masks as PNG. (Masks compressed with loss, such as JPEG, are "
+        "left out: export those again as PNG.)",
+    ),
+    "names_pair_by_rule": Problem(
+        True,
+        "rules by which images and masks belong together, though their names differ",
+        f"{_FIX} where masks are named as their images.",
+    ),
+    "listed_without_image": Problem(
+        True,
+        "lines of lists that name no image",
+        "Correct the lists: one name a line, as the files have it, without folder and extension. "
+        "Without --check_only the lists are written anew.",
+    ),
+    "listed_without_mask": Problem(
+        True,
+        "lines of lists that name an image without a mask",
+        "Add the masks, or take the lines out. Without --check_only the lists are written anew.",
+    ),
+    "other_list_without_image": Problem(
+        False,
+        "lines of lists that name no image, in lists that are not for training",
+        "Correct them if you use these lists.",
     ),
     "duplicate_names": Problem(
         True, "names that stand for two files", "Rename or remove one of each two."
@@ -92,7 +114,7 @@ PROBLEMS = {
         "masks compressed with loss, which smears class ids",
         "Export them again as PNG; what is lost can't be brought back.",
     ),
-    "mask_format": Problem(True, "masks that are not PNG files", "Export them again as PNG."),
+    "mask_format": Problem(True, "masks that are not PNG files", f"{_FIX} as PNG."),
     "mask_16-bit": Problem(True, "masks with 16-bit values", f"{_FIX} in 8 bits."),
     "mask_alpha": Problem(True, "masks with an alpha channel", f"{_FIX} without it."),
     "mask_colour": Problem(
@@ -183,9 +205,9 @@ PROBLEMS = {
     ),
 }
 
-
-# Problems whose details are values, not the masks that they count.
-_OF_VALUES = (
+# Problems whose details speak for many files or lines, not one each.
+_COUNTED_TOGETHER = (
+    "listed_without_image", "listed_without_mask", "other_list_without_image",
     "ids_0_255", "ids_off_by_one", "ids_out_of_range", "instances", "palettes_differ",
     "palette_renumbered", "mixed_conventions", "stray_values", "void_is_class", "void_or_class",
 )  # fmt: skip
@@ -209,7 +231,7 @@ def _format_problem(kind, found, fatal):
     lines = [f"{'problem' if fatal else 'note'}: {problem.title}: {found.count:,}"]
     lines += [f"    {detail}" for detail in found.first]
     more = found.count - len(found.first)
-    if more > 0 and kind not in _OF_VALUES:
+    if more > 0 and kind not in _COUNTED_TOGETHER:
         lines.append(f"    and {more:,} more")
     return "\n".join([*lines, f"  do: {problem.remedy}"])
 

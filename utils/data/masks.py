@@ -19,12 +19,12 @@ REFUSED_MASKS = {
     "colour": "it is a colour image",
 }
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
-_LOSSY = ("JPEG", "MPO", "WEBP", "JPEG2000", "AVIF")
+LOSSY_FORMATS = ("JPEG", "MPO", "WEBP", "JPEG2000", "AVIF")
 
 
 def refused_mask(image):
     """Why an opened mask file holds no class ids: a key of `REFUSED_MASKS`, or None."""
-    if image.format in _LOSSY:
+    if image.format in LOSSY_FORMATS:
         return "lossy"
     if image.format != "PNG":
         return "format"

@@ -5,7 +5,6 @@ VOCdevkit_path/VOC2007/JPEGImages/            images, any type that Pillow reads
                        ImageSets/Segmentation/{train,val,trainval,test}.txt
 """
 
-import difflib
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +12,9 @@ from typing import NamedTuple
 from PIL import Image
 
 from errors import UserError
-from utils.files import whole_file
+from utils.data.lists import Names, read_lines, stem_of, write_lines
+from utils.data.masks import LOSSY_FORMATS
+from utils.files import name_key
 
 # Types that Pillow knows but decodes only with other programs, if at all.
 _NO_PICTURES = ("PDF", "MPEG", "BUFR", "GRIB", "HDF5", "EPS", "WMF")
@@ -21,7 +22,10 @@ MASK_EXTENSIONS = frozenset({".png"})
 
 
 class Sample(NamedTuple):
-    """An image and its mask; `mask_path` is None where no mask is asked for."""
+    """An image and its mask; `mask_path` is None where no mask is asked for.
+
+    The name is the image's, without extension, letter for letter as its file has it.
+    """
 
     name: str
     image_path: Path
@@ -70,7 +74,8 @@ def index_folder(folder, extensions, duplicates=None):
             a file is an error.
 
     Returns:
-        dict from stem to Path, sorted by stem, whatever the file system's order.
+        dict from `utils.files.name_key` of a stem to Path, sorted, whatever the file system's
+        order.
 
     Raises:
         UserError: if the folder is missing, or two files share a stem.
@@ -78,19 +83,22 @@ def index_folder(folder, extensions, duplicates=None):
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}.")
     found = {}
-    for name in sorted(os.listdir(folder)):
+    for name in sorted(os.listdir(folder), key=lambda name: (name_key(name), name)):
         stem, extension = os.path.splitext(name)
         if extension.lower() not in extensions or name.startswith("."):
             continue
-        if stem not in found:
-            found[stem] = folder / name
-        elif duplicates is not None:
-            duplicates.append(f"{found[stem].name} and {name}")
-        else:
+        key = name_key(stem)
+        if key not in found:
+            found[key] = folder / name
+            continue
+        other = found[key].name
+        note = "" if stem_of(found[key]) == stem else " (the letters in two Unicode forms)"
+        if duplicates is None:
             raise UserError(
-                f"{folder} holds both {found[stem].name} and {name}: "
+                f"{folder} holds both {other} and {name}{note}: "
                 "one name must stand for one file. Rename or remove one of them."
             )
+        duplicates.append(f"{other} and {name}{note}")
     return found
 
 
@@ -105,16 +113,12 @@ def read_list(VOCdevkit_path, split):
     """Reads the names in a list, one a line; they may hold spaces, dots and any letters.
 
     Raises:
-        UserError: if the list is missing, empty or no UTF-8 text.
+        UserError: if the list is missing, empty or in an encoding that is not UTF-8 or marked.
     """
     path = list_path(VOCdevkit_path, split)
     if not path.is_file():
         raise UserError(f"There is no list {path}. Run voc_annotation.py first.")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text ({error}). Run voc_annotation.py.") from error
-    lines = [line.rstrip("\r") for line in lines if line.strip()]
+    lines = read_lines(path)
     if not lines:
         raise UserError(f"{path} is empty. Put images in the dataset and run voc_annotation.py.")
     return lines
@@ -123,9 +127,7 @@ def read_list(VOCdevkit_path, split):
 def write_lists(VOCdevkit_path, lists):
     """Writes lists, {split: names}, each whole or not at all."""
     for split, names in lists.items():
-        path = list_path(VOCdevkit_path, split)
-        with whole_file(path) as temporary:
-            temporary.write_text("".join(f"{name}\n" for name in names), "utf-8", newline="\n")
+        write_lines(list_path(VOCdevkit_path, split), names)
 
 
 def read_samples(VOCdevkit_path, split):
@@ -143,24 +145,34 @@ def read_samples(VOCdevkit_path, split):
     """
     path, lines = list_path(VOCdevkit_path, split), read_list(VOCdevkit_path, split)
     folder = voc_folder(VOCdevkit_path)
-    images = index_folder(folder / "JPEGImages", image_extensions())
-    masks = index_folder(folder / "SegmentationClass", MASK_EXTENSIONS)
-    samples = []
-    for line in lines:
-        name = line if line in images else line.strip()
-        for kind, files in (("image", images), ("mask", masks)):
-            if name not in files:
-                raise UserError(f"{path} names {name!r}, which has no {kind}. {_hint(name, files)}")
-        samples.append(Sample(name, images[name], masks[name]))
-    return samples
+    images = Names(index_folder(folder / "JPEGImages", image_extensions()))
+    masks = Names(index_folder(folder / "SegmentationClass", MASK_EXTENSIONS))
+    keys = [images.find(line) for line in lines]
+    lacking = [line for line, key in zip(lines, keys, strict=True) if key not in masks.files]
+    if lacking:
+        more = f" In all, {len(lacking)} of its {len(lines)} lines name no image with a mask."
+        raise UserError(
+            f"{path} names {_explain(lacking[0], folder, images, masks)}"
+            f"{more if len(lacking) > 1 else ''}"
+        )
+    return [Sample(stem_of(images.files[key]), images.files[key], masks.files[key]) for key in keys]
 
 
-def _hint(name, files):
-    stem = os.path.splitext(name)[0]
-    if stem in files:
-        return f"Names stand without extension: write {stem!r}."
-    same = [other for other in files if other.lower() == name.lower()]
-    close = same or difflib.get_close_matches(name, files, n=1)
-    if close:
-        return f"Did you mean {files[close[0]].name!r}? Case and extension count."
-    return "Add the file, or run voc_annotation.py to write the lists anew."
+def _explain(line, folder, images, masks):
+    """Why a line of a list has no image or no mask, and what to do."""
+    key = images.find(line)
+    if key is None:
+        return f"{line.strip()!r}, which has no image. {images.fault(line).advice}"
+    other = index_folder(folder / "SegmentationClass", image_extensions(), []).get(key)
+    advice = mask_advice(other) if other else masks.fault(line).advice
+    return f"{line.strip()!r}, which has no mask. {advice}"
+
+
+def mask_advice(path):
+    """What to do about a mask whose file is of another type than PNG, by its extension."""
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind in LOSSY_FORMATS:
+        return f"{path.name} is compressed with loss, which smears class ids: export it as PNG."
+    return (
+        f"{path.name} is no PNG file: python voc_annotation.py --fix writes a copy with PNG masks."
+    )

@@ -35,14 +35,15 @@ class VideoResult(NamedTuple):
 def process_video(draw, source, save_path="", fps=None, show=False):
     """Sends each frame of a video through a function, and saves or shows the results.
 
-    Every frame of a file is processed. Of a camera or stream only the newest is, and without
-    `fps` the saved video runs at the speed at which things happened.
+    Every frame of a file is processed and, without `fps`, shown at the same moment as in the
+    file, be its rate steady or not. Of a camera or stream only the newest is processed, and
+    without `fps` the saved video runs at the speed at which things happened.
 
     Args:
         draw: callable, uint8 (H, W, 3) RGB -> a new uint8 (H', W', 3), always of one size.
         source: str, as in `open_source`.
         save_path: str, an .mp4 file; empty: nothing is saved.
-        fps: float, frames per second of the saved video; None: as the source.
+        fps: float, steady frames per second of the saved video; None: as the source.
         show: bool, whether to show the results in a window, where q or Esc ends it.
 
     Returns:
@@ -59,16 +60,30 @@ def process_video(draw, source, save_path="", fps=None, show=False):
         presses = closed.enter_context(_noted_interrupts())
         if show:
             closed.callback(cv2.destroyAllWindows)
-        rate = fps or (None if video.live else video.fps)
-        with VideoFile(save_path, rate) if save_path else nullcontext() as file:
-            frames, interrupted = _draw_all(draw, video, file, show, presses)
+        usual = None if video.live else video.fps
+        target = VideoFile(save_path, fps, usual, video.pixel_aspect) if save_path else None
+        with target or nullcontext() as file:
+            frames, reached, interrupted = _draw_all(draw, video, file, show, presses)
     result = VideoResult(frames, time.monotonic() - start, interrupted)
     speed = frames / max(result.seconds, 1e-9)
     end = f", saved {save_path}" if save_path and frames else ""
     print(f"{frames} frames in {result.seconds:.1f} s, {speed:.1f} frames per second{end}")
-    if not interrupted and frames < 0.95 * (video.num_frames or 0):
-        print(f"{source} ended early: it should have {video.num_frames} frames. Is it whole?")
+    if not interrupted:
+        _warn_of_early_end(source, video, frames, reached)
     return result
+
+
+def _warn_of_early_end(source, video, frames, reached):
+    """Says that a file gave less than it should, both in frames and in seconds.
+
+    Frames alone prove nothing: where the rate isn't steady, their number may be a guess.
+    """
+    count = video.num_frames or 0
+    if frames < 0.95 * count and reached * video.fps + 1 < 0.95 * count:
+        print(
+            f"{source} ended early: after {reached:.1f} of {count / video.fps:.1f} seconds. "
+            "Is it whole?"
+        )
 
 
 def _check(source, save_path, fps, show):
@@ -120,8 +135,8 @@ def _noted_interrupts():
 
 
 def _draw_all(draw, source, file, show, presses):
-    """Returns (frames that went through `draw`, whether the user ended it)."""
-    done, written = 0, None
+    """Returns (frames that went through `draw`, the last one's time, whether the user ended it)."""
+    done, reached, written = 0, 0.0, None
     frames = (_newest if source.live else _ahead)(source)
     bar = tqdm(desc="Video", total=source.num_frames, disable=None, leave=False, unit=" frames")
     with closing(frames), ThreadPoolExecutor(1) as writer, bar:
@@ -132,36 +147,36 @@ def _draw_all(draw, source, file, show, presses):
                     if written:
                         written.result()
                     written = writer.submit(file.write, result, seconds)
-                done += 1
+                done, reached = done + 1, seconds
                 bar.update()
                 if presses or (show and not _show(result)):
-                    return done, True
+                    return done, reached, True
         except KeyboardInterrupt:
-            return done, True
+            return done, reached, True
         finally:
             if written:
                 written.result()
-    return done, False
+    return done, reached, False
 
 
 def _ahead(source):
-    """Yields (frame, time), every one; the next is read while the caller works."""
+    """Yields every (frame, seconds); the next is read while the caller works."""
     frames = iter(source)
     with ThreadPoolExecutor(1) as reader:
         upcoming = reader.submit(next, frames, None)
         while (frame := upcoming.result()) is not None:
             upcoming = reader.submit(next, frames, None)
-            yield frame, time.monotonic()
+            yield frame
 
 
 def _newest(source):
-    """Yields (frame, time), the newest each time; a thread reads on and drops older ones."""
+    """Yields the newest (frame, seconds) each time; a thread reads on and drops older ones."""
     slot, arrived, ended = deque(maxlen=1), threading.Event(), threading.Event()
 
     def read():
         try:
             for frame in source:
-                slot.append((frame, time.monotonic()))
+                slot.append(frame)
                 arrived.set()
                 if ended.is_set():
                     break

@@ -2,6 +2,8 @@
 
 import os
 import re
+import time
+from fractions import Fraction
 
 import cv2
 
@@ -10,17 +12,22 @@ from errors import UserError
 # Read when FFmpeg is first used. It would complain about a damaged file line after line.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
-FALLBACK_FPS, MOST_FPS = 25.0, 240.0
+FALLBACK_FPS, MOST_FPS = 25.0, 1000.0
 _TIMEOUT = 10_000  # milliseconds without a frame after which a stream has ended
 
 
 class VideoSource:
-    """Iterable over the frames of an open `cv2.VideoCapture`, of which `first` was read already.
+    """Iterable over (frame, seconds) of an open `cv2.VideoCapture`, whose `first` was read already.
+
+    The seconds grow from frame to frame: when the file shows the frame, or of a live source when
+    the frame came (`time.monotonic`).
 
     Attributes:
-        num_frames: int as the file says, or None: a stream doesn't know.
-        fps: float, frames per second; 25 where the source gives no sensible number.
+        num_frames: int as the file says, or None: a stream doesn't know. Some types of file know
+            only how long they are; then it is that times `fps`.
+        fps: float, usual frames per second; 25 where the source gives no sensible number.
         live: bool, whether it shows what happens now, so that old frames are of no use.
+        pixel_aspect: Fraction, width of a pixel over its height.
     """
 
     def __init__(self, capture, first, is_file):
@@ -29,15 +36,39 @@ class VideoSource:
         self.num_frames = int(count) if count > 0 else None
         self.fps = fps if 0 < fps <= MOST_FPS else FALLBACK_FPS
         self.live = not is_file and self.num_frames is None
+        self.pixel_aspect = _pixel_aspect(capture)
 
     def __iter__(self):
         frame, self._first = self._first, None
+        seconds = None
         while frame is not None:
-            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+            seconds = time.monotonic() if self.live else self._time(seconds)
+            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), seconds
             frame = self._capture.read()[1]
+
+    def _time(self, before):
+        """When the file shows the frame that was read last, in seconds."""
+        milliseconds = self._capture.get(cv2.CAP_PROP_POS_MSEC)
+        seconds = milliseconds / 1000
+        # Some types of file round to whole milliseconds, so that a steady rate would stumble.
+        steady = round(seconds * self.fps) / self.fps
+        if abs(milliseconds - round(milliseconds)) < 1e-6 and abs(steady - seconds) < 0.000501:
+            seconds = steady
+        # Where a file has no times, all are 0.
+        return seconds if before is None or seconds > before else before + 1 / self.fps
 
     def close(self):
         self._capture.release()
+
+
+def _pixel_aspect(capture):
+    """Width of a pixel over its height, as a Fraction; 1 where nothing sensible is said."""
+    over, under = capture.get(cv2.CAP_PROP_SAR_NUM), capture.get(cv2.CAP_PROP_SAR_DEN)
+    if over < 1 or under < 1:
+        return Fraction(1)
+    aspect = Fraction(int(over), int(under))
+    # OpenCV turns the frames, and not what it says of their pixels.
+    return 1 / aspect if capture.get(cv2.CAP_PROP_ORIENTATION_META) % 180 == 90 else aspect
 
 
 def open_source(source):

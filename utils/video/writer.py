@@ -20,21 +20,27 @@ class VideoFile:
 
     Args:
         path: str or Path.
-        fps: float, frames per second; None: each frame comes with its time.
+        fps: float, steady frames per second; None: each frame comes with its time.
+        usual_fps: float, the rate that most of those times keep, so that they are exact; None:
+            none is known, and times count to the millisecond.
+        pixel_aspect: Fraction, width of a pixel over its height.
 
     Raises:
         UserError: if PyAV is not installed.
     """
 
-    def __init__(self, path, fps=None):
+    def __init__(self, path, fps=None, usual_fps=None, pixel_aspect=1):
         try:
             import av
         except ImportError:
             raise UserError("PyAV, which writes videos, is missing: pip install av") from None
         self._av, self._path, self._timed = av, Path(path), fps is None
         # The limit gives 30000/1001 for 29.97003.
-        self._rate = Fraction(fps or FALLBACK_FPS).limit_denominator(1001)
+        self._rate = Fraction(fps or usual_fps or FALLBACK_FPS).limit_denominator(1001)
         self._unit = Fraction(1, 1000) if self._timed else 1 / self._rate
+        if self._timed and usual_fps:
+            self._unit = _fine_unit(self._rate)
+        self._pixel_aspect = pixel_aspect
         self._files = ExitStack()
         self._stream = self._size = self._start = None
         self._free = 0  # the smallest time, in units, that no frame has yet
@@ -77,10 +83,14 @@ class VideoFile:
         self._files.enter_context(container)
         # Nearly the same image for little work: the processor is needed for the network.
         options = {"crf": "20", "preset": "veryfast"}
+        if self._timed:
+            # Frames sent out of order would, at an unsteady rate, shorten the file's duration.
+            options["bf"] = "0"
         self._stream = container.add_stream("libx264", self._rate, options=options)
         codec = self._stream.codec_context
         codec.height, codec.width = size[0] + size[0] % 2, size[1] + size[1] % 2
         codec.pix_fmt, codec.time_base = "yuv420p", self._unit
+        codec.sample_aspect_ratio = self._pixel_aspect
         # BT.709, limited range, by FFmpeg's numbers: else players guess by the size.
         codec.color_primaries = codec.color_trc = codec.colorspace = codec.color_range = 1
 
@@ -96,3 +106,8 @@ class VideoFile:
                 raise error  # so that the temporary file is removed
             if self._stream is not None:
                 self._encode(None)  # what the encoder still holds
+
+
+def _fine_unit(rate):
+    """A unit of time of at most 1/90000 s, of which a frame lasts a whole number."""
+    return Fraction(1, rate.numerator * -(-90_000 // rate.numerator))
