@@ -20,6 +20,7 @@ import numpy as np
 
 from utils.config import load_config, run_script, settings
 from utils.data.augment import Augment
+from utils.data.borders import BorderWeights
 from utils.data.dataset import UnetDataset
 from utils.data.voc import read_samples
 
@@ -52,6 +53,9 @@ def main(config=None):
         loaders = {
             "this project": lambda size=size: load_here(config, samples, size, Augment()),
             "with everything on": lambda size=size: load_here(config, samples, size, EVERYTHING),
+            "with border weights": lambda size=size: load_here(
+                config, samples, size, Augment(), BorderWeights()
+            ),
         }
         if config.upstream:
             dataset = import_upstream(config.upstream)
@@ -69,7 +73,7 @@ def main(config=None):
         print(f"{size}x{size}, {config.num_classes} classes: {line}", flush=True)
 
 
-def load_here(config, samples, size, augment):
+def load_here(config, samples, size, augment, weigh=None):
     """Seconds to make all batches of two with this project's loader."""
     dataset = UnetDataset(
         samples,
@@ -79,6 +83,7 @@ def load_here(config, samples, size, augment):
         augment,
         ignore_labels=config.ignore_labels,
         num_workers=1,
+        weigh=weigh,
     )
     # Its own thread and lookahead are left out: one thread makes every sample.
     start = time.perf_counter()

@@ -205,8 +205,9 @@ half = tensorflow.config.LogicalDeviceConfiguration()
 tensorflow.config.set_logical_device_configuration(cpu, [half, half])
 run("one")
 run_in_two("two", devices=2)
-run("focal", focal_loss=True, dice_loss=False)
-run("focal_two", focal_loss=True, dice_loss=False, devices=0)
+focal = {"focal_loss": True, "dice_loss": False, "border_weight": 10.0}
+run("focal", **focal)
+run("focal_two", devices=0, **focal)
 # Two images: what an odd batch is filled up with would count in batch normalization.
 resnet = {"backbone": "resnet50", "train_list": "pair"}
 # A small rate: over few pixels, batch normalization makes rounding errors grow with each step.
@@ -223,8 +224,9 @@ run("one")
 run_in_two("two", devices=2)
 run("recomputed", recompute=True)
 refuse("can't share equally: it counts", devices=2, unfreeze_batch_size=3)
-run("averaged", ema_momentum=0.9)
-run("averaged_two", ema_momentum=0.9, devices=2)
+averaged = {"ema_momentum": 0.9, "border_weight": 10.0}
+run("averaged", **averaged)
+run("averaged_two", devices=2, **averaged)
 run("bfloat16", precision="mixed_bfloat16")
 run_in_two("bfloat16_two", precision="mixed_bfloat16")
 """
