@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from errors import UserError
-from utils.data.lists import Fault, Names, read_lines, write_lines
+from utils.data.lists import Fault, Names, can_list, read_lines, write_lines
 
 LINES = ["猫和狗", "two words", "a.v2"]
 
@@ -67,6 +67,27 @@ def test_what_is_written_is_read(tmp_path):
     write_lines(path, LINES)
     assert path.read_bytes() == "猫和狗\ntwo words\na.v2\n".encode()
     assert read_lines(path) == LINES
+
+
+@pytest.mark.parametrize(
+    ("name", "can"),
+    [
+        ("a", True),
+        (" 猫 b", True),
+        ("a\nb", False),
+        ("a\r", False),
+        ("  ", False),
+        ("\udce9", False),
+    ],
+)
+def test_names_that_a_list_can_hold(tmp_path, name, can):
+    assert can_list(name) == can
+    try:
+        write_lines(tmp_path / "a.txt", [name])
+        survives = read_lines(tmp_path / "a.txt") == [name]
+    except UnicodeEncodeError:
+        survives = False
+    assert survives == can
 
 
 @pytest.mark.parametrize(

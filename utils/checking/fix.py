@@ -34,6 +34,7 @@ _ALONE = {
     "picture_without_mask": "it has no mask",
     "mask_without_picture": "it has no image",
     "duplicate_names": "one name stands for two files",
+    "names_unlistable": "a list can't hold the name",
 }
 
 

@@ -2,6 +2,7 @@
 
 import os
 
+from utils.data.lists import can_list
 from utils.data.pairing import suggest_pairs
 from utils.data.voc import (
     MASK_EXTENSIONS,
@@ -32,10 +33,17 @@ def find_pairs(VOCdevkit_path):
     duplicates = []
     images = index_folder(folder / "JPEGImages", image_extensions(), duplicates)
     any_mask = index_folder(folder / "SegmentationClass", image_extensions(), duplicates)
+    # Names may hold bytes that are no text and can't be printed.
+    problems = [
+        ("duplicate_names", text.encode("utf-8", "backslashreplace").decode())
+        for text in duplicates
+    ]
+    for files in (images, any_mask):
+        unlisted = [name for name, path in files.items() if not can_list(stem_of(path))]
+        problems += [("names_unlistable", repr(files.pop(name).name)) for name in unlisted]
     masks = {
         name: path for name, path in any_mask.items() if path.suffix.lower() in MASK_EXTENSIONS
     }
-    problems = [("duplicate_names", text) for text in duplicates]
     samples = [_sample(images[name], masks[name]) for name in images if name in masks]
     alone = {name: path for name, path in images.items() if name not in masks}
     left = {name: path for name, path in any_mask.items() if name not in images or name in alone}
