@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from errors import UserError
@@ -60,6 +61,24 @@ def test_characters_that_only_python_takes_for_line_ends_are_letters(read):
 def test_texts_that_are_not_read(read, data, message):
     with pytest.raises(UserError, match=message):
         read(data)
+
+
+def test_damaged_lists_are_read_or_refused(read):
+    """Never another error, and every name that is read can be written again."""
+    random = np.random.default_rng(0)
+    sound = [text.encode(name) for name in ("utf-8", "utf-16", "gbk") for text in ("猫\r\na b\n",)]
+    refused = 0
+    for number in range(300):
+        data = bytearray(sound[number % 3])
+        for _ in range(random.integers(1, 4)):
+            data[random.integers(len(data))] = random.integers(256)
+        try:
+            lines = read(bytes(data[: random.integers(len(data) + 1)]))
+        except UserError:
+            refused += 1
+        else:
+            assert all(can_list(line) for line in lines)
+    assert 30 < refused < 270
 
 
 def test_what_is_written_is_read(tmp_path):

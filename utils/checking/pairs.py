@@ -29,18 +29,7 @@ def find_pairs(VOCdevkit_path):
     Raises:
         UserError: if a folder is missing.
     """
-    folder = voc_folder(VOCdevkit_path)
-    duplicates = []
-    images = index_folder(folder / "JPEGImages", image_extensions(), duplicates)
-    any_mask = index_folder(folder / "SegmentationClass", image_extensions(), duplicates)
-    # Names may hold bytes that are no text and can't be printed.
-    problems = [
-        ("duplicate_names", text.encode("utf-8", "backslashreplace").decode())
-        for text in duplicates
-    ]
-    for files in (images, any_mask):
-        unlisted = [name for name, path in files.items() if not can_list(stem_of(path))]
-        problems += [("names_unlistable", repr(files.pop(name).name)) for name in unlisted]
+    images, any_mask, problems = _files(voc_folder(VOCdevkit_path))
     masks = {
         name: path for name, path in any_mask.items() if path.suffix.lower() in MASK_EXTENSIONS
     }
@@ -59,6 +48,20 @@ def find_pairs(VOCdevkit_path):
     problems += [("picture_without_mask", path.name) for path in alone.values()]
     problems += [("mask_without_picture", path.name) for path in left.values()]
     return samples, almost + by_rule, problems
+
+
+def _files(folder):
+    """Images and masks of any type by their names, and problems of names alone."""
+    duplicates = []
+    images = index_folder(folder / "JPEGImages", image_extensions(), duplicates)
+    masks = index_folder(folder / "SegmentationClass", image_extensions(), duplicates)
+    # Names may hold bytes that are no text and can't be printed.
+    duplicates = [text.encode("utf-8", "backslashreplace").decode() for text in duplicates]
+    problems = [("duplicate_names", text) for text in duplicates]
+    for files in (images, masks):
+        unlistable = [name for name, path in files.items() if not can_list(stem_of(path))]
+        problems += [("names_unlistable", repr(files.pop(name).name)) for name in unlistable]
+    return images, masks, problems
 
 
 def _sample(image, mask):
