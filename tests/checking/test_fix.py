@@ -309,7 +309,7 @@ def test_a_place_where_no_copy_can_be_written(folder, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(fix.Path, "mkdir", refuse)
-    # Something to do, before which nothing is written.
+    monkeypatch.setattr(fix, "read_content", lambda _: pytest.fail("masks are read before"))
     with pytest.raises(UserError) as caught:
         main(folder.parent, fix=True)
     assert str(caught.value) == (

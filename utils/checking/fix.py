@@ -79,13 +79,13 @@ def fix_dataset(folder, pairs, color_map="", num_classes=None, ignore_labels=(VO
         raise UserError(f"{target} exists already. Remove or rename it, then run this again.")
     samples, almost, problems = pairs
     samples = sorted(_without_duplicates([*samples, *almost], problems))
-    paths = [sample.mask_path for sample in samples]
-    contents = ordered_map(read_content, paths, workers, "Reading the masks")
-    meaning = find_meaning(contents, color_map, num_classes, ignore_labels)
     temporary = folder.with_name(f".{target.name}.{os.getpid()}")
     try:
-        work = partial(_fix_sample, folder=temporary, meaning=meaning)
         _make_folders(temporary, folder, target)
+        paths = [sample.mask_path for sample in samples]
+        contents = ordered_map(read_content, paths, workers, "Reading the masks")
+        meaning = find_meaning(contents, color_map, num_classes, ignore_labels)
+        work = partial(_fix_sample, folder=temporary, meaning=meaning)
         outcomes = list(ordered_map(work, samples, workers, "Writing the copy"))
         outcomes += [
             FixedPair(text, left_out=_ALONE[kind]) for kind, text in problems if kind in _ALONE
