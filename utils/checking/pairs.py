@@ -102,7 +102,7 @@ def _pairs_by_rule(images, masks, least):
     Returns:
         (list of Sample, str: how many there are, and the rule).
     """
-    found = suggest_pairs(images, masks)
+    found = suggest_pairs(images, masks) if images and masks else None
     if found is None or len(found.masks) < least:
         return [], ""
     pairs = [_sample(images[image], masks[mask]) for image, mask in found.masks.items()]
