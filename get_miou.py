@@ -14,7 +14,7 @@ from nets.checks import check_num_classes
 from utils.config import load_config, run_script, settings
 from utils.data.masks import mask_to_image, read_label_ids
 from utils.data.voc import read_samples
-from utils.files import whole_file, write_json
+from utils.files import name_key, whole_file, write_json
 from utils.images.channels import MAX_PIXELS
 from utils.labels import check_ignore_labels, class_names
 from utils.prediction.inference import check_tta
@@ -164,7 +164,10 @@ def _stored_masks(samples, folder):
     """An iterator of the samples' predicted masks in a folder of class-id PNGs."""
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}. Put the predicted masks there.")
+    stored = {name_key(path.name): path for path in folder.iterdir()}
     paths = [folder / f"{sample.name}.png" for sample in samples]
+    # An exact name first: the folder may hold it in two Unicode forms.
+    paths = [path if path.is_file() else stored.get(name_key(path.name), path) for path in paths]
     for path in paths:
         if not path.is_file():
             raise UserError(f"There is no prediction {path}. Every image of the list needs one.")

@@ -36,6 +36,7 @@ from utils.data.voc import Samples, read_samples
 from utils.distributed.distribution import open_devices
 from utils.files import whole_file, write_json
 from utils.images.scaling import check_value_range
+from utils.labels import note_of_alike_names
 from utils.quiet import quiet
 from utils.runs.folder import discard, open_run
 from utils.runs.memory import return_free_memory
@@ -169,6 +170,8 @@ def train(config, devices):
     limit = TimeLimit(60 * config.time_limit)
     check_plan(config.plan, config.time_limit, devices.processes)
     print(format_settings(config))
+    if note := note_of_alike_names(config.name_classes):
+        print(note)
     samples, value_range = read_data(config, devices)
     described = describe_run(to_json(config), samples.train, samples.val)
     check_same(devices.gather(described))

@@ -107,16 +107,23 @@ def main(config=None):
             palette=config.palette,
             instances=config.instances,
         )
-    folder = list_folder(config)
-    if not config.check_only:
-        check_writable(folder)
     report = Report(config.num_classes, config.ignore_labels, palette=config.palette)
     for kind, detail in name_problems:
         report.problem(kind, detail)
-    scan_into(report, samples, config.num_workers)
+    return check_and_split(config, pairs, report)
+
+
+def check_and_split(config, pairs, report):
+    """Checks the pairs, and writes lists unless asked not to; returns the exit status."""
+    samples, almost, _ = pairs
+    folder = list_folder(config)
+    # What may fail comes before all the data is read.
     if config.check_only:
         lists = known_lists(config, folder, [*samples, *almost], report)
     else:
+        check_writable(folder)
+    scan_into(report, samples, config.num_workers)
+    if not config.check_only:
         lists = make_lists(config, samples, report)
     report.finish(lists)
     print(format_report(report))

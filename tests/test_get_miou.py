@@ -19,6 +19,8 @@ from get_miou import MiouConfig
 from nets import unet as networks
 from nets.weights.description import Description
 from nets.weights.storage import save_weights
+from utils.data.masks import mask_to_image
+from utils.data.voc import Sample
 
 # Matplotlib's own font has no Chinese; the charts then show boxes.
 pytestmark = pytest.mark.filterwarnings("ignore:Glyph:UserWarning")
@@ -570,6 +572,19 @@ def test_a_missing_prediction_is_named(evaluated, store):
     path = store("val_a", np.zeros((48, 64))).with_name("val_b.png")
     with pytest.raises(UserError, match=rf"There is no prediction {re.escape(str(path))}\."):
         evaluated(miou_mode=2, num_classes=3)
+
+
+def test_a_prediction_may_have_its_name_in_another_unicode_form(tmp_path):
+    """As a folder has them that was unpacked on macOS."""
+    composed, apart = "é한", "e\u0301\u1112\u1161\u11ab"
+    sample = Sample(composed, tmp_path / "x.jpg", tmp_path / "x.png")
+    mask_to_image(np.full((2, 3), 7, np.uint8)).save(tmp_path / f"{apart}.png")
+    (found,) = get_miou._stored_masks([sample], tmp_path)
+    assert found.tolist() == [[7] * 3] * 2
+    # The exact name first.
+    mask_to_image(np.full((2, 3), 8, np.uint8)).save(tmp_path / f"{composed}.png")
+    (found,) = get_miou._stored_masks([sample], tmp_path)
+    assert found.tolist() == [[8] * 3] * 2
 
 
 def test_a_missing_folder_of_predictions_is_named(evaluated, tmp_path):

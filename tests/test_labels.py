@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from errors import UserError
-from utils.labels import VOC_CLASSES, check_ignore_labels, class_names, voc_palette
+from utils.labels import (
+    VOC_CLASSES,
+    check_ignore_labels,
+    class_names,
+    note_of_alike_names,
+    voc_palette,
+)
 
 
 @pytest.mark.parametrize("label", [-1, 256])
@@ -40,3 +46,23 @@ def test_names():
     assert str(caught.value) == (
         "name_classes holds 2 names, but num_classes is 3. Name every class, the background too."
     )
+
+
+@pytest.mark.parametrize(
+    ("names", "alike"),
+    [
+        (["Cat", "dog", "cat"], "'Cat' and 'cat'"),
+        (["cat", "dog", "cat"], "'cat' and 'cat'"),
+        (["cat", "cat "], "'cat' and 'cat '"),
+        (["é", "e\u0301"], "'é' and 'e\u0301'"),
+        (["a", "b", "A", "B"], "'a' and 'A', 'b' and 'B'"),
+    ],
+)
+def test_names_that_are_nearly_equal(names, alike):
+    assert note_of_alike_names(names) == (
+        f"note: class names that are equal or nearly so: {alike}. Are they one class?"
+    )
+
+
+def test_names_that_differ_need_no_note():
+    assert note_of_alike_names(VOC_CLASSES) == note_of_alike_names(()) == ""

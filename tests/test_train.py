@@ -97,6 +97,12 @@ def test_settings_that_make_no_sense_are_refused(config, changes, message):
         config(**changes)
 
 
+def test_class_names_that_are_nearly_equal_get_a_note(config, capsys):
+    with pytest.raises(UserError, match="There is no list"):
+        train.main(config(name_classes=("nothing", "Cat", "cat"), val_list="nowhere"))
+    assert "equal or nearly so: 'Cat' and 'cat'. Are they one class?\n" in capsys.readouterr().out
+
+
 def test_a_training_from_scratch_leaves_what_it_promises(config, capsys):
     settings = config(name_classes=("ground", "cell", "core"), val_input_shape=(48, 64))
     train.main(settings)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from errors import UserError
+from utils.files import name_key
 
 VOID = 255  # label of pixels that are neither trained nor scored
 VOC_CLASSES = (
@@ -56,3 +57,25 @@ def class_names(num_classes, name_classes=()):
     if num_classes == len(VOC_CLASSES):
         return VOC_CLASSES
     return ("background", *(f"class_{index}" for index in range(1, num_classes)))
+
+
+def note_of_alike_names(names):
+    """A note on class names that are equal, if only but for case, outer spaces or Unicode form.
+
+    They may be meant, and are often one class that was written in two ways.
+
+    Args:
+        names: iterable of str.
+
+    Returns:
+        str, one line; "" if there are none.
+    """
+    known, alike = {}, []
+    for name in names:
+        key = name_key(name.strip().casefold())
+        if key in known:
+            alike.append(f"{known[key]!r} and {name!r}")
+        known.setdefault(key, name)
+    if not alike:
+        return ""
+    return f"note: class names that are equal or nearly so: {', '.join(alike)}. Are they one class?"

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -292,12 +293,23 @@ def test_other_unicode_forms_are_made_equal(run_fix, images, masks, capsys):
     assert_clean(copy, capsys)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+@pytest.mark.parametrize("name", ["a\nb", "caf\udce9"])
+def test_names_that_a_list_can_t_hold_are_left_out(run_fix, images, masks, capsys, name):
+    (images / f"{name}.jpg").write_bytes((images / "train_a.jpg").read_bytes())
+    (masks / f"{name}.png").write_bytes((masks / "train_a.png").read_bytes())
+    status, text, copy = run_fix()
+    assert status == 0
+    assert f"  left out: {name + '.jpg'!r}: a list can't hold the name\n" in text
+    assert_clean(copy, capsys)
+
+
 def test_a_place_where_no_copy_can_be_written(folder, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(fix.Path, "mkdir", refuse)
-    # Something to do, before which nothing is written.
+    monkeypatch.setattr(fix, "read_content", lambda _: pytest.fail("masks are read before"))
     with pytest.raises(UserError) as caught:
         main(folder.parent, fix=True)
     assert str(caught.value) == (

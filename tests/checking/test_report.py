@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -196,6 +197,15 @@ def test_lists_that_no_training_reads(run, voc_dir, write_list):
 def test_duplicate_names(run, images):
     (images / "train_a.jpeg").write_bytes((images / "train_a.jpg").read_bytes())
     assert_problem(run(), "duplicate_names", 1, "train_a.jpeg and train_a.jpg")
+
+
+@problem("names_unlistable")
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+@pytest.mark.parametrize("name", ["a\nb", "caf\udce9", "  "])
+def test_names_that_a_list_can_t_hold(run, images, masks, name):
+    (images / f"{name}.jpg").write_bytes((images / "train_a.jpg").read_bytes())
+    (masks / f"{name}.png").write_bytes((masks / "train_a.png").read_bytes())
+    assert_problem(run(), "names_unlistable", 2, repr(f"{name}.jpg"), repr(f"{name}.png"))
 
 
 @problem("picture_broken")

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from errors import UserError
-from utils.data.lists import Fault, Names, read_lines, write_lines
+from utils.data.lists import Fault, Names, can_list, read_lines, write_lines
 
 LINES = ["猫和狗", "two words", "a.v2"]
 
@@ -62,11 +63,50 @@ def test_texts_that_are_not_read(read, data, message):
         read(data)
 
 
+def test_damaged_lists_are_read_or_refused(read):
+    """Never another error, and every name that is read can be written again."""
+    random = np.random.default_rng(0)
+    sound = [text.encode(name) for name in ("utf-8", "utf-16", "gbk") for text in ("猫\r\na b\n",)]
+    refused = 0
+    for number in range(300):
+        data = bytearray(sound[number % 3])
+        for _ in range(random.integers(1, 4)):
+            data[random.integers(len(data))] = random.integers(256)
+        try:
+            lines = read(bytes(data[: random.integers(len(data) + 1)]))
+        except UserError:
+            refused += 1
+        else:
+            assert all(can_list(line) for line in lines)
+    assert 30 < refused < 270
+
+
 def test_what_is_written_is_read(tmp_path):
     path = tmp_path / "new" / "val.txt"
     write_lines(path, LINES)
     assert path.read_bytes() == "猫和狗\ntwo words\na.v2\n".encode()
     assert read_lines(path) == LINES
+
+
+@pytest.mark.parametrize(
+    ("name", "can"),
+    [
+        ("a", True),
+        (" 猫 b", True),
+        ("a\nb", False),
+        ("a\r", False),
+        ("  ", False),
+        ("\udce9", False),
+    ],
+)
+def test_names_that_a_list_can_hold(tmp_path, name, can):
+    assert can_list(name) == can
+    try:
+        write_lines(tmp_path / "a.txt", [name])
+        survives = read_lines(tmp_path / "a.txt") == [name]
+    except UnicodeEncodeError:
+        survives = False
+    assert survives == can
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ def test_a_list_in_another_encoding(named, encoding):
             ["a.jpg", "dog.jpg"],
             ["a.png", "dog.png"],
             "Names stand without extension: write 'a'. In all, 2 of its 3 lines name no image "
-            "with a mask.",
+            "with a mask; python voc_annotation.py --check_only sums up why.",
         ),
     ],
 )

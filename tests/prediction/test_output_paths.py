@@ -118,6 +118,7 @@ def test_results_lie_as_the_images_lie(touch, tmp_path):
     [
         (["a.jpg", "a.png", "b.png"], ["a.jpg.png", "a.png.png", "b.png"]),
         (["A.jpg", "a.tif"], ["A.jpg.png", "a.tif.png"]),  # one file on some systems
+        (["e\u0301.jpg", "é.tif"], ["e\u0301.jpg.png", "é.tif.png"]),  # likewise
         (["a.jpg", "a_mask.jpg"], ["a.jpg.png", "a_mask.jpg.png"]),
         (["a.jpg", "sub/a.png"], ["a.png", "sub/a.png"]),
     ],

@@ -38,6 +38,7 @@ _ALONE = {
     "picture_without_mask": "it has no mask",
     "mask_without_picture": "it has no image",
     "duplicate_names": "one name stands for two files",
+    "names_unlistable": "a list can't hold the name",
 }
 
 
@@ -83,19 +84,13 @@ def fix_dataset(folder, pairs, *, workers=0, border=False, **rules):
         raise UserError(f"{target} exists already. Remove or rename it, then run this again.")
     samples, almost, problems = pairs
     samples = sorted(_without_duplicates([*samples, *almost], problems))
-    paths = [sample.mask_path for sample in samples]
-    contents = ordered_map(read_content, paths, workers, "Reading the masks")
-    meaning = find_meaning(contents, **rules)
-    if meaning.undecided:
-        doubt = meaning.undecided
-        raise UserError(
-            f"The masks may mean two things, so nothing was written. {PROBLEMS[doubt.kind].title}: "
-            f"{doubt.detail}\n  do: {PROBLEMS[doubt.kind].remedy}"
-        )
     temporary = folder.with_name(f".{target.name}.{os.getpid()}")
     try:
-        work = partial(_fix_sample, folder=temporary, meaning=meaning, border=border)
         _make_folders(temporary, folder, target)
+        paths = [sample.mask_path for sample in samples]
+        contents = ordered_map(read_content, paths, workers, "Reading the masks")
+        meaning = _decide(contents, rules)
+        work = partial(_fix_sample, folder=temporary, meaning=meaning, border=border)
         outcomes = list(ordered_map(work, samples, workers, "Writing the copy"))
         outcomes += [
             FixedPair(text, left_out=_ALONE[kind]) for kind, text in problems if kind in _ALONE
@@ -115,6 +110,18 @@ def fix_dataset(folder, pairs, *, workers=0, border=False, **rules):
     if renamed:
         print(f"The masks of {len(renamed):,} pairs are named as their images.")
     return 0 if kept else 2
+
+
+def _decide(contents, rules):
+    """The Meaning of masks; UserError where a setting must decide."""
+    meaning = find_meaning(contents, **rules)
+    if meaning.undecided:
+        doubt = meaning.undecided
+        raise UserError(
+            f"The masks may mean two things, so nothing was written. {PROBLEMS[doubt.kind].title}: "
+            f"{doubt.detail}\n  do: {PROBLEMS[doubt.kind].remedy}"
+        )
+    return meaning
 
 
 def _make_folders(temporary, folder, target):

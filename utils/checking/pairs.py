@@ -2,6 +2,7 @@
 
 import os
 
+from utils.data.lists import can_list
 from utils.data.pairing import suggest_pairs
 from utils.data.voc import (
     MASK_EXTENSIONS,
@@ -28,14 +29,10 @@ def find_pairs(VOCdevkit_path):
     Raises:
         UserError: if a folder is missing.
     """
-    folder = voc_folder(VOCdevkit_path)
-    duplicates = []
-    images = index_folder(folder / "JPEGImages", image_extensions(), duplicates)
-    any_mask = index_folder(folder / "SegmentationClass", image_extensions(), duplicates)
+    images, any_mask, problems = _files(voc_folder(VOCdevkit_path))
     masks = {
         name: path for name, path in any_mask.items() if path.suffix.lower() in MASK_EXTENSIONS
     }
-    problems = [("duplicate_names", text) for text in duplicates]
     samples = [_sample(images[name], masks[name]) for name in images if name in masks]
     alone = {name: path for name, path in images.items() if name not in masks}
     left = {name: path for name, path in any_mask.items() if name not in images or name in alone}
@@ -51,6 +48,20 @@ def find_pairs(VOCdevkit_path):
     problems += [("picture_without_mask", path.name) for path in alone.values()]
     problems += [("mask_without_picture", path.name) for path in left.values()]
     return samples, almost + by_rule, problems
+
+
+def _files(folder):
+    """Images and masks of any type by their names, and problems of names alone."""
+    duplicates = []
+    images = index_folder(folder / "JPEGImages", image_extensions(), duplicates)
+    masks = index_folder(folder / "SegmentationClass", image_extensions(), duplicates)
+    # Names may hold bytes that are no text and can't be printed.
+    duplicates = [text.encode("utf-8", "backslashreplace").decode() for text in duplicates]
+    problems = [("duplicate_names", text) for text in duplicates]
+    for files in (images, masks):
+        unlistable = [name for name, path in files.items() if not can_list(stem_of(path))]
+        problems += [("names_unlistable", repr(files.pop(name).name)) for name in unlistable]
+    return images, masks, problems
 
 
 def _sample(image, mask):
@@ -91,7 +102,7 @@ def _pairs_by_rule(images, masks, least):
     Returns:
         (list of Sample, str: how many there are, and the rule).
     """
-    found = suggest_pairs(images, masks)
+    found = suggest_pairs(images, masks) if images and masks else None
     if found is None or len(found.masks) < least:
         return [], ""
     pairs = [_sample(images[image], masks[mask]) for image, mask in found.masks.items()]

@@ -61,6 +61,11 @@ PROBLEMS = {
     "duplicate_names": Problem(
         True, "names that stand for two files", "Rename or remove one of each two."
     ),
+    "names_unlistable": Problem(
+        True,
+        "names that a list can't hold: blank, with a line end, or no UTF-8",
+        f"Rename the files; {_FIX} without them.",
+    ),
     "picture_broken": Problem(
         True, "unreadable images", f"Replace or remove them; {_FIX} without them."
     ),

@@ -97,6 +97,15 @@ def write_lines(path, lines):
         temporary.write_text("".join(f"{line}\n" for line in lines), "utf-8", newline="\n")
 
 
+def can_list(name):
+    """Whether a line of a list can hold a name: UTF-8, not blank, and of one line."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return bool(name.strip()) and not re.search(r"[\r\n]", name)
+
+
 class Names:
     """The names that lines of a list may hold.
 

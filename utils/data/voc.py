@@ -150,7 +150,10 @@ def read_samples(VOCdevkit_path, split):
     keys = [images.find(line) for line in lines]
     lacking = [line for line, key in zip(lines, keys, strict=True) if key not in masks.files]
     if lacking:
-        more = f" In all, {len(lacking)} of its {len(lines)} lines name no image with a mask."
+        more = (
+            f" In all, {len(lacking)} of its {len(lines)} lines name no image with a mask; "
+            "python voc_annotation.py --check_only sums up why."
+        )
         raise UserError(
             f"{path} names {_explain(lacking[0], folder, images, masks)}"
             f"{more if len(lacking) > 1 else ''}"

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from errors import UserError
 from utils.data.voc import image_extensions
+from utils.files import name_key
 
 
 class Result(NamedTuple):
@@ -121,14 +122,18 @@ def _plan_folder(folder, files, target):
         if os.path.splitext(name)[1].lower() in known and not name.startswith(".")
     )
     stems = [os.path.splitext(name)[0] for name in names]
-    # Without case: on some systems A.png and a.png are one file.
-    uses = Counter((stem + end).casefold() for stem in stems for end in _ENDS)
+    uses = Counter(_one_file(stem + end) for stem in stems for end in _ENDS)
     results = []
     for name, stem in zip(names, stems, strict=True):
-        shared = any(uses[(stem + end).casefold()] > 1 for end in _ENDS)
+        shared = any(uses[_one_file(stem + end)] > 1 for end in _ENDS)
         base = name if shared else stem
         results.append(Result(folder / name, *(target / (base + end) for end in _ENDS)))
     return results
+
+
+def _one_file(name):
+    """On some systems A.png and a.png are one file, and so are the Unicode forms of é.png."""
+    return name_key(name_key(name).casefold())
 
 
 def _raise(error):
