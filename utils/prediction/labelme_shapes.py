@@ -9,7 +9,8 @@ labelme turns a polygon into pixels by Pillow, which rounds its points down to p
 paints those on its outline too. Therefore the points lie a hundredth of a pixel inside of the
 region. Then that rule gives the region, and so does the one of COCO's tools, by which a pixel
 belongs where its centre is. Where a neighbour is painted later, they lie as far outside: it
-covers what is too much, and slanted outlines leave no gap between the two.
+covers what is too much, and slanted outlines leave no gap between the two (but for a pixel
+here and there, where three regions meet).
 
 With a tolerance, a pixel that changes has its centre within the tolerance and 1.25 pixels of
 the outline that its region had: the rounding takes up to 0.71, the outline 0.5.
@@ -46,7 +47,7 @@ def find_labelme_shapes(mask, tolerance):
     for region in painted:
         rows, columns = bounds_of(region)
         filled = fill_rings([region.outer], rows, columns)
-        points = _place_points(simple[region.number].outer, rank, rank[region.number])
+        points = _place_points(simple[region.number].outer, rank, rank[region.number], tolerance)
         covered = _paint(points - (columns.start - 1, rows.start - 1), np.add(filled.shape, 2))
         # Of an area, and of a margin of one pixel around it, as of what is covered.
         nearby = around[rows.start : rows.stop + 2, columns.start : columns.stop + 2]
@@ -79,21 +80,27 @@ def _find_enclosed(regions):
     return enclosed
 
 
-def _place_points(ring, rank, own):
+def _place_points(ring, rank, own, tolerance):
     """The points of an outline, a bit inside of it, or outside where it is painted over.
 
     Args:
         ring: Ring.
         rank: int (N,), when each region is painted, by its number; -1 if it isn't.
         own: int, when this region is.
+        tolerance: float, as for `find_labelme_shapes`.
 
     Returns:
         float64 (n, 2).
     """
-    # The neighbour changes only at fixed points, which stay inside.
-    outside = (rank[ring.beyond] > own) & ~ring.fixed
-    shift = np.where(outside, -_INSET, _INSET)
-    return np.round(ring.points + shift[:, None] * ring.inward, 2)
+    leaves_later = rank[ring.beyond] > own
+    side = np.where((leaves_later & ~ring.fixed)[:, None], -ring.inward, ring.inward)
+    if tolerance:
+        # Where the neighbour changes, a point outside may take pixels of the one that is
+        # painted before. Inside, slanted outlines would leave gaps.
+        arrives_later = np.roll(leaves_later, 1)
+        side = np.where((ring.fixed & arrives_later)[:, None], ring.arriving, side)
+        side = np.where((ring.fixed & leaves_later)[:, None], ring.leaving, side)
+    return np.round(ring.points + _INSET * side, 2)
 
 
 def _paint(points, size):
