@@ -84,7 +84,12 @@ def _make_mask(region, simple, numbers, covered, given):
     crop = (numbers[rows, columns] == region.number) & ~covered[rows, columns]
     if given[rows, columns].any():
         crop |= given[rows, columns] & fill_rings(rings_of(simple), rows, columns)
-    return Shape(region.class_id, columns.start, rows.start, *crop.shape[::-1], None, crop)
+    # Its edge may have moved. Something is left: no polygon reaches as far as what encloses it.
+    filled_rows, filled_columns = np.flatnonzero(crop.any(axis=1)), np.flatnonzero(crop.any(axis=0))
+    top, left = int(filled_rows[0]), int(filled_columns[0])
+    crop = crop[top : filled_rows[-1] + 1, left : filled_columns[-1] + 1]
+    left, top = columns.start + left, rows.start + top
+    return Shape(region.class_id, left, top, *crop.shape[::-1], None, crop)
 
 
 def _make_polygon(pair):
