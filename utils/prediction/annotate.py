@@ -23,7 +23,7 @@ _MAX_TOLERANCE = 100
 # The folders in which json_to_dataset.py looks for images must not hold results.
 _RUN_FILES = {
     "coco": (CocoFile, "coco/annotations/instances_default.json"),
-    "cvat": (CvatFile, "cvat/annotations.xml"),
+    "cvat": (CvatFile, "cvat/annotations/annotations.xml"),
 }
 
 

@@ -1,0 +1,56 @@
+"""Random masks for what must hold of any mask."""
+
+import cv2
+import numpy as np
+
+
+def random_mask(number, least=1, most=40):
+    """A mask by its number: uint8 (H, W) with up to five classes, of each kind in turn."""
+    rng = np.random.default_rng(number)
+    size = tuple(rng.integers(least, most + 1, 2).tolist())
+    classes = int(rng.integers(2, 6))
+    return _MAKERS[number % len(_MAKERS)](rng, size, classes).astype(np.uint8)
+
+
+def _blobs(rng, size, classes):
+    """Smooth regions that share outlines."""
+    sigma = rng.uniform(0.8, 5)
+    fields = [cv2.GaussianBlur(rng.normal(size=size), (0, 0), sigma) for _ in range(classes)]
+    return np.argmax(fields, axis=0)
+
+
+def _noise(rng, size, classes):
+    """Single pixels and blocks, at corners of each other."""
+    side = tuple(rng.integers(1, 5, 2).tolist())
+    return np.kron(rng.integers(0, classes, size), np.ones(side, int))[: size[0], : size[1]]
+
+
+def _stripes(rng, size, classes):
+    """Slanted lines, one pixel wide and more."""
+    y, x = np.indices(size)
+    slant = rng.uniform(-2, 2, 2)
+    position = np.floor((slant[0] * x + slant[1] * y) / rng.uniform(0.5, 3)).astype(int)
+    return position % 7 % classes
+
+
+def _rings(rng, size, classes):
+    """Regions in holes in regions, which may touch."""
+    y, x = np.indices(size)
+    center = rng.uniform(0, size)
+    distance = np.hypot(y - center[0], (x - center[1]) * rng.uniform(0.5, 2))
+    ids = (distance / rng.uniform(1, 6)).astype(int) % classes
+    ids[rng.random(size) < 0.02] = 0
+    return ids
+
+
+def _specks(rng, size, classes):
+    """Single pixels, lines and squares on the background."""
+    ids = np.zeros(size, int)
+    for _ in range(12):
+        top, left = rng.integers(0, size)
+        height, width = rng.choice([(1, 1), (1, 9), (9, 1), (2, 12), (4, 4)])
+        ids[top : top + height, left : left + width] = rng.integers(classes)
+    return ids
+
+
+_MAKERS = (_blobs, _noise, _stripes, _rings, _specks)
