@@ -1,4 +1,4 @@
-"""Random masks for what must hold of any mask."""
+"""Random masks for what must hold of any mask, and how deep inside regions pixels lie."""
 
 import cv2
 import numpy as np
@@ -54,3 +54,21 @@ def _specks(rng, size, classes):
 
 
 _MAKERS = (_blobs, _noise, _stripes, _rings, _specks)
+
+
+def distance_from_outlines(mask):
+    """Of each pixel's centre from the nearest edge between regions, by a distance transform.
+
+    On a grid twice as fine, with the corners, sides and centres of pixels as its points. The
+    nearest point of an edge is the middle of a side or a corner, so it is among them.
+    """
+    height, width = mask.shape
+    ids = np.pad(mask.astype(int), 1, constant_values=-1)
+    away = np.ones((2 * height + 1, 2 * width + 1), np.uint8)
+    upright = ids[1:-1, 1:] != ids[1:-1, :-1]
+    level = ids[1:, 1:-1] != ids[:-1, 1:-1]
+    for rows in (slice(0, -1, 2), slice(1, None, 2), slice(2, None, 2)):
+        away[rows, ::2][upright] = 0
+    for columns in (slice(0, -1, 2), slice(1, None, 2), slice(2, None, 2)):
+        away[::2, columns][level] = 0
+    return cv2.distanceTransform(away, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1::2, 1::2] / 2

@@ -3,30 +3,12 @@
 import cv2
 import numpy as np
 import pytest
-from random_masks import random_mask
+from random_masks import distance_from_outlines, random_mask
 
 from utils.prediction.outlines import find_outlines
 from utils.prediction.simplify import bounds_of, fill_rings, rings_of, simplify_regions
 
 TOLERANCES = (0.5, 1, 1, 2, 3.7)
-
-
-def distance_from_outlines(mask):
-    """Of each pixel's centre from the nearest edge between regions, by a distance transform.
-
-    On a grid twice as fine, with the corners, sides and centres of pixels as its points. The
-    nearest point of an edge is the middle of a side or a corner, so it is among them.
-    """
-    height, width = mask.shape
-    ids = np.pad(mask.astype(int), 1, constant_values=-1)
-    away = np.ones((2 * height + 1, 2 * width + 1), np.uint8)
-    upright = ids[1:-1, 1:] != ids[1:-1, :-1]
-    level = ids[1:, 1:-1] != ids[:-1, 1:-1]
-    for rows in (slice(0, -1, 2), slice(1, None, 2), slice(2, None, 2)):
-        away[rows, ::2][upright] = 0
-    for columns in (slice(0, -1, 2), slice(1, None, 2), slice(2, None, 2)):
-        away[::2, columns][level] = 0
-    return cv2.distanceTransform(away, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1::2, 1::2] / 2
 
 
 def test_the_distance_from_outlines():
