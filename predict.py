@@ -17,6 +17,7 @@ from errors import UserError, check_at_least, check_choice
 from utils.config import load_config, run_script, settings
 from utils.images.channels import CONVERTED, MAX_PIXELS, check_pixels, to_array
 from utils.images.header import image_size
+from utils.prediction.annotate import check_annotations, make_annotations
 from utils.prediction.draw import check_mix_type, format_count
 from utils.prediction.output_paths import ResultNames, expand_patterns, plan_results
 from utils.quiet import quiet
@@ -50,6 +51,8 @@ class PredictConfig:
     legend: bool = False  # whether to add class names and shares below the image
     count: bool = False  # whether to count pixels of classes, and list regions in a CSV file
     pixel_size: float | None = None  # side of a pixel in your unit, for the CSV file
+    annotations: str = ""  # files to correct results in; labelme, coco, cvat; "": none
+    annotation_tolerance: float = 1.0  # pixels by which they simplify outlines; 0: exact
     dir_save_path: str = "img_out"  # where results are saved
 
     # dir_predict
@@ -76,6 +79,7 @@ class PredictConfig:
         check_choice("mode", self.mode, MODES)
         check_mix_type(self.mix_type)
         check_pixel_size(self.pixel_size)
+        check_annotations(self.annotations, self.annotation_tolerance, self.mode)
         check_at_least(self, 1, "batch_size", "max_pixels", "test_interval")
         if self.mode == "video" and not self.video_save_path and not has_display():
             raise UserError(
@@ -125,16 +129,26 @@ def load_unet(config, precision=None):
 def predict_images(config):
     """Segments the images of `image`, or those that the user types."""
     images = expand_patterns(config.image)
+    annotations = annotations_of(config)
+    annotations.check_new([])
     unet = load_unet(config)
     names = ResultNames(config.dir_save_path, images)
-    if images:
-        drawn = [predict_image(config, unet, path, names) for path in images]
-        return 0 if all(one is not None for one in drawn) else 1
-    while path := ask_path():
-        drawn = predict_image(config, unet, path, names)
-        if drawn is not None and has_display():
-            Image.fromarray(drawn).show()
+    with annotations.writing(unet.description.name_classes):
+        if images:
+            drawn = [predict_image(config, unet, path, names, annotations) for path in images]
+            return 0 if all(one is not None for one in drawn) else 1
+        while path := ask_path():
+            drawn = predict_image(config, unet, path, names, annotations)
+            if drawn is not None and has_display():
+                Image.fromarray(drawn).show()
     return 0
+
+
+def annotations_of(config, origin=None):
+    """What writes the annotations that are asked for; `origin` is a folder of images."""
+    return make_annotations(
+        config.annotations, config.dir_save_path, config.annotation_tolerance, origin
+    )
 
 
 def ask_path():
@@ -146,22 +160,23 @@ def ask_path():
         return ""
 
 
-def predict_image(config, unet, path, names):
+def predict_image(config, unet, path, names, annotations):
     """Segments an image file and saves the result.
 
     Returns:
-        uint8 (H, W, 3), the coloured image; None if it could not be read, which one line
-        says.
+        uint8 (H, W, 3), the coloured image; None if it could not be read, or has annotations
+        already, which one line says.
     """
     try:
         pixels = unet.read(path)
         mask = unet.predict_array(pixels, progress=True)
+        result = names.of(path)
+        annotations.add(result, mask)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return None
     if config.count:
         print(format_count(mask, unet.description.name_classes))
-    result = names.of(path)
     drawn = save_result(config, unet, result, pixels, mask)
     print(f"saved {result.drawn}")
     return drawn
@@ -193,42 +208,61 @@ def save_result(config, unet, result, pixels, mask, with_mask=False):
 
 def predict_folder(config):
     """Segments all images of a folder, and of the folders in it."""
-    results = plan_results(config.dir_origin_path, config.dir_save_path)
+    every = results = plan_results(config.dir_origin_path, config.dir_save_path)
+    annotations = annotations_of(config, config.dir_origin_path)
     if config.resume:
-        count = len(results)
-        results = [one for one in results if not is_done(config, one)]
-        print(f"{count - len(results)} of {count} images have their results already.")
-    if not results:
-        return 0
+        results = [one for one in every if not is_done(config, one, annotations)]
+        print(f"{len(every) - len(results)} of {len(every)} images have their results already.")
+        if not results and annotations.is_complete():
+            return 0
+    if not (config.resume and annotations.per_image):
+        annotations.check_new(every)
     unet = load_unet(config)
+    with annotations.writing(unet.description.name_classes):
+        failed = predict_results(config, unet, results, annotations)
+        if not annotations.per_image:
+            annotations.add_saved([one for one in every if one.image not in failed])
+    print(f"{len(results) - len(failed)} images are segmented; {config.dir_save_path} holds them.")
+    if failed:
+        print(f"error: {len(failed)} of {len(results)} images failed:", file=sys.stderr)
+        print(*(f"  {error}" for error in failed.values()), sep="\n", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def predict_results(config, unet, results, annotations):
+    """Segments images and saves their results.
+
+    Returns:
+        dict, {path: message} of the images that failed.
+    """
     by_image = {one.image: one for one in results}
 
     def finish(path, pixels, mask):
+        result = by_image[path]
         try:
-            save_result(config, unet, by_image[path], pixels, mask, with_mask=True)
+            # What is there already may hold corrections; the file of a run is made at its end.
+            if not all(file.exists() for file in annotations.files_of(result)):
+                annotations.add(result, mask)
+            save_result(config, unet, result, pixels, mask, with_mask=True)
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:  # this image's problem, not the disk's
                 raise UserError(f"The name of {path} is too long for its results.") from None
             raise
 
     # The text alone: an error holds on to the file and the pixels that it came from.
-    failed = [
-        str(outcome.error)
+    return {
+        outcome.item: str(outcome.error)
         for outcome in unet.predict_files(
             list(by_image), config.batch_size, finish, "Predicting", progress=True
         )
         if outcome.error
-    ]
-    print(f"{len(results) - len(failed)} images are segmented; {config.dir_save_path} holds them.")
-    if failed:
-        print(f"error: {len(failed)} of {len(results)} images failed:", file=sys.stderr)
-        print(*(f"  {error}" for error in failed), sep="\n", file=sys.stderr)
-    return 1 if failed else 0
+    }
 
 
-def is_done(config, result):
+def is_done(config, result, annotations):
     """Whether all files that this run would write for an image are there."""
-    wanted = (result.drawn, result.mask, *([result.regions] if config.count else []))
+    wanted = [result.drawn, result.mask, *annotations.files_of(result)]
+    wanted += [result.regions] if config.count else []
     return all(path.is_file() for path in wanted)
 
 

@@ -26,7 +26,11 @@ ROOMS = {
     "utils.checking": {"utils.data", "utils.images", "utils.plots"},
     "utils.convert": {"utils.images"},
     "utils.evaluation": {"utils.data", "utils.images"},
-    "utils.prediction": {"utils.data", "utils.images"},
+    # What it writes to be corrected must come back through `utils.convert` as it is: labels
+    # and pixels by the same rules.
+    "utils.prediction": {
+        "utils.convert.annotations", "utils.convert.rasterize", "utils.data", "utils.images",
+    },
     "utils.video": set(),
     "utils.runs": {"utils.data", "utils.images", "utils.evaluation", "utils.plots"},
     "training": {
