@@ -16,6 +16,8 @@ from errors import UserError
 from utils.convert.annotated_images import read_annotated_image
 from utils.convert.annotations import Item, check_points, class_id, clean_label
 from utils.convert.rasterize import decode_rle, fill_polygon
+from utils.convert.scan import Scan, Skips
+from utils.convert.source import guess_json
 from utils.labels import VOID
 
 CROWDS = ("auto", "void", "class")
@@ -58,6 +60,33 @@ def is_coco(data):
     )
 
 
+guess_coco = guess_json(is_coco, "'images', 'annotations' and 'categories'")
+
+
+def scan_coco_files(source, options):
+    """Looks through all JSON files; see `utils.convert.scan.Format`.
+
+    Several files, such as Roboflow's for training and validation, become one.
+    """
+    files, skips = [], Skips(options.strict)
+    for path in source.need(".json"):
+        with skips.catching(path):
+            data = source.read(path)
+            files.append(scan_coco(path, data, options.finder, options.crowd, options.fill_boxes))
+    ids = {}
+    for file in files:
+        for name, key in file.categories.items():
+            ids.setdefault(name, key)
+    labels = sorted(ids, key=lambda name: (isinstance(ids[name], str), ids[name], name))
+    voids, others = (sum(file.crowds[index] for file in files) for index in (0, 1))
+    notes = [
+        f"{count} regions with iscrowd=1 became {meaning} (crowd={options.crowd!r})."
+        for count, meaning in ((voids, "void"), (others, "their class"))
+        if count
+    ]
+    return Scan([item for file in files for item in file.items], labels, notes, skips.found)
+
+
 def scan_coco(path, data, finder, crowd="auto", fill_boxes=False):
     """Checks the content of a COCO file and finds its images.
 
@@ -75,6 +104,10 @@ def scan_coco(path, data, finder, crowd="auto", fill_boxes=False):
     Raises:
         UserError: for anything that can't be converted, and for images that are missing.
     """
+    if not is_coco(data):
+        raise UserError(
+            f"{path} is not COCO's: it lacks 'images', 'annotations' or 'categories'. Move it away."
+        )
     images = _index(data["images"], f"{path}, images")
     names = _read_categories(data, path)
     regions, crowds = {key: [] for key in images}, [0, 0]

@@ -14,10 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
+from tqdm import tqdm
 
 from errors import UserError
 from utils.convert.annotated_images import read_annotated_image
 from utils.convert.annotations import Item, check_points, class_id, clean_label, read_json
+from utils.convert.scan import Scan, Skips
+from utils.convert.source import guess_json
 from utils.images.channels import check_pixels
 
 _LINE_WIDTH = 10
@@ -59,6 +62,20 @@ def is_labelme(data):
     return isinstance(data, dict) and isinstance(data.get("shapes"), list)
 
 
+guess_labelme = guess_json(is_labelme, "'shapes'")
+
+
+def scan_labelme_files(source, options):
+    """Looks through all JSON files; see `utils.convert.scan.Format`."""
+    items, skips = [], Skips(options.strict)
+    paths = source.need(".json")
+    for path in tqdm(paths, "Reading the annotations", disable=None, leave=False):
+        with skips.catching(path):
+            items.append(scan_labelme(path, source.read(path), options.finder))
+    labels = set().union(*(item.labels for item in items))
+    return Scan(items, sorted(labels), [], skips.found)
+
+
 def scan_labelme(path, data, finder):
     """Checks the content of a labelme file, and that there is an image to it.
 
@@ -74,6 +91,8 @@ def scan_labelme(path, data, finder):
     Raises:
         UserError: for anything that can't be converted.
     """
+    if not is_labelme(data):
+        raise UserError(f"{path} is not labelme's: it has no list 'shapes'. Move it away.")
     labels = frozenset(shape.label for shape in read_shapes(data, path))
     image_path = None if data.get("imageData") else _find_image(path, data, finder)
     return Item(path.stem, str(path), labels, partial(load_labelme, path, image_path))

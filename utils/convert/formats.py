@@ -1,0 +1,79 @@
+"""The formats of annotations that json_to_dataset.py knows, and which one the files have.
+
+To add one: a module with a guess and a scan (`utils.convert.scan`), and an entry here.
+"""
+
+from errors import UserError, check_choice
+from utils.convert.coco import guess_coco, scan_coco_files
+from utils.convert.labelme import guess_labelme, scan_labelme_files
+from utils.convert.scan import Format
+
+FORMATS = (
+    Format(
+        "labelme",
+        "labelme",
+        "a JSON file per image, with 'shapes'",
+        guess_labelme,
+        scan_labelme_files,
+    ),
+    Format(
+        "coco",
+        "COCO instances",
+        "JSON with 'images', 'annotations' and 'categories'",
+        guess_coco,
+        scan_coco_files,
+    ),
+)
+CHOICES = ("auto", *(one.name for one in FORMATS))
+
+
+def check_format(name):
+    """Raises UserError for a name that is neither a format's nor auto."""
+    check_choice("format", name, CHOICES)
+
+
+def choose_format(source, name="auto"):
+    """The format of the files.
+
+    Args:
+        source: Source.
+        name: one of CHOICES; auto: by the content.
+
+    Returns:
+        (Format, str: a sentence on which it is and what tells).
+
+    Raises:
+        UserError: if the content is of no format, or might be of several.
+    """
+    if name != "auto":
+        (chosen,) = (one for one in FORMATS if one.name == name)
+        return chosen, f"Format: {chosen.title}, as the setting format says."
+    guesses = [(one, why) for one in FORMATS if (why := one.guess(source))]
+    if not guesses:
+        raise _unknown(source)
+    if len(guesses) > 1:
+        found = "; ".join(f"{one.title}, from {why}" for one, why in guesses)
+        names = " or ".join(one.name for one, _ in guesses)
+        raise UserError(
+            f"{source.path} may be of {len(guesses)} formats: {found}. Set annotations to the "
+            f"files of one of them, or format to {names}."
+        )
+    ((chosen, why),) = guesses
+    return chosen, f"Format: {chosen.title}, from {why}."
+
+
+def _unknown(source):
+    unreadable = [path for path in source.having(".json") if path not in source.outlines]
+    if unreadable and not source.outlines:
+        source.read(unreadable[0])  # raises the UserError that says why
+    archives = source.having(".zip", ".tar", ".gz", ".7z", ".rar")
+    if archives:
+        return UserError(
+            f"{archives[0]} is an archive. Unpack it and set annotations to its folder."
+        )
+    known = "\n".join(f"  {one.name}: {one.title}, {one.content}" for one in FORMATS)
+    return UserError(
+        f"{source.path} holds annotations of no known format. Known are:\n{known}\n"
+        "Export it as one of these; if it is one, set format to its name, and the message says "
+        "what is missing."
+    )
