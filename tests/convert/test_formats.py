@@ -15,6 +15,10 @@ CONTENTS = {
         {"images": [], "annotations": [], "categories": []},
         "COCO instances, from 'images', 'annotations' and 'categories' in a.json",
     ),
+    "coco_panoptic": (
+        {"images": [], "annotations": [{"segments_info": []}], "categories": []},
+        "COCO panoptic, from 'segments_info' in a.json",
+    ),
 }
 
 
