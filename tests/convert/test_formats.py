@@ -36,6 +36,12 @@ def write(tmp_path):
     return make
 
 
+def test_the_root_of_an_xml_file(write):
+    folder = write("a.xml", b'<?xml version="1.0"?><annotations><image/></annotations>')
+    chosen, said = choose_format(Source(folder))
+    assert (chosen.name, said) == ("cvat", "Format: CVAT for images, from <annotations> in a.xml.")
+
+
 @pytest.mark.parametrize("name", CONTENTS)
 def test_a_format_is_guessed_from_a_folder_and_from_its_file(name, write):
     content, sentence = CONTENTS[name]

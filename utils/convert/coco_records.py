@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from errors import UserError
 from utils.convert.annotations import clean_label, shown
+from utils.convert.regions import FoundImage
 from utils.convert.scan import Scan
 
 CROWDS = ("auto", "void", "class")
@@ -25,22 +26,6 @@ class CocoFile(NamedTuple):
     categories: dict
     items: list
     crowds: tuple
-
-
-class FoundImage(NamedTuple):
-    """An image of the list that is there.
-
-    Attributes:
-        path: Path.
-        file_name: str, by the list.
-        size: (height, width) by the list; None where it doesn't say.
-        origin: str, for messages.
-    """
-
-    path: object
-    file_name: str
-    size: tuple
-    origin: str
 
 
 def join_files(files, skips, crowd, notes=()):

@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 from errors import UserError
 from utils.convert.annotations import check_points, class_id, clean_label, shown
 from utils.convert.encoded import decode_base64
+from utils.convert.rasterize import place_crop
 from utils.images.channels import check_pixels
 
 _LINE_WIDTH = 10
@@ -170,7 +171,8 @@ def paint_shapes(shapes, size, classes):
 def draw_shape(shape, size):
     """The pixels of a shape, as labelme exports them: bool (height, width)."""
     if shape.kind == "mask":
-        return _place_crop(shape, size)
+        left, top = np.rint(shape.points[0]).astype(int)
+        return place_crop(shape.crop, left, top, size)
     canvas = Image.new("L", size[::-1])
     draw, points = ImageDraw.Draw(canvas), shape.points
     if shape.kind in ("circle", "point"):
@@ -187,16 +189,3 @@ def draw_shape(shape, size):
     else:
         draw.polygon(points, outline=1, fill=1)
     return np.array(canvas).astype(bool)
-
-
-def _place_crop(shape, size):
-    """A crop on an empty canvas; what lies beyond the edges is cut off."""
-    left, top = np.rint(shape.points[0]).astype(int)
-    height, width = shape.crop.shape
-    canvas = np.zeros(size, bool)
-    rows = slice(max(top, 0), max(top + height, 0))
-    columns = slice(max(left, 0), max(left + width, 0))
-    inside = canvas[rows, columns]
-    above, before = max(-top, 0), max(-left, 0)
-    inside |= shape.crop[above : above + inside.shape[0], before : before + inside.shape[1]]
-    return canvas
