@@ -15,7 +15,8 @@ from errors import UserError, check_at_least, check_choice
 from utils.config import load_config, run_script, settings, take
 from utils.convert.annotated_images import ImageFinder, save_annotated_image
 from utils.convert.annotations import class_id, make_classes, read_class_list
-from utils.convert.coco import CROWDS
+from utils.convert.coco_panoptic import UNLABELED
+from utils.convert.coco_records import CROWDS
 from utils.convert.formats import check_format, choose_format
 from utils.convert.new_dataset import DATA_FOLDERS, building, check_class_file, check_target
 from utils.convert.scan import Options, Skips, nothing_left
@@ -38,6 +39,9 @@ class ConvertConfig:
     # COCO only
     crowd: str = "auto"  # what iscrowd=1 becomes: void, class, or auto (class if from CVAT)
     fill_boxes: bool = False  # whether annotations that have only a box fill it
+    unlabeled: str = (
+        "auto"  # panoptic pixels of no segment: void, background or auto (void with stuff)
+    )
 
     # Where to
     VOCdevkit_path: str = "VOCdevkit"  # folder in which VOC2007 is made
@@ -46,6 +50,7 @@ class ConvertConfig:
         """Raises UserError for values that make no sense."""
         check_format(self.format)
         check_choice("crowd", self.crowd, CROWDS)
+        check_choice("unlabeled", self.unlabeled, UNLABELED)
         check_at_least(self, 0, "num_workers")
 
 

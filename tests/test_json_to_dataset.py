@@ -410,6 +410,10 @@ def test_no_labels(labelme, convert):
             f"format must be one of {', '.join(CHOICES)}; got 'cocoa'.",
         ),
         ({"crowd": "none"}, "crowd must be one of auto, void, class; got 'none'."),
+        (
+            {"unlabeled": "no"},
+            "unlabeled must be one of auto, void, background; got 'no'.",
+        ),
         ({"num_workers": -1}, "num_workers must be at least 0; got -1."),
     ],
 )

@@ -15,6 +15,10 @@ CONTENTS = {
         {"images": [], "annotations": [], "categories": []},
         "COCO instances, from 'images', 'annotations' and 'categories' in a.json",
     ),
+    "coco_panoptic": (
+        {"images": [], "annotations": [{"segments_info": []}], "categories": []},
+        "COCO panoptic, from 'segments_info' in a.json",
+    ),
 }
 
 
@@ -30,6 +34,12 @@ def write(tmp_path):
         return tmp_path / "data"
 
     return make
+
+
+def test_the_root_of_an_xml_file(write):
+    folder = write("a.xml", b'<?xml version="1.0"?><annotations><image/></annotations>')
+    chosen, said = choose_format(Source(folder))
+    assert (chosen.name, said) == ("cvat", "Format: CVAT for images, from <annotations> in a.xml.")
 
 
 @pytest.mark.parametrize("name", CONTENTS)

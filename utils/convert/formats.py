@@ -5,6 +5,8 @@ To add one: a module with a guess and a scan (`utils.convert.scan`), and an entr
 
 from errors import UserError, check_choice
 from utils.convert.coco import guess_coco, scan_coco_files
+from utils.convert.coco_panoptic import guess_panoptic, scan_panoptic_files
+from utils.convert.cvat import guess_cvat, scan_cvat_files
 from utils.convert.labelme import guess_labelme, scan_labelme_files
 from utils.convert.scan import Format
 
@@ -22,6 +24,20 @@ FORMATS = (
         "JSON with 'images', 'annotations' and 'categories'",
         guess_coco,
         scan_coco_files,
+    ),
+    Format(
+        "coco_panoptic",
+        "COCO panoptic",
+        "JSON with 'segments_info', and a folder of its name with PNG files",
+        guess_panoptic,
+        scan_panoptic_files,
+    ),
+    Format(
+        "cvat",
+        "CVAT for images",
+        "an XML file with <annotations>, version 1.1",
+        guess_cvat,
+        scan_cvat_files,
     ),
 )
 CHOICES = ("auto", *(one.name for one in FORMATS))

@@ -20,12 +20,14 @@ class Options:
         strict: bool, whether the first error ends the conversion.
         crowd: str, what COCO's iscrowd=1 becomes.
         fill_boxes: bool, whether boxes without an outline are filled.
+        unlabeled: str, what COCO panoptic's pixels of no segment become.
     """
 
     finder: ImageFinder
     strict: bool = False
     crowd: str = "auto"
     fill_boxes: bool = False
+    unlabeled: str = "auto"
 
 
 class Skipped(NamedTuple):
