@@ -70,7 +70,10 @@ def main(config=None):
     skips = Skips(config.strict, scan.skipped)
     if not scan.items:
         raise nothing_left(skips.found)
-    classes = read_class_list(config.classes) if config.classes else make_classes(scan.labels)
+    if config.classes:
+        classes = read_class_list(config.classes)
+    else:
+        classes = make_classes(scan.labels) if scan.has_background else tuple(scan.labels)
     items = check_items(scan.items, classes, skips)
     check_class_file(target, classes, config.classes)
     with building(target) as folder:

@@ -24,7 +24,7 @@ ROOMS = {
     "utils.distributed": set(),
     "utils.data": {"utils.images", "utils.distributed"},
     "utils.checking": {"utils.data", "utils.images", "utils.plots"},
-    "utils.convert": {"utils.images"},
+    "utils.convert": {"utils.data", "utils.images"},
     "utils.evaluation": {"utils.data", "utils.images"},
     "utils.prediction": {"utils.data", "utils.images"},
     "utils.video": set(),

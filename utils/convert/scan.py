@@ -21,6 +21,7 @@ class Options:
         crowd: str, what COCO's iscrowd=1 becomes.
         fill_boxes: bool, whether boxes without an outline are filled.
         unlabeled: str, what COCO panoptic's pixels of no segment become.
+        classes: str, path of the class list; "": none is given.
     """
 
     finder: ImageFinder
@@ -28,6 +29,7 @@ class Options:
     crowd: str = "auto"
     fill_boxes: bool = False
     unlabeled: str = "auto"
+    classes: str = ""
 
 
 class Skipped(NamedTuple):
@@ -50,12 +52,14 @@ class Scan(NamedTuple):
         labels: list of str, the classes in the order of their ids.
         notes: list of str for the user.
         skipped: list of Skipped.
+        has_background: bool; False: the first label has the id 0, and there is no background.
     """
 
     items: list
     labels: list
     notes: list
     skipped: list
+    has_background: bool = True
 
 
 class Format(NamedTuple):
