@@ -49,8 +49,8 @@ def find_groups(source):
         kind, key = _sort(path.relative_to(source.folder).parts[:-1])
         kinds[kind].setdefault(key, []).append(path)
     images, masks = kinds["image"] or kinds[""], kinds["mask"]
-    if len(images) == 1 and masks and not images.keys() & masks.keys():
-        masks = _without_splits(masks)
+    if len(images) == 1 and _without_splits(images) == images:
+        masks = _without_splits(masks)  # images/ and masks/train/, which is no class
     if len(images) == len(masks) == 1:  # jpg/ and masks_png/
         (key,) = masks
         if _extra_part(images, key) is None:
@@ -88,10 +88,10 @@ def _without_word(name, words):
     return None
 
 
-def _without_splits(masks):
-    """Masks by the folders that are no splits: masks/train/ to images/ are no class train."""
+def _without_splits(kind):
+    """Paths by those of their folders that are not named as a split."""
     found = {}
-    for key, paths in masks.items():
+    for key, paths in kind.items():
         left = tuple(part for part in key if part.lower() not in _SPLITS)
         found.setdefault(left, []).extend(paths)
     return found

@@ -25,12 +25,15 @@ class Layered(NamedTuple):
 
 
 def order_labels(labels, options):
-    """The labels in the order of their ids, that of the class list if there is one; void last."""
+    """The labels in the order of their ids: background, the class list's or by name, void."""
     names = read_class_list(options.classes) if options.classes else ()
     order = {name: index for index, name in enumerate(names)}
-    return sorted(
-        labels, key=lambda label: (fixed_id(label) or order.get(label, len(order)), label)
-    )
+
+    def rank(label):
+        fixed = fixed_id(label)
+        return order.get(label, len(order)) if fixed is None else fixed or -1, label
+
+    return sorted(labels, key=rank)
 
 
 def scan_layers(images, labels, skips, any_value=False):
