@@ -8,12 +8,13 @@ import re
 from errors import UserError
 from utils.convert.annotations import clean_label
 
-_ITEM = (
-    r"""\s*(?:'((?:[^']|'')*)'|"((?:[^"\\]|\\["\\])*)"|([^\s,'"\[\]{}#&*!|>%@`][^,\[\]{}#]*?))\s*"""
-)
-_IN_LIST = re.compile(_ITEM + r"(?:,|$)")
-_IN_TABLE = re.compile(r"\s*(\d{1,9})\s*:(?=\s)" + _ITEM + r"(?:,|$)", re.ASCII)
-_LINE = re.compile(r"\s*(?:-(?=\s)|(\d{1,9})\s*:(?=\s))" + _ITEM + r"(?:\s#.*)?$", re.ASCII)
+# 'cat', "cat" or cat, of which the last has no sign that means something else in YAML.
+_PLAIN = r"""[^\s,'"\[\]{}#&*!|>%@`?:-][^,\[\]{}#\n]*"""
+_NAME = rf"""(?:'((?:[^'\n]|'')*)'|"((?:[^"\\\n]|\\["\\])*)"|({_PLAIN}))"""
+_ITEM = re.compile(_NAME)
+_ENTRY = re.compile(rf"(\d{{1,9}})\s*:\s+{_NAME}", re.ASCII)
+_LINE = re.compile(rf"\s*(?:-(?=\s)|(\d{{1,9}})\s*:(?=\s))\s*{_NAME}\s*(?:\s#.*)?$", re.ASCII)
+_GAP = re.compile(r"(?:\s+(?:#[^\n]*)?)*")
 _KEY = re.compile(r"names\s*:(?=\s|$)\s*(.*)")
 _OTHER_KEY = re.compile(r"""["']?\w[^:]*:(\s|$)""")
 
@@ -68,8 +69,10 @@ def _from_yaml(text, path):
         )
     ((number, match),) = starts
     first = match[1].strip()
-    if first[:1] in ("[", "{"):
-        return _from_brackets("\n".join([first, *lines[number + 1 :]]), path)
+    rest = "\n".join([first, *lines[number + 1 :]])
+    opening = _GAP.match(f" {rest}").end() - 1
+    if rest[opening : opening + 1] in ("[", "{"):
+        return _from_brackets(rest[opening:], path)
     if first and not first.startswith("#"):
         raise _not_understood(path, number, lines[number])
     return _from_lines(lines, number + 1, path)
@@ -77,59 +80,38 @@ def _from_yaml(text, path):
 
 def _from_brackets(text, path):
     """Names between brackets, which may go over several lines."""
-    end = _closing(text)
-    if end is None:
-        raise UserError(f"{path}: the bracket behind names: is not closed. Close it.")
-    rest, names = " ".join(_uncommented(text[1:end]).split()), {}
-    pattern = _IN_LIST if text[0] == "[" else _IN_TABLE
-    while rest.strip():
-        match = pattern.match(rest)
-        if match is None:
+    names, at = {}, _GAP.match(text, 1).end()
+    pattern, closing = (_ENTRY, "}") if text[0] == "{" else (_ITEM, "]")
+    while text[at : at + 1] != closing:
+        match = pattern.match(text, at)
+        at = _GAP.match(text, match.end()).end() if match else at
+        if match is None or text[at : at + 1] not in (",", closing):
+            found = " ".join(text[at : at + 40].split())
             raise UserError(
-                f"{path}: of names, {rest[:40]!r} is not understood. Expected names: ['cat', "
-                "'dog'] or names: {0: 'cat', 1: 'dog'}."
+                f"{path}: of names, {found!r} is not understood. Expected names: ['cat', 'dog'] "
+                "or names: {0: 'cat', 1: 'dog'}, with the bracket closed."
             )
-        key = len(names) if text[0] == "[" else int(match[1])
-        _add(names, key, match, path)
-        rest = rest[match.end() :]
+        _add(names, int(match[1]) if closing == "}" else len(names), match, path)
+        if text[at] == ",":
+            at = _GAP.match(text, at + 1).end()
     return names
-
-
-def _closing(text):
-    """Where the first bracket of a text is closed, outside quotes; None if it is not."""
-    closing = {"[": "]", "{": "}"}[text[0]]
-    quote = ""
-    for at, letter in enumerate(text):
-        if quote:
-            quote = "" if letter == quote else quote
-        elif letter in "'\"":
-            quote = letter
-        elif letter == closing:
-            return at
-    return None
-
-
-def _uncommented(text):
-    return re.sub(r"(?m)(^|\s)#[^'\"\n]*$", " ", text)
 
 
 def _from_lines(lines, start, path):
     """Names in lines '- cat' or '0: cat', up to the next key."""
-    names, kinds = {}, set()
+    names, forms = {}, set()
     for number in range(start, len(lines)):
         line = lines[number]
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         match = _LINE.match(line)
-        if match is None:
-            if line[0].isspace() or not (_OTHER_KEY.match(line) or line.startswith(("---", "..."))):
-                raise _not_understood(path, number, line)
+        if _OTHER_KEY.match(line) or line.startswith(("---", "...")):
             break
-        if match[1] and not line[0].isspace():
-            break  # a key of the file that is a number
-        kinds.add(match[1] is None)
-        _add(names, len(names) if match[1] is None else int(match[1]), match, path)
-        if len(kinds) > 1:
+        if match is not None:
+            _add(names, len(names) if match[1] is None else int(match[1]), match, path)
+            # What is indented otherwise continues the line before, or is a level of its own.
+            forms.add((match[1] is None, len(line) - len(line.lstrip())))
+        if match is None or len(forms) > 1:
             raise _not_understood(path, number, line)
     return names
 
@@ -142,10 +124,10 @@ def _add(names, key, match, path):
         names[key] = single.replace("''", "'")
     elif double is not None:
         names[key] = re.sub(r"\\(.)", r"\1", double)
-    elif re.search(r":(\s|$)", plain):
-        raise UserError(f"{path}: the name {plain!r} has a colon. Put it in quotes.")
+    elif re.search(r":(\s|$)", plain.strip()):
+        raise UserError(f"{path}: the name {plain.strip()!r} has a colon. Put it in quotes.")
     else:
-        names[key] = plain
+        names[key] = plain.strip()
 
 
 def _not_understood(path, number, line):
