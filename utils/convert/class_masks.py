@@ -110,8 +110,9 @@ def scan_class_masks(source, options):
     images = [Layered(path, layers[path]) for path in sorted(layers)]
     scan = scan_layers(images, labels, skips)
     fewer = sum(len({label for label, _ in one.layers}) < len(labels) for one in images)
-    notes = [f"Of {fewer} images, some classes have no mask: they do not occur there."]
-    return scan._replace(notes=[*(notes if fewer else []), *scan.notes])
+    if fewer:
+        scan.notes.append(f"Of {fewer} images, some classes have no mask: they are not there.")
+    return scan
 
 
 def _add_folder(group, label, layers, skips):

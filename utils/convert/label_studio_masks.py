@@ -56,8 +56,9 @@ def scan_label_studio_masks(source, options):
     labels = order_labels({label for one in layered for label, _ in one.layers}, options)
     scan = scan_layers(layered, labels, skips, any_value=True)
     alone = [paths[0] for task, paths in images.items() if task not in tasks]
-    notes = [f"{len(alone)} images have no mask and are left out, such as {alone[0]}."]
-    return scan._replace(notes=[*(notes if alone else []), *scan.notes])
+    if alone:
+        scan.notes.append(f"{len(alone)} images have no mask and are left out, such as {alone[0]}.")
+    return scan
 
 
 def _number(digits):
