@@ -19,6 +19,7 @@ from errors import UserError
 from json_to_dataset import ConvertConfig
 from utils.config import load_config
 from utils.convert.annotations import make_classes
+from utils.convert.formats import CHOICES
 from utils.data.masks import read_label_ids
 from utils.labels import voc_palette
 
@@ -134,6 +135,7 @@ def test_a_folder_of_labelme_files(labelme, convert, capsys):
         assert mask.getpalette() == voc_palette(256).ravel().tolist()
     # 20 * 30 = 600 pixels per image; 25 a square.
     assert capsys.readouterr().out == (
+        "Format: labelme, from 'shapes' in b.v2 猫.json.\n"
         "  id  images    share  class\n"
         "   0         3   94.44%  background\n"
         "   1         1    1.39%  bird\n"
@@ -182,14 +184,17 @@ def test_a_given_class_list(labelme, convert, tmp_path):
     assert ids_of(folder, "a")[0, :10].tolist() == [2] * 5 + [1] * 5
 
 
-def test_a_label_that_is_not_in_the_given_list(labelme, convert, tmp_path):
+def test_a_label_that_is_not_in_the_given_list(labelme, convert, tmp_path, capsys):
     (tmp_path / "list.txt").write_text("cat\n")
     labelme("a.json", "cat")
     path = labelme("b.json", "cat", "catt")
-    assert refusal(convert, classes=str(tmp_path / "list.txt")) == (
+    message = refusal(convert, classes=str(tmp_path / "list.txt"), strict=True)
+    assert message == (
         f"{path} has the label 'catt', which is not in the class list: background, cat. Correct "
         "the label, or add it to the list."
     )
+    assert names_of(convert(classes=str(tmp_path / "list.txt"))) == ["a"]
+    assert capsys.readouterr().out.endswith(f":\n  {message}\n")
 
 
 # COCO
@@ -254,12 +259,51 @@ def test_a_folder_of_images(coco, labelme, convert, tmp_path):
 # What is written, and what is not
 
 
-def test_nothing_is_left_after_an_error(labelme, convert, tmp_path):
+BROKEN = {
+    "when its turn comes": ({"imageHeight": 7}, "says that the image is "),
+    "at first sight": ({"shapes": [{"label": ""}]}, "has the label ''. Expected a name."),
+}
+
+
+@pytest.mark.parametrize(("fields", "message"), BROKEN.values(), ids=BROKEN)
+def test_nothing_is_left_after_an_error(fields, message, labelme, convert, tmp_path):
     labelme("a.json", "cat")
-    labelme("b.json", "cat", imageHeight=7)  # shows only when its turn comes
+    labelme("b.json", "cat", **fields)
     before = sorted(tmp_path.rglob("*"))
-    assert "says that the image is" in refusal(convert)
+    assert message in refusal(convert, strict=True)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("fields", "message"), BROKEN.values(), ids=BROKEN)
+def test_what_is_broken_is_left_out_and_said(fields, message, labelme, convert, tmp_path, capsys):
+    for name in ("a.json", "c.json"):
+        labelme(name, "cat")
+    labelme("b.json", "cat", **fields)
+    config = ConvertConfig(annotations=str(tmp_path / "json"), VOCdevkit_path=str(tmp_path / "V"))
+    assert json_to_dataset.main(config) == 1
+    assert names_of(tmp_path / "V" / "VOC2007") == ["a", "c"]
+    printed = capsys.readouterr().out
+    assert "\n2 images in " in printed
+    head, _, listed = printed.partition("\n1 left out (strict=True would stop at the first):\n")
+    assert head
+    assert message in listed
+    assert str(tmp_path / "json" / "b.json") in listed
+
+
+@pytest.mark.parametrize("count", [1, 2, 12])
+def test_nothing_is_written_if_all_is_broken(count, labelme, convert, tmp_path):
+    fields = [fields for fields, _ in BROKEN.values()]
+    paths = [labelme(f"{n:02}.json", "cat", **fields[n % 2]) for n in range(count)]
+    before = sorted(tmp_path.rglob("*"))
+    message = refusal(convert)
+    assert sorted(tmp_path.rglob("*")) == before
+    if count == 1:
+        assert message.startswith(f"{paths[0]} says that the image is")
+        return
+    lines = message.split("\n")
+    assert lines[0] == "Nothing can be converted:"
+    assert len([line for line in lines if line.startswith(f"  {tmp_path}")]) == min(count, 10)
+    assert lines[11:] == (["  ... and 2 more"] if count == 12 else [])
 
 
 def test_a_fresh_clone_is_filled_and_then_not_touched_again(labelme, convert, tmp_path):
@@ -291,34 +335,38 @@ def test_another_class_list_is_kept(labelme, convert, tmp_path):
 
 def test_no_annotations(convert, tmp_path):
     assert refusal(convert, "gone") == (
-        f"There is no file or folder {tmp_path / 'gone'}. Set annotations to a folder of labelme "
-        "JSON files, or to a COCO JSON file."
+        f"There is no file or folder {tmp_path / 'gone'}. Set annotations to a folder of "
+        "annotation files, or to one such file."
     )
     (tmp_path / "json" / ".hidden").mkdir(parents=True)
     (tmp_path / "json" / ".hidden" / "a.json").touch()
+    (tmp_path / "json" / "__MACOSX").mkdir()
+    (tmp_path / "json" / "__MACOSX" / "a.json").touch()
     (tmp_path / "json" / "folder.json").mkdir()
-    (tmp_path / "json" / "a.txt").touch()
-    assert refusal(convert) == f"{tmp_path / 'json'} holds no JSON files, nor do its subfolders."
+    assert refusal(convert) == f"{tmp_path / 'json'} holds no files, nor do its subfolders."
 
 
-@pytest.mark.parametrize("content", ["{}", "[]", "null", '{"shapes": 1}', '{"images": []}'])
-def test_a_json_file_of_something_else(content, labelme, convert):
+@pytest.mark.parametrize("content", ["{}", "[]", "null", '{"shapes": 1}', '{"images": []}', "{"])
+def test_a_json_file_of_something_else(content, labelme, convert, tmp_path, capsys):
     labelme("a.json", "cat")
     path = labelme("b.json")
     path.write_text(content)
+    assert str(path) in refusal(convert, "json/b.json")
+    assert names_of(convert()) == ["a"]
+    listed = capsys.readouterr().out.partition("1 left out")[2].splitlines()
+    assert listed[1].startswith(f"  {path} ")
+
+
+def test_both_kinds_at_once(labelme, coco, convert, tmp_path):
+    labelme("a.json", "cat")
+    coco("../json/b", {1: "cat"}, ("b.png", 1))
+    file = os.path.join("b", "_annotations.coco.json")
     assert refusal(convert) == (
-        f"{path} is not an annotation file: labelme's have 'shapes', COCO's 'images', "
-        "'annotations' "
-        "and 'categories'. Move it away, or export it as COCO."
+        f"{tmp_path / 'json'} may be of 2 formats: labelme, from 'shapes' in a.json; COCO "
+        f"instances, from 'images', 'annotations' and 'categories' in {file}. Set annotations "
+        "to the files of one of them, or format to labelme or coco."
     )
-
-
-def test_both_kinds_at_once(labelme, coco, convert):
-    one = labelme("a.json", "cat")
-    other = coco("../json/b", {1: "cat"}, ("a.png", 1))
-    message = refusal(convert)
-    assert message.startswith(f"{one} is labelme's, ")
-    assert f"{other.name} COCO's. Convert one kind at a time" in message
+    assert names_of(convert(format="coco")) == ["b"]
 
 
 @pytest.mark.parametrize("names", [("x/a.json", "y/a.json"), ("x/a.json", "y/A.json")])
@@ -357,7 +405,15 @@ def test_no_labels(labelme, convert):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        (
+            {"format": "cocoa"},
+            f"format must be one of {', '.join(CHOICES)}; got 'cocoa'.",
+        ),
         ({"crowd": "none"}, "crowd must be one of auto, void, class; got 'none'."),
+        (
+            {"unlabeled": "no"},
+            "unlabeled must be one of auto, void, background; got 'no'.",
+        ),
         ({"num_workers": -1}, "num_workers must be at least 0; got -1."),
     ],
 )

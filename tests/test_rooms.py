@@ -24,7 +24,7 @@ ROOMS = {
     "utils.distributed": set(),
     "utils.data": {"utils.images", "utils.distributed"},
     "utils.checking": {"utils.data", "utils.images", "utils.plots"},
-    "utils.convert": {"utils.images"},
+    "utils.convert": {"utils.data", "utils.images"},
     "utils.evaluation": {"utils.data", "utils.images"},
     # What it writes to be corrected must come back through `utils.convert` as it is: labels
     # and pixels by the same rules.

@@ -12,6 +12,7 @@ from PIL import Image
 from errors import UserError
 from utils.convert.annotated_images import ImageFinder
 from utils.convert.coco import is_coco, scan_coco
+from utils.convert.scan import Skips
 
 SIZE = (6, 8)
 SQUARE = [1, 1, 4, 1, 4, 3, 1, 3]  # columns 1 to 3, rows 1 and 2
@@ -129,6 +130,78 @@ def test_only_a_box(empty, folder):
         "the whole box."
     )
     assert np.array_equal(mask_of(data, folder, fill_boxes=True), square())
+
+
+def test_a_polygon_without_a_list_around_it(folder):
+    assert np.array_equal(
+        mask_of(coco([annotation() | {"segmentation": SQUARE}]), folder), square()
+    )
+
+
+# What is left out
+
+
+def skipped(data, folder, **options):
+    """(file, [(origin, reason), ...]) of a scan that goes on."""
+    skips = Skips()
+    return scan(data, folder, skips=skips, **options), skips.found
+
+
+def two_images(*annotations):
+    return coco(annotations, images=[image(), image(2, "b.png")])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"category_id": 9}, {"segmentation": [[1]]}, {"segmentation": []}, {"image_id": "2"}],
+    ids=str,
+)
+def test_an_image_with_one_broken_annotation_is_left_out(fields, folder):
+    good, broken = annotation(image=2), annotation(image=2) | fields
+    file, found = skipped(two_images(annotation(), good, broken), folder)
+    assert [item.name for item in file.items] == ["a"]
+    assert np.array_equal(file.items[0].load(CLASSES)[1], square())
+    ((origin, reason),) = found
+    assert origin == f"b.png in {folder / 'coco.json'}"
+    assert f"{folder / 'coco.json'}, annotation 3" in reason
+
+
+def test_an_annotation_of_no_image_is_left_out_alone(folder):
+    file, found = skipped(two_images(annotation(), annotation(image=7)), folder)
+    assert [item.name for item in file.items] == ["a", "b"]
+    ((origin, reason),) = found
+    assert origin == f"{folder / 'coco.json'}, annotation 2"
+    assert "has the image_id 7, which the file does not list. Export it again, or" in reason
+
+
+def test_an_annotation_of_any_image_stops_the_file(folder):
+    data = two_images(annotation(), annotation() | {"image_id": None})
+    with pytest.raises(UserError, match=r"annotation 2 has no image_id\."):
+        skipped(data, folder)
+
+
+def test_images_that_are_missing_are_left_out_if_some_are_there(folder):
+    data = coco([annotation()], images=[image(), image(2, "gone.png"), image(3, None)])
+    file, found = skipped(data, folder, image_dir=folder)
+    assert [item.name for item in file.items] == ["a"]
+    assert [reason for _, reason in found] == [
+        f"{folder / 'coco.json'}: the image with id 3 has no file_name. Add it.",
+        f"{folder / 'coco.json'} names gone.png, which is not in {folder}.",
+    ]
+    with pytest.raises(UserError, match=r"names 1 images that are not there: gone\.png\. Looked"):
+        skipped(coco(images=[image(2, "gone.png")]), folder)
+
+
+def test_crowds_of_images_that_are_left_out_are_not_counted(folder):
+    rle = {"size": list(SIZE), "counts": [7, 2, 4, 2, 4, 2, 27]}
+    crowds = [annotation(rle, image=key, iscrowd=1) for key in (1, 2)]
+    file, _ = skipped(two_images(*crowds, annotation([[1]], image=2)), folder)
+    assert file.crowds == (1, 0)
+
+
+def test_the_content_of_another_format(folder):
+    with pytest.raises(UserError, match=r"coco\.json is not COCO's: it lacks the list 'images', "):
+        scan({"images": []}, folder)
 
 
 # iscrowd
@@ -283,7 +356,7 @@ def test_a_turned_image_must_be_declared_upright(folder):
         (lambda data: data["categories"].append({}), r"categories: entry 3 has no id"),
         (lambda data: data["categories"].append({"id": 5}), r"categories: the id 5 stands twice"),
         (lambda data: data["categories"].append({"id": 6}), r"categories has the label None\. Ex"),
-        (lambda data: data["annotations"].append([]), r"annotation 2 is '\[\]'\. Expected braces"),
+        (lambda data: data["annotations"].append([]), r"annotation 2 is \[\]\. Expected braces"),
     ],
 )
 def test_faulty_lists(change, message, folder):
@@ -298,15 +371,20 @@ def test_faulty_lists(change, message, folder):
     ("fields", "message"),
     [
         ({"image_id": 2}, r"has the image_id 2, which the file does not list\."),
-        ({"image_id": None}, r"has the image_id None, which"),
+        ({"image_id": None}, r"annotation 2 has no image_id\. Export"),
         ({"image_id": True}, r"has the image_id True, which"),
         ({"image_id": [1]}, r"has the image_id \[1\], which"),
         ({"category_id": 2}, r"has the category_id 2, which the file does not list\."),
         ({"segmentation": "x"}, r"\(cat\) of a\.png has the segmentation 'x'\. Expected polyg"),
         ({"segmentation": [[]]}, r"has the polygon \[\]\. Expected a list of at least three"),
         ({"segmentation": [[1, 1, 2, 2]]}, r"has the polygon \[1, 1, 2, 2\]\. Expected a list"),
-        ({"segmentation": [[1, 1, 2, 2, 3, 3, 4]]}, r"has the polygon .* at least three points"),
-        ({"segmentation": [1, 1, 2, 2, 3, 3]}, r"has the polygon 1\. Expected a list of at"),
+        ({"segmentation": [[1, 1, 2, 2, 3, 3, 4]]}, r"of 7 numbers\. Expected an even count: x1"),
+        ({"segmentation": [1, 1, 2, 2, 3, 3, 4]}, r"of 7 numbers\. Expected an even count: x1"),
+        ({"segmentation": [1, 1, 2, 2]}, r"has the polygon \[1, 1, 2, 2\]\. Expected a list"),
+        ({"segmentation": [1, 1, 2, 2, "3", 3]}, r"has the polygon 1\. Expected a list of at"),
+        ({"image_id": "1"}, r"image_id '1', a text, but the file lists 1, a number\. Write both"),
+        ({"category_id": "1"}, r"category_id '1', a text, but the file lists 1, a number\. Wr"),
+        ({"category_id": None}, r"annotation 2 has no category_id\. Export the file again, or"),
         ({"segmentation": [SQUARE, 3]}, r"has the polygon 3\. Expected a list of at"),
         ({"segmentation": [[1, 1, "2", 2, 3, 3]]}, r"has the point \['2', 2\]\. Expected"),
         ({"segmentation": [[1, 1, None, 2, 3, 3]]}, r"has the point \[None, 2\]\. Expected"),

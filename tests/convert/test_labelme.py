@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw
 
 from errors import UserError
 from utils.convert.annotated_images import ImageFinder, save_annotated_image
-from utils.convert.labelme import draw_shape, is_labelme, load_labelme, read_shapes, scan_labelme
+from utils.convert.labelme import is_labelme, load_labelme, scan_labelme
+from utils.convert.labelme_shapes import draw_shape, read_shapes
 from utils.images.reading import read_image
 
 CLASSES = ("background", "cat", "dog")
@@ -118,6 +119,14 @@ def test_a_linestrip_is_its_lines():
     assert np.array_equal(corner, lines)
 
 
+@pytest.mark.parametrize("kind", ["rotation", "quadrilateral", "oriented_rectangle"])
+def test_four_corners_of_other_editors_are_a_polygon(kind):
+    corners = [(9, 9), (40, 14), (38, 30), (8, 25)]
+    mask = drawn(kind, *corners, size=(64, 64))
+    assert np.array_equal(mask, drawn("polygon", *corners, size=(64, 64)))
+    assert 495.5 <= mask.sum() <= 495.5 + 47  # Gauss' formula, and up to half the outline
+
+
 # Shapes as labelme draws them
 
 
@@ -176,6 +185,14 @@ def test_a_mask_shape_fills_its_box_both_corners_included():
     # Moved by part of a pixel: it keeps its size, and lies at the nearest pixel.
     moved = drawn("mask", (2.3, 0.6), (4.3, 1.6), size=(5, 6), mask=text)
     assert np.array_equal(moved, expected)
+
+
+@pytest.mark.parametrize("inside", [1, 255, True])
+def test_a_mask_may_be_lists(inside):
+    lists = [[inside, 0, 0], [inside, inside, 0]]
+    mask = drawn("mask", (2, 1), (4, 2), size=(5, 6), mask=lists)
+    text = to_base64(Image.fromarray(CROP))
+    assert np.array_equal(mask, drawn("mask", (2, 1), (4, 2), size=(5, 6), mask=text))
 
 
 @given(st.integers(-5, 8), st.integers(-4, 7))
@@ -274,8 +291,10 @@ def test_every_version(content, embedded, tmp_path, write_image):
 
 
 @pytest.mark.parametrize("data", [None, [], "shapes", {}, {"shapes": 3}, {"shapes": {}}])
-def test_what_is_not_labelme(data):
+def test_what_is_not_labelme(data, tmp_path):
     assert not is_labelme(data)
+    with pytest.raises(UserError, match=r"a\.json is not labelme's: it has no list 'shapes'\."):
+        scan_labelme(tmp_path / "a.json", data, ImageFinder())
 
 
 # Images
@@ -436,6 +455,26 @@ def test_image_data_that_is_no_base64(data, write):
         (
             shape("mask", (0, 0), (3, 1), mask=to_base64(Image.fromarray(CROP))),
             r"has the shape \(2, 3\), but its points make a box of \(2, 4\) \(height, width\)",
+        ),
+        (shape("rotation", *[(1, 1)] * 3), r"is a rotation of 3 points\. Expected 4\."),
+        (
+            shape("mask", (0, 0), (2, 1), mask=[[0, 1, 0]]),
+            r"has the shape \(1, 3\), but its points make a box of \(2, 3\)",
+        ),
+        (shape("mask", (0, 0), (2, 1), mask=[]), r"is \[\]\. Expected rows of one length, lis"),
+        (shape("mask", (0, 0), (2, 1), mask=[[0], [0, 1]]), r"is \[\[0\], \[0, 1\]\]\. Expect"),
+        (shape("mask", (0, 0), (2, 1), mask=[1, 0]), r"is \[1, 0\]\. Expected rows of one"),
+        (
+            shape("mask", (0, 0), (2, 1), mask=[[0, 2, 0], [0, 0, 0]]),
+            r"holds the value 2\. Expected 0 outside, and 1, 255 or true inside\. Draw",
+        ),
+        (
+            shape("mask", (0, 0), (2, 1), mask=[[0, "1", 0]] * 2),
+            r"holds the value '1'\. Expected 0",
+        ),
+        (
+            shape("mask", (0, 0), (2, 1), mask=[[0, [1], 0]] * 2),
+            r"holds the value \[1\]\. Expected",
         ),
         (
             shape("mask", (0, 0), (2, 1), mask=to_base64(Image.new("RGB", (3, 2)))),

@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 from PIL.ExifTags import Base
 
 from errors import UserError
+from utils.convert.annotations import shown
 from utils.images.channels import check_pixels, to_array
 
 _COPIED = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}  # an MPO is a JPEG of two images
@@ -66,6 +67,28 @@ class ImageFinder:
                 if path:
                     return path
         return None
+
+    def need(self, file_name, folders, origin):
+        """As `find`.
+
+        Args:
+            file_name: anything that the file gives as the name.
+            folders: as in `find`.
+            origin: str, for messages.
+
+        Raises:
+            UserError: if it is not there.
+        """
+        if not isinstance(file_name, str) or not file_name:
+            raise UserError(f"{origin} has the image name {shown(file_name)}. Expected a text.")
+        found = self.find(file_name, folders)
+        if found is None:
+            places = self.image_dir or ", ".join(map(str, folders))
+            raise UserError(
+                f"{origin} names the image {shown(file_name)}, which is not in {places}. Put it "
+                "there, or set image_dir."
+            )
+        return found
 
     def _match(self, path):
         if os.path.isfile(path):

@@ -4,6 +4,7 @@ Whatever their format, annotations become `Item`s, and these become files of a V
 """
 
 import json
+import reprlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,15 @@ def read_json(path):
         ) from error
 
 
+_repr = reprlib.Repr()
+_repr.maxlevel, _repr.maxstring, _repr.maxlist = 3, 60, 8
+
+
+def shown(value):
+    """A value of an annotation file for a message: as in Python, so that texts are quoted."""
+    return _repr.repr(value)
+
+
 def check_points(points, origin):
     """Checks what should be a list of [x, y]; returns it as tuples.
 
@@ -57,7 +67,7 @@ def check_points(points, origin):
     for point in points if isinstance(points, list) else [points]:
         if not (isinstance(point, list) and len(point) == 2 and all(map(_is_coordinate, point))):
             raise UserError(
-                f"{origin} has the point {str(point)[:60]}. Expected [x, y], two numbers of at "
+                f"{origin} has the point {shown(point)}. Expected [x, y], two numbers of at "
                 f"most {_MAX_COORDINATE:,} pixels."
             )
     return [tuple(point) for point in points]
@@ -73,7 +83,7 @@ def clean_label(label, origin):
     text = " ".join(label.split()) if isinstance(label, str) else ""
     # JSON can spell halves of letters, which no text file can hold.
     if not text or text.encode(errors="replace").decode() != text:
-        raise UserError(f"{origin} has the label {label!r}. Expected a name.")
+        raise UserError(f"{origin} has the label {shown(label)}. Expected a name.")
     return text
 
 

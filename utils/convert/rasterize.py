@@ -1,7 +1,11 @@
-"""COCO's outlines as pixels: polygons and run-length codes (RLE).
+"""Outlines as pixels: polygons, ellipses, crops and run-length codes (RLE).
+
+The pixel in row r and column c covers [c, c + 1) by [r, r + 1); its centre decides.
 
 Source: pycocotools, maskApi.c.
 """
+
+import math
 
 import numpy as np
 
@@ -11,8 +15,8 @@ from errors import UserError
 def fill_polygon(points, size):
     """The pixels whose centres a polygon encloses, by the even-odd rule.
 
-    The pixel in row r and column c covers [c, c + 1) by [r, r + 1), as in COCO: polygons
-    that share an edge neither overlap nor leave a gap, and areas are unbiased.
+    As in COCO, polygons that share an edge neither overlap nor leave a gap, and areas are
+    unbiased.
 
     Args:
         points: list of (x, y).
@@ -32,6 +36,72 @@ def fill_polygon(points, size):
             crossings = x0 + (rows + 0.5 - y0) * ((x1 - x0) / (y1 - y0))
             changes[rows, np.clip(np.ceil(crossings - 0.5), 0, width).astype(int)] ^= True
     return np.logical_xor.accumulate(changes[:, :-1], axis=1)
+
+
+def box_corners(left, top, right, bottom, degrees=0, pivot=None):
+    """The corners of a box that is turned clockwise: list of four (x, y).
+
+    Args:
+        left, top, right, bottom: float, pixels.
+        degrees: float.
+        pivot: (x, y) about which it is turned; None: its centre.
+    """
+    corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
+    if not degrees:
+        return corners
+    x0, y0 = pivot or ((left + right) / 2, (top + bottom) / 2)
+    # The y axis points down, so that this turns clockwise.
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return [
+        (x0 + (x - x0) * cos - (y - y0) * sin, y0 + (x - x0) * sin + (y - y0) * cos)
+        for x, y in corners
+    ]
+
+
+def fill_ellipse(center, radii, size, degrees=0):
+    """The pixels whose centres an ellipse holds.
+
+    Args:
+        center: (x, y).
+        radii: (along x, along y) before it is turned.
+        size: (height, width).
+        degrees: float, by which it is turned clockwise.
+
+    Returns:
+        bool (height, width).
+    """
+    filled, reach = np.zeros(size, bool), max(radii)
+    if min(radii) <= 0:
+        return filled
+    top, left = (max(math.floor(value - reach), 0) for value in center[::-1])
+    bottom, right = (max(math.ceil(value + reach), 0) for value in center[::-1])
+    window = filled[top:bottom, left:right]
+    y = (np.arange(window.shape[0]) + top + 0.5 - center[1])[:, None]
+    x = np.arange(window.shape[1]) + left + 0.5 - center[0]
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    window |= ((x * cos + y * sin) / radii[0]) ** 2 + ((y * cos - x * sin) / radii[1]) ** 2 <= 1
+    return filled
+
+
+def place_crop(crop, left, top, size):
+    """A crop on an empty canvas; what lies beyond the edges is cut off.
+
+    Args:
+        crop: bool (h, w).
+        left, top: int, where its first pixel lies.
+        size: (height, width).
+
+    Returns:
+        bool (height, width).
+    """
+    height, width = crop.shape
+    canvas = np.zeros(size, bool)
+    rows = slice(max(top, 0), max(top + height, 0))
+    columns = slice(max(left, 0), max(left + width, 0))
+    inside = canvas[rows, columns]
+    above, before = max(-top, 0), max(-left, 0)
+    inside |= crop[above : above + inside.shape[0], before : before + inside.shape[1]]
+    return canvas
 
 
 def decode_rle(rle, size, origin):
