@@ -17,6 +17,7 @@ from errors import UserError, check_at_least, check_choice
 from utils.config import load_config, run_script, settings
 from utils.images.channels import CONVERTED, MAX_PIXELS, check_pixels, to_array
 from utils.images.header import image_size
+from utils.images.reading import read_image
 from utils.prediction.draw import check_mix_type, format_count
 from utils.prediction.output_paths import ResultNames, expand_patterns, plan_results
 from utils.quiet import quiet
@@ -154,7 +155,9 @@ def predict_image(config, unet, path, names):
         says.
     """
     try:
-        pixels = unet.read(path)
+        pixels = read_image(
+            path, config.max_pixels, unet.description.in_channels, unet.description.value_range
+        )
         mask = unet.predict_array(pixels, progress=True)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -262,7 +265,12 @@ def measure_speed(config):
     # Before the seconds that the network takes to load.
     check_pixels(width, height, config.fps_image_path, config.max_pixels)
     unet = load_unet(config)
-    pixels = unet.read(config.fps_image_path)
+    pixels = read_image(
+        config.fps_image_path,
+        config.max_pixels,
+        unet.description.in_channels,
+        unet.description.value_range,
+    )
     stages = unet.time_stages(pixels, config.test_interval)
     stages["all"] = sum(stages.values())
     print(

@@ -279,7 +279,7 @@ def test_pages_that_are_not_alike_are_further_images(tmp_path, other):
             file.write(page, contiguous=False)
     assert np.all(read_image(path) == 9)
     assert read_header(path).has_more
-    with pytest.raises(UserError, match="has 3 channels, but in_channels is 2"):
+    with pytest.raises(UserError, match="has 1 channel, but in_channels is 2"):
         read_image(path, in_channels=2)
 
 

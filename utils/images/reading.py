@@ -77,7 +77,7 @@ def _check_header(header, in_channels, path):
             f"{header.pages} channels, but in_channels is {in_channels}. Write each page to a file "
             f"of its own, or train with in_channels={header.pages}."
         )
-    check_channels(header.channels[-1], in_channels, path)
+    check_channels(header.stored, in_channels, path)
 
 
 def read_to_show(path, max_pixels=MAX_PIXELS):
