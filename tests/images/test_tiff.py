@@ -130,7 +130,8 @@ def test_three_pages_are_three_colours(tmp_path, channels, dtype, compression):
     pages = [Image.fromarray(np.ascontiguousarray(stored[dtype][..., i])) for i in range(3)]
     pages[0].save(path, save_all=True, append_images=pages[1:], compression=compression)
     np.testing.assert_array_equal(read_image(path), small)
-    assert (read_header(path).channels, read_header(path).pages) == ((3,), 3)
+    header = read_header(path)
+    assert (header.mode, header.channels, header.pages) == (f"3 x {dtype}", (3,), 3)
 
 
 def test_overviews_are_no_pages(tmp_path, channels):

@@ -99,7 +99,7 @@ def _tiff_header(path, image=None):
         channels = CONVERTED if found.channels in CONVERTED else (found.channels,)
     return Header(
         found.size,
-        image.mode if image is not None else f"{found.channels} x {found.dtype}",
+        image.mode if shown else f"{found.channels} x {found.dtype}",
         channels,
         found.channels,
         found.dtype not in ("uint8", "bool"),
