@@ -16,7 +16,9 @@ from PIL import Image
 from errors import UserError, check_at_least, check_choice
 from utils.config import load_config, run_script, settings
 from utils.images.channels import CONVERTED, MAX_PIXELS, check_pixels, to_array
+from utils.images.foreign import describe_foreign, files_below
 from utils.images.header import image_size
+from utils.images.notes import notes_on
 from utils.images.reading import read_image
 from utils.prediction.draw import check_mix_type, format_count
 from utils.prediction.output_paths import ResultNames, expand_patterns, plan_results
@@ -130,12 +132,20 @@ def predict_images(config):
     names = ResultNames(config.dir_save_path, images)
     if images:
         drawn = [predict_image(config, unet, path, names) for path in images]
+        say_notes(unet, images)
         return 0 if all(one is not None for one in drawn) else 1
     while path := ask_path():
         drawn = predict_image(config, unet, path, names)
+        say_notes(unet, [path])
         if drawn is not None and has_display():
             Image.fromarray(drawn).show()
     return 0
+
+
+def say_notes(unet, paths):
+    """Says what there is to know of the images of a run, once."""
+    for note in notes_on(paths, unet.description.value_range):
+        print(f"note: {note}", file=sys.stderr)
 
 
 def ask_path():
@@ -223,6 +233,9 @@ def predict_folder(config):
         if outcome.error
     ]
     print(f"{len(results) - len(failed)} images are segmented; {config.dir_save_path} holds them.")
+    say_notes(unet, by_image)
+    for text in describe_foreign(files_below(config.dir_origin_path)):
+        print(f"note: left out: {text}", file=sys.stderr)
     if failed:
         print(f"error: {len(failed)} of {len(results)} images failed:", file=sys.stderr)
         print(*(f"  {error}" for error in failed), sep="\n", file=sys.stderr)

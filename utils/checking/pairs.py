@@ -3,6 +3,7 @@
 import os
 
 from utils.data.voc import MASK_EXTENSIONS, Sample, image_extensions, index_folder, voc_folder
+from utils.images.foreign import describe_foreign
 
 
 def find_pairs(VOCdevkit_path):
@@ -24,6 +25,8 @@ def find_pairs(VOCdevkit_path):
         name: path for name, path in any_mask.items() if path.suffix.lower() in MASK_EXTENSIONS
     }
     problems = [("duplicate_names", text) for text in duplicates]
+    foreign = describe_foreign(sorted(os.listdir(folder / "JPEGImages")))
+    problems += [("picture_foreign", text) for text in foreign]
     samples = [Sample(name, images[name], masks[name]) for name in images if name in masks]
     alone = {name: path for name, path in images.items() if name not in masks}
     left = {name: path for name, path in any_mask.items() if name not in images or name in alone}

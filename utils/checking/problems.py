@@ -47,6 +47,11 @@ PROBLEMS = {
         "images with other channels than the network takes",
         "Set in_channels to their number of channels, or replace them.",
     ),
+    "picture_foreign": Problem(
+        False,
+        "types of files in JPEGImages that can't be read as they are",
+        "Left out. Do what is said above, and run this again.",
+    ),
     "picture_pages": Problem(
         False, "TIFF files whose pages are read as the channels of one image", "Fine if they are."
     ),

@@ -14,6 +14,7 @@ from PIL import Image
 
 from errors import UserError
 from utils.files import whole_file
+from utils.images.foreign import describe_foreign, extra_extensions
 
 # Types that Pillow knows but decodes only with other programs, if at all.
 _NO_PICTURES = ("PDF", "MPEG", "BUFR", "GRIB", "HDF5", "EPS", "WMF")
@@ -36,11 +37,10 @@ class Samples(NamedTuple):
 
 
 def image_extensions():
-    """The file extensions, lower case with the dot, of every type that Pillow reads."""
+    """The file extensions, lower case with the dot, of every type that can be read."""
     known = Image.registered_extensions().items()
-    return frozenset(
-        {".mpo", *(end for end, kind in known if kind in Image.OPEN and kind not in _NO_PICTURES)}
-    )
+    ends = {end for end, kind in known if kind in Image.OPEN and kind not in _NO_PICTURES}
+    return frozenset({".mpo"} | ends | extra_extensions())
 
 
 def voc_folder(VOCdevkit_path):
@@ -143,22 +143,26 @@ def read_samples(VOCdevkit_path, split):
     """
     path, lines = list_path(VOCdevkit_path, split), read_list(VOCdevkit_path, split)
     folder = voc_folder(VOCdevkit_path)
-    images = index_folder(folder / "JPEGImages", image_extensions())
-    masks = index_folder(folder / "SegmentationClass", MASK_EXTENSIONS)
+    folders = {"image": folder / "JPEGImages", "mask": folder / "SegmentationClass"}
+    images = index_folder(folders["image"], image_extensions())
+    masks = index_folder(folders["mask"], MASK_EXTENSIONS)
     samples = []
     for line in lines:
         name = line if line in images else line.strip()
         for kind, files in (("image", images), ("mask", masks)):
             if name not in files:
-                raise UserError(f"{path} names {name!r}, which has no {kind}. {_hint(name, files)}")
+                hint = _hint(name, files, folders[kind])
+                raise UserError(f"{path} names {name!r}, which has no {kind}. {hint}")
         samples.append(Sample(name, images[name], masks[name]))
     return samples
 
 
-def _hint(name, files):
+def _hint(name, files, folder):
     stem = os.path.splitext(name)[0]
     if stem in files:
         return f"Names stand without extension: write {stem!r}."
+    if foreign := describe_foreign(one for one in os.listdir(folder) if one.startswith(f"{name}.")):
+        return f"There is {foreign[0]}."
     same = [other for other in files if other.lower() == name.lower()]
     close = same or difflib.get_close_matches(name, files, n=1)
     if close:

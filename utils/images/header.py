@@ -14,6 +14,8 @@ from utils.images.channels import (
     is_white_at_zero,
     stored_channels,
 )
+from utils.images.dicom import read_dicom_header
+from utils.images.foreign import is_dicom
 from utils.images.opening import open_header
 from utils.images.tiff import is_tiff, read_tiff_header
 
@@ -84,6 +86,8 @@ def read_header(path):
     except Exception as error:
         if isinstance(error, UnidentifiedImageError) and is_tiff(path):
             return _tiff_header(path)
+        if isinstance(error, UnidentifiedImageError) and is_dicom(path):
+            return _dicom_header(path)
         raise UserError(f"The image {path} can't be read: {error}") from error
 
 
@@ -108,6 +112,11 @@ def _tiff_header(path, image=None):
         found.others > 0,
         shown,
     )
+
+
+def _dicom_header(path):
+    size, channels, deep, inverted = read_dicom_header(path)
+    return Header(size, "DICOM", CONVERTED, channels, deep, inverted, by_pillow=False)
 
 
 def image_size(path):

@@ -28,12 +28,15 @@ class Numbers(NamedTuple):
         colors: int, how many of its channels are colours; what follows is transparency.
         is_inverted: bool, whether 0 is white.
         is_cmyk: bool, whether its four channels are colours of print.
+        was_ignored: bool, whether weights files that say nothing of a range were trained without
+            that inversion.
     """
 
     values: np.ndarray
     colors: int
     is_inverted: bool = False
     is_cmyk: bool = False
+    was_ignored: bool = False
 
 
 def turn_upright(values, orientation):
@@ -43,9 +46,6 @@ def turn_upright(values, orientation):
 
 def to_pixels(numbers, in_channels, path, value_range=None):
     """Makes an image of numbers, as `utils.images.reading.read_image` does.
-
-    What is white at 0 is inverted, unless it has more than 8 bits and there is no range: of
-    weights files that say nothing of a range, that is what they were trained with.
 
     Args:
         numbers: Numbers.
@@ -60,7 +60,7 @@ def to_pixels(numbers, in_channels, path, value_range=None):
         UserError: if it has other channels.
     """
     pixels = to_8_bit(numbers.values, value_range)
-    if numbers.is_inverted and (value_range is not None or pixels is numbers.values):
+    if numbers.is_inverted and not (numbers.was_ignored and value_range is None):
         pixels = 255 - pixels
     found = pixels.shape[2]
     if found == in_channels:

@@ -4,10 +4,11 @@ import logging
 import threading
 import warnings
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from errors import UserError
 from utils.images.channels import MAX_PIXELS, check_pixels
+from utils.images.foreign import advice, is_heic, open_heic
 
 _ICONS = (b"\0\0\1\0", b"icns")  # how their files start
 _icon_lock = threading.Lock()
@@ -52,8 +53,11 @@ def open_header(path, max_pixels=MAX_PIXELS):
     The images in an icon may be larger than it claims, which Pillow alone sees.
     """
     with open(path, "rb") as file:
-        if file.read(4) not in _ICONS:
-            return Image.open(path)
+        start = file.read(12)
+    if is_heic(start):
+        open_heic()
+    if start[:4] not in _ICONS:
+        return _identify(path)
     with _icon_lock:
         Image.MAX_IMAGE_PIXELS = max(max_pixels // 2, 1)  # Pillow refuses more than twice that
         try:
@@ -67,3 +71,12 @@ def open_header(path, max_pixels=MAX_PIXELS):
             ) from None
         finally:
             Image.MAX_IMAGE_PIXELS = None
+
+
+def _identify(path):
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError:
+        if told := advice(path):
+            raise UserError(f"The image {path} can't be read: {told}") from None
+        raise

@@ -19,6 +19,7 @@ from utils.images.channels import (
     to_rgb,
 )
 from utils.images.deep import read_numbers
+from utils.images.foreign import is_dicom
 from utils.images.header import orientation, read_header
 from utils.images.jpeg import plain_jpeg_size
 from utils.images.numbers import to_pixels
@@ -56,7 +57,7 @@ def read_image(path, max_pixels=MAX_PIXELS, in_channels=3, value_range=None):
         image = _decode(path, *size)
         if image is not None:
             return image
-    if has_range or is_tiff(path):
+    if has_range or is_tiff(path) or is_dicom(path):
         header = read_header(path)
         by_pillow = header.by_pillow and (in_channels in CONVERTED or not is_tiff(path))
         if not by_pillow or (has_range and header.is_deep):

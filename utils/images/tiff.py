@@ -101,6 +101,7 @@ def read_tiff(path, max_pixels):
             values.shape[2] if len(pages) > 1 else _count_colors(first),
             first.photometric == _WHITE_IS_ZERO,
             first.photometric == _CMYK and values.shape[2] == 4,
+            was_ignored=values.dtype != np.uint8,
         )
 
 
