@@ -176,7 +176,8 @@ def test_grey_of_colour_files(tmp_path, rng, name):
 
 def test_any_channels_are_read_to_be_shown(tmp_path, channels):
     path = write(tmp_path / "a.tif", channels)
-    np.testing.assert_array_equal(read_to_show(path), channels[..., :3] // 257)
+    shown = read_to_show(path).astype(int)
+    assert np.abs(shown - channels[..., :3] // 257).max() <= 3  # between its percentiles
     with pytest.raises(UserError, match="37x21 = 777 pixels; max_pixels is 776"):
         read_to_show(path, 776)
     Image.fromarray(channels[..., 0]).save(path)

@@ -35,7 +35,7 @@ def read_numbers(path, max_pixels):
         if is_tiff(path):
             return read_tiff(path, max_pixels)
         if is_dicom(path):
-            return read_dicom(path)
+            return read_dicom(path, max_pixels)
     except CompressionError as error:  # Pillow and OpenCV know more, but at most four channels
         reason = error
     try:

@@ -12,6 +12,7 @@ from textwrap import shorten
 import numpy as np
 
 from errors import UserError
+from utils.images.channels import check_pixels
 from utils.images.numbers import Numbers
 
 _GREY, _COLOR = ("MONOCHROME1", "MONOCHROME2"), ("RGB", "YBR", "PALETTE")
@@ -30,13 +31,15 @@ def read_dicom_header(path):
         return size, 1 if is_grey else 3, is_grey and not plain, _is_inverted(data)
 
 
-def read_dicom(path):
+def read_dicom(path, max_pixels):
     """Reads a file's image as `utils.images.numbers.Numbers`, rescaled.
 
     Raises:
-        UserError: if it is broken, or compressed in a way that needs another package.
+        UserError: if it is broken or has too many pixels, or is compressed in a way that needs
+            another package.
     """
     with _opened(path) as data:
+        check_pixels(data.Columns, data.Rows, path, max_pixels)
         values = data.pixel_array  # colours of print and television come as RGB
         if data.PhotometricInterpretation.startswith("PALETTE"):
             from pydicom.pixels import apply_color_lut

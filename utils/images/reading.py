@@ -24,6 +24,7 @@ from utils.images.header import orientation, read_header
 from utils.images.jpeg import plain_jpeg_size
 from utils.images.numbers import to_pixels
 from utils.images.opening import open_header, open_image
+from utils.images.scaling import PERCENTILES
 from utils.images.tiff import is_tiff
 
 _LARGE = 50_000_000  # pixels from which the 4 bytes per pixel of Pillow's images are too much
@@ -84,11 +85,13 @@ def _check_header(header, in_channels, path):
 def read_to_show(path, max_pixels=MAX_PIXELS):
     """Reads any image file, whatever its channels, as uint8 (H, W, 3) for people to look at.
 
+    One of more than 8 bits is spread between its percentiles, so that there is something to see.
+
     Raises:
         UserError: as `read_image`.
     """
     channels = read_header(path).channels
-    return to_rgb(read_image(path, max_pixels, 3 if 3 in channels else channels[0]))
+    return to_rgb(read_image(path, max_pixels, 3 if 3 in channels else channels[0], PERCENTILES))
 
 
 def _decode(path, width, height):
