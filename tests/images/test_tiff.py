@@ -181,7 +181,9 @@ def test_any_channels_are_read_to_be_shown(tmp_path, channels):
     with pytest.raises(UserError, match="37x21 = 777 pixels; max_pixels is 776"):
         read_to_show(path, 776)
     Image.fromarray(channels[..., 0]).save(path)
-    np.testing.assert_array_equal(read_to_show(path), (channels[..., :1] // 257).repeat(3, axis=2))
+    shown = read_to_show(path).astype(int)
+    assert shown.shape == (21, 37, 3)
+    assert np.abs(shown - channels[..., :1] // 257).max() <= 3
 
 
 def test_which_files_are_tiff(tmp_path):

@@ -98,6 +98,11 @@ PROBLEMS = {
         "Export them again as PNG; what is lost can't be brought back.",
     ),
     "mask_format": Problem(True, "masks that are not PNG files", "Export them again as PNG."),
+    "mask_several": Problem(
+        True,
+        "masks that hold several images, of which only the first would count",
+        "Write all class ids of an image into a single PNG.",
+    ),
     "mask_16-bit": Problem(True, "masks with 16-bit values", f"{_FIX} in 8 bits."),
     "mask_alpha": Problem(True, "masks with an alpha channel", f"{_FIX} without it."),
     "mask_colour": Problem(

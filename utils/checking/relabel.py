@@ -15,6 +15,7 @@ from errors import UserError
 from utils.checking.scan import smooth_values, thin_values
 from utils.data.masks import read_label_ids, refused_mask
 from utils.images.channels import check_pixels
+from utils.images.header import holds_several
 from utils.labels import VOC_CLASSES, VOID, voc_palette
 
 _COLOR_CODES = np.array([1 << 16, 1 << 8, 1])
@@ -52,6 +53,10 @@ def read_content(path):
             refused = refused_mask(image)
             if refused == "lossy":
                 return MaskContent(refusal="compressed with loss")
+            if holds_several(image):
+                return MaskContent(
+                    refusal="several images in one file: write all class ids into a single one"
+                )
             if refused is None:
                 return _values(read_label_ids(path), image.mode == "L")
             return _decode(image)

@@ -119,6 +119,14 @@ def _dicom_header(path):
     return Header(size, "DICOM", CONVERTED, channels, deep, inverted, by_pillow=False)
 
 
+def holds_several(image):
+    """Whether an opened PIL image's file holds further images: frames, or pages but overviews."""
+    if image.format == "TIFF" and image.is_animated:
+        found = read_tiff_header(image.filename)
+        return found.pages > 1 or found.others > 0
+    return image.format in _SEVERAL and getattr(image, "is_animated", False)
+
+
 def image_size(path):
     """(height, width) of an image file, upright, from its header; raises as `read_header`."""
     return read_header(path).size
