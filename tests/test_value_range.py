@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import h5py
 import numpy as np
@@ -97,3 +98,16 @@ def test_a_range_that_is_not_one_is_refused():
         assert config.value_range == value
     config = load_config(train.TrainConfig, ["--value_range", ""])
     assert (config.value_range, dataclasses.asdict(train.TrainConfig())["value_range"]) == ((), ())
+
+
+def test_a_run_that_resumes_keeps_its_range(trained, deep_voc, tmp_path):
+    """Even if the images have changed meanwhile: the network has learnt the old range."""
+    voc, logs = tmp_path / "VOCdevkit", tmp_path / "logs"
+    shutil.copytree(deep_voc, voc)
+    shutil.copytree(trained, logs)
+    for path in (voc / "VOC2007" / "JPEGImages").iterdir():
+        tifffile.imwrite(path, tifffile.imread(path) // 16, photometric="rgb")
+    train.main(tiny_training(voc, logs, unfreeze_epoch=2))
+    (run,) = logs.glob("loss_*")
+    assert len((run / "history.csv").read_text().splitlines()) == 3  # a head and two epochs
+    assert json.loads((run / "settings.json").read_text())["value_range"] == [0, 4095]
