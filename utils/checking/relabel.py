@@ -14,7 +14,7 @@ from PIL import Image
 from errors import UserError
 from utils.checking.scan import smooth_values, thin_values
 from utils.data.masks import read_label_ids, refused_mask
-from utils.images.channels import check_pixels
+from utils.images.channels import check_pixels, load_image
 from utils.images.header import holds_several
 from utils.labels import VOC_CLASSES, VOID, voc_palette
 
@@ -67,6 +67,7 @@ def read_content(path):
 def _decode(image):
     if image.format in ("TIFF", "GIF") and image.info.get("compression") in ("jpeg", "tiff_jpeg"):
         return MaskContent(refusal="compressed with loss")
+    load_image(image)
     if image.mode in ("P", "L", "1") or image.mode.startswith("I"):
         return _values(np.array(image).astype(np.int64), image.mode not in ("P", "1"))
     if image.mode not in ("RGB", "RGBA", "LA"):

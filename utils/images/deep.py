@@ -9,8 +9,9 @@ from utils.images.channels import channel_count, check_pixels, hides_bits, is_wh
 from utils.images.dicom import read_dicom
 from utils.images.foreign import is_dicom
 from utils.images.header import orientation
-from utils.images.numbers import Numbers, turn_upright
+from utils.images.numbers import Numbers
 from utils.images.opening import open_header, open_image
+from utils.images.orientation import turn_upright
 from utils.images.tiff import CompressionError, is_tiff, read_tiff, read_tiff_header
 
 _AS_STORED = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION

@@ -8,17 +8,6 @@ from PIL import Image
 from utils.images.channels import CONVERTED, check_channels
 from utils.images.scaling import to_8_bit
 
-# What a viewer does to show the rows and columns of a file upright.
-_UPRIGHT = {
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: np.rot90(a.swapaxes(0, 1), 2),
-    8: np.rot90,
-}
-
 
 class Numbers(NamedTuple):
     """An image before it is scaled to 8 bits.
@@ -37,11 +26,6 @@ class Numbers(NamedTuple):
     is_inverted: bool = False
     is_cmyk: bool = False
     was_ignored: bool = False
-
-
-def turn_upright(values, orientation):
-    """Turns an array (H, W, ...) as an orientation of EXIF says, 1 to 8; any other: not at all."""
-    return _UPRIGHT.get(orientation, np.asarray)(values)
 
 
 def to_pixels(numbers, in_channels, path, value_range=None):

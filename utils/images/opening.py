@@ -1,14 +1,16 @@
 """Opening image files by Pillow: within a limit of pixels, and whatever is wrong is one line."""
 
 import logging
+import math
 import threading
 import warnings
 
 from PIL import Image, UnidentifiedImageError
 
 from errors import UserError
-from utils.images.channels import MAX_PIXELS, check_pixels
+from utils.images.channels import MAX_PIXELS, check_bytes, check_pixels, load_image, pixel_bytes
 from utils.images.foreign import advice, is_heic, open_heic
+from utils.images.plausible import check_file, check_tiff
 
 _ICONS = (b"\0\0\1\0", b"icns")  # how their files start
 _icon_lock = threading.Lock()
@@ -34,7 +36,8 @@ def open_image(path, max_pixels=MAX_PIXELS):
         image = open_header(path, max_pixels)
         try:
             check_pixels(*image.size, path, max_pixels)
-            image.load()
+            check_bytes(math.prod(image.size) * pixel_bytes(image.mode), path, max_pixels)
+            load_image(image)
         except Exception:
             image.close()  # until the error is collected, its file would stay open
             raise
@@ -56,6 +59,7 @@ def open_header(path, max_pixels=MAX_PIXELS):
         start = file.read(12)
     if is_heic(start):
         open_heic()
+    check_file(path, start)
     if start[:4] not in _ICONS:
         return _identify(path)
     with _icon_lock:
@@ -75,8 +79,15 @@ def open_header(path, max_pixels=MAX_PIXELS):
 
 def _identify(path):
     try:
-        return Image.open(path)
+        image = Image.open(path)
     except UnidentifiedImageError:
         if told := advice(path):
             raise UserError(f"The image {path} can't be read: {told}") from None
         raise
+    if image.format == "TIFF":
+        try:
+            check_tiff(image, path)
+        except Exception:
+            image.close()
+            raise
+    return image
