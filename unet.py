@@ -8,6 +8,7 @@ unet.detect_image(Image.open("img/street.jpg")).save("street.png")
 """
 
 import time
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -127,15 +128,6 @@ class Unet:
             )
         return predict_mask(self._network, image, described.input_shape)
 
-    def read(self, path):
-        """Reads an image file as the network takes it: uint8 (H, W, in_channels).
-
-        Raises:
-            UserError: as `utils.images.reading.read_image`.
-        """
-        described = self.description
-        return read_image(path, self.max_pixels, described.in_channels, described.value_range)
-
     def predict_files(self, paths, batch_size=4, finish=None, title="", progress=False):
         """Segments image files in batches; reading and finishing run beside the network.
 
@@ -155,7 +147,12 @@ class Unet:
             self._network,
             paths,
             self.description.input_shape,
-            read=self.read,
+            read=partial(
+                read_image,
+                max_pixels=self.max_pixels,
+                in_channels=self.description.in_channels,
+                value_range=self.description.value_range,
+            ),
             finish=finish or (lambda _, pixels, mask: (pixels, mask)),
             batch_size=batch_size,
             tile=self.tile,
@@ -213,7 +210,7 @@ class Unet:
         return mask_to_image(self.predict_array(self._to_array(image)))
 
     def _to_array(self, image):
-        """A PIL image as uint8 (H, W, in_channels); an array scaled to uint8."""
+        """A PIL image, or an array of any numbers, as uint8 (H, W, in_channels)."""
         if isinstance(image, np.ndarray):
             return to_8_bit(image, self.description.value_range)
         channels = self.description.in_channels

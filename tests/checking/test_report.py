@@ -527,8 +527,8 @@ def test_folds_are_judged_too(run, voc_dir, change, write_list):
 
 # Those of images of more than 8 bits, or of several pages, are in test_brightness.
 OF_NUMBERS = {
-    "picture_pages", "picture_more", "picture_inverted", "values_mixed", "values_dim",
-    "values_beyond", "values_not_finite",
+    "picture_foreign", "picture_pages", "picture_more", "picture_inverted", "values_mixed",
+    "values_dim", "values_beyond", "values_not_finite", "mask_several",
 }  # fmt: skip
 
 

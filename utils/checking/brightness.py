@@ -175,7 +175,7 @@ def _set_quantiles(images):
         weight * _share_below(candidates, quantiles)
         for weight, quantiles in zip(weights, points, strict=True)
     )
-    low = candidates[np.searchsorted(shares, _VANISHING, "right") - 1]
+    low = candidates[max(np.searchsorted(shares, _VANISHING, "right") - 1, 0)]
     high = candidates[min(np.searchsorted(shares, 1 - _VANISHING), len(candidates) - 1)]
     return float(low), float(high)
 

@@ -74,6 +74,11 @@ PROBLEMS = {
         "images with other channels than the network takes",
         "Set in_channels to their number of channels, or replace them.",
     ),
+    "picture_foreign": Problem(
+        False,
+        "types of files in JPEGImages that can't be read as they are",
+        "Left out. Do what is said above, and run this again.",
+    ),
     "picture_pages": Problem(
         False, "TIFF files whose pages are read as the channels of one image", "Fine if they are."
     ),
@@ -120,6 +125,11 @@ PROBLEMS = {
         "Export them again as PNG; what is lost can't be brought back.",
     ),
     "mask_format": Problem(True, "masks that are not PNG files", f"{_FIX} as PNG."),
+    "mask_several": Problem(
+        True,
+        "masks that hold several images, of which only the first would count",
+        "Write all class ids of an image into a single PNG.",
+    ),
     "mask_16-bit": Problem(True, "masks with 16-bit values", f"{_FIX} in 8 bits."),
     "mask_alpha": Problem(True, "masks with an alpha channel", f"{_FIX} without it."),
     "mask_colour": Problem(
