@@ -7,6 +7,7 @@ from errors import UserError, check_choice
 from utils.convert.coco import guess_coco, scan_coco_files
 from utils.convert.coco_panoptic import guess_panoptic, scan_panoptic_files
 from utils.convert.cvat import guess_cvat, scan_cvat_files
+from utils.convert.label_studio import guess_label_studio, scan_label_studio_files
 from utils.convert.labelme import guess_labelme, scan_labelme_files
 from utils.convert.scan import Format
 
@@ -38,6 +39,13 @@ FORMATS = (
         "an XML file with <annotations>, version 1.1",
         guess_cvat,
         scan_cvat_files,
+    ),
+    Format(
+        "label_studio",
+        "Label Studio",
+        "the export named JSON, a list of tasks with 'data' and 'annotations'",
+        guess_label_studio,
+        scan_label_studio_files,
     ),
 )
 CHOICES = ("auto", *(one.name for one in FORMATS))
