@@ -19,6 +19,10 @@ CONTENTS = {
         {"images": [], "annotations": [{"segments_info": []}], "categories": []},
         "COCO panoptic, from 'segments_info' in a.json",
     ),
+    "supervisely": (
+        {"size": {"height": 1, "width": 1}, "objects": []},
+        "Supervisely, from 'objects' and 'size' in a.json",
+    ),
     "label_studio": (
         [{"id": 1, "data": {"image": "a.png"}, "annotations": []}],
         "Label Studio, from tasks with 'data' and 'annotations' in a.json",

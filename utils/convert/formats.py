@@ -10,6 +10,7 @@ from utils.convert.cvat import guess_cvat, scan_cvat_files
 from utils.convert.label_studio import guess_label_studio, scan_label_studio_files
 from utils.convert.labelme import guess_labelme, scan_labelme_files
 from utils.convert.scan import Format
+from utils.convert.supervisely import guess_supervisely, scan_supervisely_files
 
 FORMATS = (
     Format(
@@ -46,6 +47,13 @@ FORMATS = (
         "the export named JSON, a list of tasks with 'data' and 'annotations'",
         guess_label_studio,
         scan_label_studio_files,
+    ),
+    Format(
+        "supervisely",
+        "Supervisely",
+        "a folder ann/ of JSON files with 'objects' and 'size', beside img/",
+        guess_supervisely,
+        scan_supervisely_files,
     ),
 )
 CHOICES = ("auto", *(one.name for one in FORMATS))
