@@ -43,6 +43,9 @@ class ConvertConfig:
         "auto"  # panoptic pixels of no segment: void, background or auto (void with stuff)
     )
 
+    # VIA only
+    class_attribute: str = ""  # region attribute that names the class; empty: the only one
+
     # Where to
     VOCdevkit_path: str = "VOCdevkit"  # folder in which VOC2007 is made
 

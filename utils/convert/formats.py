@@ -11,6 +11,7 @@ from utils.convert.label_studio import guess_label_studio, scan_label_studio_fil
 from utils.convert.labelme import guess_labelme, scan_labelme_files
 from utils.convert.scan import Format
 from utils.convert.supervisely import guess_supervisely, scan_supervisely_files
+from utils.convert.via import guess_via, scan_via_files
 
 FORMATS = (
     Format(
@@ -54,6 +55,13 @@ FORMATS = (
         "a folder ann/ of JSON files with 'objects' and 'size', beside img/",
         guess_supervisely,
         scan_supervisely_files,
+    ),
+    Format(
+        "via",
+        "VGG Image Annotator",
+        "a project of VIA 2 or its annotations as JSON, with 'filename' and 'regions'",
+        guess_via,
+        scan_via_files,
     ),
 )
 CHOICES = ("auto", *(one.name for one in FORMATS))
