@@ -112,9 +112,12 @@ def _image_key(annotation, images, origin):
 
 def _similar_id(records, key):
     """The id that reads the same, "1" for 1 or 1 for "1"; or None."""
-    if isinstance(key, (bool, list, dict)):
-        return None
-    return next((other for other in records if str(other) == str(key).strip()), None)
+    other = None
+    if isinstance(key, str) and key.strip().isdecimal() and len(key) < 20:
+        other = int(key)
+    elif isinstance(key, int) and not isinstance(key, bool):
+        other = str(key)
+    return other if other in records else None
 
 
 def _kind(key):
@@ -128,7 +131,7 @@ def read_annotations(path, data, images, skips, read):
         path: Path of the JSON file.
         data: its content.
         images: {id: record}.
-        skips: Skips, which gets the annotations of no image.
+        skips: Skips, which gets the annotations of no image, as one.
         read: function(annotation, record of its image, origin) -> anything.
 
     Returns:
@@ -138,7 +141,7 @@ def read_annotations(path, data, images, skips, read):
     Raises:
         UserError: for an annotation that may belong to any image.
     """
-    found, broken = {key: [] for key in images}, {}
+    found, broken, orphans = {key: [] for key in images}, {}, []
     for number, annotation in enumerate(data["annotations"], 1):
         origin = f"{path}, annotation {number}"
         key = _image_key(annotation, images, origin)
@@ -147,9 +150,13 @@ def read_annotations(path, data, images, skips, read):
             found[key].append(read(annotation, image, origin))
         except UserError as error:
             if key is None:
-                skips.add(origin, error)
+                orphans.append((origin, error))
             else:
                 broken.setdefault(key, error)
+    if orphans:
+        origin, error = orphans[0]
+        more = f" So do {len(orphans) - 1} more annotations." if len(orphans) > 1 else ""
+        skips.add(origin, f"{error}{more}")
     return found, broken
 
 
