@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import struct
 import zlib
 
 import brute_force
@@ -205,6 +206,16 @@ def test_a_file_with_a_broken_object_is_left_out(folder):
 def test_faulty_objects(one, message, folder):
     with pytest.raises(UserError, match=message):
         mask_of(folder, one)
+
+
+def test_a_bitmap_that_claims_to_be_huge(folder):
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", 40_000, 40_000, 8, 0, 0, 0, 0)
+    header = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk
+    data = base64.b64encode(header + struct.pack(">I", zlib.crc32(chunk))).decode()
+    with pytest.raises(
+        UserError, match=r"of the bitmap of .*\(cat\) has 40000x40000 = 1,600,000,0"
+    ):
+        mask_of(folder, bitmap(data, [0, 0]))
 
 
 @pytest.mark.parametrize("classes", [5, [5]])
