@@ -11,6 +11,7 @@ from PIL.ExifTags import Base
 
 from errors import UserError
 from utils.convert.annotations import shown
+from utils.convert.encoded import image_reason
 from utils.convert.text import one_form
 from utils.images.channels import CONVERTED, check_pixels, to_array
 from utils.images.reading import read_header, read_image
@@ -151,7 +152,8 @@ def read_annotated_image(source, declared, frames, origin):
         turned = image.getexif().get(Base.Orientation) in range(2, 9)
         frame_of = {"stored": image, "upright": ImageOps.exif_transpose(image)}
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads to
-        raise UserError(f"{origin}: {name} can't be read: {error}") from error
+        reason = image_reason(error)
+        raise UserError(f"{origin}: {name} can't be read: {reason}") from error
     for frame in frames:
         size = _size_of(frame_of[frame])
         if _fits(size, declared):
