@@ -21,6 +21,7 @@ from utils.convert.formats import check_format, choose_format
 from utils.convert.new_dataset import DATA_FOLDERS, building, check_class_file, check_target
 from utils.convert.scan import Options, Skips, nothing_left
 from utils.convert.source import Source
+from utils.convert.text import alike_note, encoding_note, one_form, read_text
 from utils.data.masks import mask_to_image
 from utils.labels import VOID
 from utils.parallel import ordered_map
@@ -42,6 +43,9 @@ class ConvertConfig:
     unlabeled: str = (
         "auto"  # panoptic pixels of no segment: void, background or auto (void with stuff)
     )
+
+    # VIA only
+    class_attribute: str = ""  # region attribute that names the class; empty: the only one
 
     # Where to
     VOCdevkit_path: str = "VOCdevkit"  # folder in which VOC2007 is made
@@ -81,7 +85,7 @@ def main(config=None):
         if not written:
             raise nothing_left(skips.found)
     print(format_classes(classes, pixels, images))
-    for note in scan.notes:
+    for note in (*scan.notes, *source.notes, *class_notes(classes, config.classes)):
         print(note)
     print(
         f"{written} images in {target}. For train.py:\n\n"
@@ -91,6 +95,12 @@ def main(config=None):
     )
     print(format_skipped(skips.found), end="")
     return 1 if skips.found else 0
+
+
+def class_notes(classes, path):
+    """What the user should know of the class names; `path` is of their list, or empty."""
+    found = [alike_note(classes), encoding_note(path, read_text(path)[1]) if path else ""]
+    return [note for note in found if note]
 
 
 def check_items(items, classes, skips):
@@ -106,8 +116,8 @@ def check_items(items, classes, skips):
     """
     taken, kept = {}, []
     for item in items:
-        # Windows and macOS take names that differ only in case for one.
-        other = taken.setdefault(item.name.lower(), item)
+        # Windows and macOS take names that differ only in case for one, macOS é in two forms.
+        other = taken.setdefault(one_form(item.name).lower(), item)
         if other is not item:
             raise UserError(
                 f"{other.origin} and {item.origin} would both be written as {item.name}. "

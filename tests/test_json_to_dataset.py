@@ -399,6 +399,50 @@ def test_no_labels(labelme, convert):
     assert "no class besides the background: nothing to learn" in refusal(convert)
 
 
+# Names
+
+
+def test_one_label_in_two_forms_of_unicode_is_one_class(labelme, convert, capsys):
+    labelme("a.json", "cafe\u0301", "caf\xe9")
+    folder = convert()
+    assert classes_of(folder) == ["background", "caf\xe9", ""]
+    assert ids_of(folder, "a")[0, :10].tolist() == [1] * 10
+    assert "capitals" not in capsys.readouterr().out
+
+
+def test_classes_that_differ_in_capitals_are_two_and_said(labelme, convert, capsys):
+    labelme("a.json", "Cat", "cat", "Dog")
+    assert classes_of(convert()) == ["background", "Cat", "Dog", "cat", ""]
+    assert (
+        "\nClasses differ only in capitals: 'Cat' and 'cat'. If they are one, correct the labels "
+        "and convert again.\n"
+    ) in capsys.readouterr().out
+
+
+def test_names_of_files_stay_as_they_are(labelme, convert):
+    labelme("cafe\u0301.json", "cat")
+    assert names_of(convert()) == ["cafe\u0301"]
+
+
+def test_names_that_a_mac_takes_for_one(labelme, convert):
+    labelme("cafe\u0301.json", "cat")
+    labelme("caf\xe9.json", "cat")
+    assert "would both be written as" in refusal(convert)
+
+
+def test_a_guessed_encoding_is_said(labelme, convert, tmp_path, capsys):
+    for name in ("a.json", "b.json"):
+        path = labelme(name, "狗")
+        path.write_bytes(path.read_text(encoding="utf-8").encode("gbk"))
+    (tmp_path / "list.txt").write_bytes("狗\n".encode("gbk"))
+    folder = convert(classes=str(tmp_path / "list.txt"))
+    assert classes_of(folder) == ["background", "狗", ""]
+    said = "is no UTF-8; it was read as GB18030. If names look wrong, save it as UTF-8.\n"
+    printed = capsys.readouterr().out
+    assert f"{tmp_path / 'json' / 'a.json'} {said}So were 1 other files.\n" in printed
+    assert f"{tmp_path / 'list.txt'} {said}" in printed
+
+
 # Settings
 
 

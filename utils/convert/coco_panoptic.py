@@ -157,7 +157,7 @@ def load_panoptic(image, png, segments, rest, classes):
     """
     annotated = read_annotated_image(image.path, image.size, ("upright",), image.origin)
     ids = read_segment_ids(png)
-    size = (annotated.image.height, annotated.image.width)
+    size = annotated.size
     if ids.shape != size:
         raise UserError(
             f"{png} has {ids.shape[1]}x{ids.shape[0]} pixels, but its image {image.path} "
