@@ -42,7 +42,8 @@ def test_no_file(names):
         (f"{HEAD}0, a\n1, \n", "has the label ''. Expected a name"),
         (f"{HEAD}0, a\n1, a\n", "names 2 classes, 1 of them different. Expected two or more"),
         (HEAD, "names 0 classes, 0 of them different"),
-        (b"\xff", "can't be read: 'utf-8' codec"),
+        (b"\xff", "is neither UTF-8, UTF-16 nor GB18030 text"),
+        (f'{HEAD}0, "{"a" * 200_000}', "can't be read: field larger than field limit"),
     ],
 )
 def test_what_is_refused(names, text, message):

@@ -8,6 +8,7 @@ import csv
 
 from errors import UserError
 from utils.convert.annotations import clean_label
+from utils.convert.text import read_text
 
 _FILE = "_classes.csv"
 
@@ -39,9 +40,9 @@ def read_value_names(source):
 
 def _read(path):
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file, skipinitialspace=True) if row]
-    except (OSError, ValueError, csv.Error) as error:
+        lines = read_text(path)[0].splitlines()
+        rows = [row for row in csv.reader(lines, skipinitialspace=True) if row]
+    except (OSError, csv.Error) as error:
         raise UserError(f"{path} can't be read: {error}.") from error
     names = []
     for number, row in enumerate(rows[1:]):
