@@ -72,7 +72,7 @@ def main(config=None):
     skips = Skips(config.strict, scan.skipped)
     if not scan.items:
         raise nothing_left(skips.found)
-    classes, notes = choose_classes(config.classes, scan.labels, skips)
+    classes, notes = choose_classes(config.classes, scan, skips)
     items = check_items(scan.items, classes, skips)
     check_class_file(target, classes, config.classes)
     with building(target) as folder:
@@ -92,26 +92,29 @@ def main(config=None):
     return 1 if skips.found else 0
 
 
-def choose_classes(path, labels, skips):
+def choose_classes(path, scan, skips):
     """The classes, from a list or from the labels that occur.
 
     Args:
         path: str, of the class list; empty: there is none.
-        labels: list of str.
+        scan: Scan.
         skips: Skips.
 
     Returns:
-        (tuple of str, the background first; list of str: notes on their names).
+        (tuple of str, in the order of their ids; list of str: notes on their names).
 
     Raises:
         UserError: if there are none, or too many.
     """
+    note = ""
     if path:
         classes, note = read_class_list(path), encoding_note(path, read_text(path)[1])
-    elif skips.found and all(fixed_id(label) is not None for label in labels):
+    elif not scan.has_background:
+        classes = tuple(scan.labels)
+    elif skips.found and all(fixed_id(label) is not None for label in scan.labels):
         raise nothing_left(skips.found)
     else:
-        classes, note = make_classes(labels), ""
+        classes = make_classes(scan.labels)
     return classes, [one for one in (note, alike_note(classes)) if one]
 
 

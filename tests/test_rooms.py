@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # What every room may import; `nets` takes only those that need no image library of its own.
 COMMON = {
-    "errors", "utils.config", "utils.files", "utils.fonts", "utils.labels", "utils.parallel",
-    "utils.quiet",
+    "errors", "utils.config", "utils.files", "utils.fonts", "utils.label_maps", "utils.labels",
+    "utils.parallel", "utils.quiet",
 }  # fmt: skip
 # A room may import its own modules, the common ones, and these. Scripts may import all.
 ROOMS = {
@@ -24,7 +24,7 @@ ROOMS = {
     "utils.distributed": set(),
     "utils.data": {"utils.images", "utils.distributed"},
     "utils.checking": {"utils.data", "utils.images", "utils.plots"},
-    "utils.convert": {"utils.images"},
+    "utils.convert": {"utils.data", "utils.images"},
     "utils.evaluation": {"utils.data", "utils.images"},
     "utils.prediction": {"utils.data", "utils.images"},
     "utils.video": set(),

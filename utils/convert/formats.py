@@ -4,14 +4,20 @@ To add one: a module with a guess and a scan (`utils.convert.scan`), and an entr
 """
 
 from errors import UserError, check_choice
+from utils.convert.cityscapes import guess_cityscapes, scan_cityscapes
+from utils.convert.class_masks import guess_class_masks, scan_class_masks
 from utils.convert.coco import guess_coco, scan_coco_files
 from utils.convert.coco_panoptic import guess_panoptic, scan_panoptic_files
 from utils.convert.cvat import guess_cvat, scan_cvat_files
+from utils.convert.cvat_masks import guess_cvat_masks, scan_cvat_masks
 from utils.convert.label_studio import guess_label_studio, scan_label_studio_files
+from utils.convert.label_studio_masks import guess_label_studio_masks, scan_label_studio_masks
 from utils.convert.labelme import guess_labelme, scan_labelme_files
+from utils.convert.paired_masks import guess_paired_masks, scan_paired_masks
 from utils.convert.scan import Format
 from utils.convert.supervisely import guess_supervisely, scan_supervisely_files
 from utils.convert.via import guess_via, scan_via_files
+from utils.convert.yolo import guess_yolo, scan_yolo
 
 FORMATS = (
     Format(
@@ -62,6 +68,48 @@ FORMATS = (
         "a project of VIA 2 or its annotations as JSON, with 'filename' and 'regions'",
         guess_via,
         scan_via_files,
+    ),
+    Format(
+        "cvat_masks",
+        "CVAT segmentation masks",
+        "labelmap.txt beside SegmentationClass/ and JPEGImages/",
+        guess_cvat_masks,
+        scan_cvat_masks,
+    ),
+    Format(
+        "yolo",
+        "YOLO segmentation",
+        "data.yaml or classes.txt, images/ and labels/ with text files",
+        guess_yolo,
+        scan_yolo,
+    ),
+    Format(
+        "image_masks",
+        "images and masks in folders",
+        "images/ beside masks/, whose names pair by a rule",
+        guess_paired_masks,
+        scan_paired_masks,
+    ),
+    Format(
+        "class_masks",
+        "a mask for each class",
+        "images/ beside masks/<class>/, or masks/<image>_<class>.png",
+        guess_class_masks,
+        scan_class_masks,
+    ),
+    Format(
+        "cityscapes",
+        "Cityscapes",
+        "gtFine/ with *_gtFine_labelIds.png, and leftImg8bit/",
+        guess_cityscapes,
+        scan_cityscapes,
+    ),
+    Format(
+        "label_studio_masks",
+        "Label Studio brush masks",
+        "task-12-annotation-34-by-1-tag-Car-0.png, and images with the task's number",
+        guess_label_studio_masks,
+        scan_label_studio_masks,
     ),
 )
 CHOICES = ("auto", *(one.name for one in FORMATS))

@@ -23,6 +23,7 @@ class Options:
         unlabeled: str, what COCO panoptic's pixels of no segment become.
         class_attribute: str, the attribute of VIA's regions that names their class; empty: the
             only one.
+        classes: str, path of the class list; "": none is given.
     """
 
     finder: ImageFinder
@@ -31,6 +32,7 @@ class Options:
     fill_boxes: bool = False
     unlabeled: str = "auto"
     class_attribute: str = ""
+    classes: str = ""
 
 
 class Skipped(NamedTuple):
@@ -53,12 +55,14 @@ class Scan(NamedTuple):
         labels: list of str, the classes in the order of their ids.
         notes: list of str for the user.
         skipped: list of Skipped.
+        has_background: bool; False: the first label has the id 0, and there is no background.
     """
 
     items: list
     labels: list
     notes: list
     skipped: list
+    has_background: bool = True
 
 
 class Format(NamedTuple):

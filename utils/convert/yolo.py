@@ -1,0 +1,204 @@
+"""YOLO segmentation: data.yaml or classes.txt, images/ and labels/ with a text file per image.
+
+    images/train/a.jpg, labels/train/a.txt   or   train/images/a.jpg, train/labels/a.txt
+    a line: class x1 y1 x2 y2 x3 y3 ...      in parts of the image's width and height
+
+Later lines paint over earlier ones. An image without a text file is background.
+
+Source: docs.ultralytics.com/datasets/segment.
+"""
+
+import math
+import re
+from functools import partial
+
+from errors import UserError
+from utils.convert.annotations import Item, shown
+from utils.convert.mask_files import by_stem, image_files
+from utils.convert.rasterize import box_corners, fill_polygon
+from utils.convert.regions import FoundImage, Region, labels_of, load_regions
+from utils.convert.scan import Scan, Skips
+from utils.convert.source import Source
+from utils.convert.text import encoding_note, read_text
+from utils.convert.yolo_names import read_yolo_names
+
+_NAME_FILES = ("classes.txt", "obj.names", "labels.txt")
+_SLACK = 0.001  # what rounding may add to 0 and 1
+_BOX = 4  # numbers of a box: centre, width and height
+
+
+def guess_yolo(source):
+    """What tells that the folder is YOLO's; see `utils.convert.scan.Format`."""
+    labels = _find_labels(source)
+    if not labels or _find_names(source) is None:
+        return None
+    first = next(iter(labels.values()))[0]
+    return f"{source.show(_find_names(source))} and the text files in {source.show(first.parent)}"
+
+
+def _find_names(source):
+    """The file of the class names, the one nearest to the top, or None."""
+    yamls = [path for path in source.having(".yaml", ".yml") if _has_names(path)]
+    texts = [path for path in source.files if path.name.lower() in _NAME_FILES]
+    found = yamls or texts
+    return min(found, key=lambda path: len(path.parts)) if found else None
+
+
+def _has_names(path):
+    try:
+        return re.search(rb"(?m)^names\s*:", path.read_bytes()) is not None
+    except OSError:
+        return False
+
+
+def _find_labels(source):
+    """{folders without labels/: [Path of a text file]}."""
+    found = {}
+    for path in source.having(".txt"):
+        key = _key(path, source, "labels")
+        if key is not None and path.name.lower() not in _NAME_FILES:
+            found.setdefault(key, []).append(path)
+    return found
+
+
+def _key(path, source, word):
+    """The folders of a path without the last one of that name; None if it has none."""
+    folders = list(path.relative_to(source.folder).parts[:-1])
+    for at in range(len(folders) - 1, -1, -1):
+        if folders[at].lower() == word:
+            return (*folders[:at], *folders[at + 1 :])
+    return None
+
+
+def scan_yolo(source, options):
+    """Reads the text files; see `utils.convert.scan.Format`."""
+    name_file = _find_names(source)
+    if name_file is None:
+        raise UserError(
+            f"{source.path} has neither a data.yaml with names nor a classes.txt. Put it there: it "
+            "says what the class numbers mean."
+        )
+    names = read_yolo_names(name_file)
+    labels, images = _find_labels(source), _find_images(source, options.finder.image_dir)
+    if not labels or not images:
+        raise UserError(
+            f"{source.path} has no {'images' if labels else 'text files in a folder labels'}. "
+            "Expected images/ and labels/, or train/images/ and train/labels/; or set image_dir."
+        )
+    note = encoding_note(name_file, read_text(name_file)[1])
+    items, notes, skips = [], [note] if note else [], Skips(options.strict)
+    empty = 0
+    for key in sorted(labels.keys() | images.keys()):
+        if key not in labels:
+            left_out = images[key]
+            notes.append(
+                f"{len(left_out)} images in {left_out[0].parent} are left out: no folder labels "
+                "belongs to them."
+            )
+            continue
+        texts = by_stem(labels[key], "text files")
+        own = by_stem(images.get(key, []))
+        for stem in texts.keys() - own.keys():
+            skips.add(texts[stem], f"{texts[stem]} belongs to no image of that name.")
+        empty += len(own.keys() - texts.keys())
+        for stem, image in own.items():
+            with skips.catching(texts.get(stem, image)):
+                items.append(_make_item(image, texts.get(stem), names, options.fill_boxes))
+    if empty:
+        notes.append(f"{empty} images have no text file and became background.")
+    return Scan(items, list(names.values()), notes, skips.found)
+
+
+def _find_images(source, image_dir):
+    """{folders without images/: [Path]}; with image_dir, its folders."""
+    found = {}
+    place = Source(image_dir) if image_dir else source
+    for path in image_files(place.files):
+        key = _key(path, place, "images")
+        if key is None and image_dir:
+            key = path.relative_to(place.folder).parts[:-1]
+        if key is not None:
+            found.setdefault(key, []).append(path)
+    return found
+
+
+def _make_item(image, text, names, fill_boxes):
+    regions = [] if text is None else read_yolo_labels(text, names, fill_boxes)
+    origin = str(text or image)
+    found = FoundImage(image, image.name, (None, None), origin)
+    load = partial(load_regions, found, regions, ("upright",))
+    return Item(image.stem, origin, labels_of(regions), load)
+
+
+def read_yolo_labels(path, names, fill_boxes=False):
+    """The outlines of a text file.
+
+    Args:
+        path: Path.
+        names: {class number: name}.
+        fill_boxes: bool, whether a line of four numbers, which is a box, fills it.
+
+    Returns:
+        list of Region.
+
+    Raises:
+        UserError: for a line that is no outline.
+    """
+    try:
+        lines = read_text(path)[0].splitlines()
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error}.") from error
+    return [
+        _read_line(line.split(), names, fill_boxes, f"{path}, line {number}")
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
+
+
+def _read_line(fields, names, fill_boxes, origin):
+    if not re.fullmatch(r"\d{1,9}", fields[0], re.ASCII) or int(fields[0]) not in names:
+        raise UserError(
+            f"{origin}: the class {shown(fields[0])} is none of the numbers {_span(names)} that "
+            "have names. Correct it, or add the name."
+        )
+    numbers = [_read_number(field, origin) for field in fields[1:]]
+    if len(numbers) == _BOX:
+        if not fill_boxes:
+            raise UserError(
+                f"{origin} is a box, no outline: a class and four numbers. A box is rarely what "
+                "the object covers. Draw outlines, or set fill_boxes to take the whole box."
+            )
+        x, y, width, height = numbers
+        points = box_corners(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+    elif len(numbers) < 6 or len(numbers) % 2:
+        raise UserError(
+            f"{origin} has {len(numbers)} numbers behind the class. Expected x and y of at least "
+            "three points."
+        )
+    else:
+        points = list(zip(numbers[::2], numbers[1::2], strict=True))
+    return Region(names[int(fields[0])], partial(_draw, points), origin)
+
+
+def _span(names):
+    numbers = list(names)
+    return f"{numbers[0]} to {numbers[-1]}"
+
+
+def _read_number(field, origin):
+    try:
+        number = float(field)
+    except ValueError:
+        number = math.nan
+    if not -_SLACK <= number <= 1 + _SLACK:
+        raise UserError(
+            f"{origin} has the number {shown(field)}. Expected 0 to 1: x as part of the image's "
+            "width, y of its height."
+        )
+    return number
+
+
+def _draw(points, size):
+    """The pixels of an outline: bool (height, width)."""
+    height, width = size
+    return fill_polygon([(x * width, y * height) for x, y in points], size)
