@@ -510,6 +510,15 @@ def test_as_a_script(labelme, tmp_path):
     assert done.stderr == ""
     assert "'猫'" in done.stdout
     assert names_of(tmp_path / "VOCdevkit" / "VOC2007") == ["a"]
+    labelme("b.json", "")
+    done = run("--VOCdevkit_path", "second")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.endswith("b.json, shape 1 has the label ''. Expected a name.\n")
+    assert names_of(tmp_path / "second" / "VOC2007") == ["a"]
+    done = run("--VOCdevkit_path", "third", "--strict")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {Path('json', 'b.json')}, shape 1 has the label ''. ")
+    assert not (tmp_path / "third").exists()
     done = run()
     assert done.returncode == 2
     masks = Path("VOCdevkit", "VOC2007", "SegmentationClass")
