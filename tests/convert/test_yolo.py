@@ -68,6 +68,14 @@ def test_a_flat_folder_with_classes_txt(tmp_path):
     assert convert(folder) == (0, masks, ["background", "cat", "dog"])
 
 
+def test_names_that_are_no_utf_8(tmp_path, capsys):
+    folder = tmp_path / "data"
+    masks = make(folder)
+    (folder / "data.yaml").write_bytes("names: [猫, 狗]".encode("gb18030"))
+    assert convert(folder) == (0, masks, ["background", "猫", "狗"])
+    assert "data.yaml is no UTF-8; it was read as GB18030." in capsys.readouterr().out
+
+
 def test_a_background_among_the_names_is_id_0(tmp_path):
     folder = tmp_path / "data"
     make(folder)
@@ -133,12 +141,12 @@ def test_what_is_broken_or_alone_is_left_out(tmp_path, capsys):
     folder = tmp_path / "data"
     masks = make(folder, parts=[("train", "abcd")])
     (folder / "images" / "train" / "a.jpg").write_bytes(b"no image")
-    (folder / "labels" / "train" / "b.txt").write_bytes(b"\xff\xfe0")
+    (folder / "labels" / "train" / "b.txt").write_bytes(b"\xff")
     (folder / "images" / "train" / "c.jpg").unlink()
     assert convert(folder)[:2] == (1, {"d": masks["d"]})
     printed = capsys.readouterr().out
-    assert "a.jpg can't be read: cannot identify image file" in printed
-    assert "b.txt can't be read: 'utf-8' codec" in printed
+    assert "a.jpg can't be read: it is no image." in printed
+    assert "b.txt is neither UTF-8, UTF-16 nor GB18030 text" in printed
     assert "c.txt belongs to no image of that name." in printed
 
 

@@ -2,7 +2,7 @@
 
 `images/` and `masks/`, `train/images/` and `train/masks/`, `images/train/` and `masks/train/`,
 `train_images/` and `train_masks/`: what is left of a path without the word for images or masks
-says which belong together.
+says which belong together. Without folders of masks, files named as such count: `a_mask.png`.
 """
 
 import re
@@ -20,6 +20,9 @@ _IMAGE_WORDS = (
     "original", "inputs", "input", "rgb",
 )  # fmt: skip
 _SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
+_MASK_NAME = re.compile(
+    rf".+[ _.-](?:{'|'.join(_MASK_WORDS)})|(?:{'|'.join(_MASK_WORDS)})[ _.-].+", re.IGNORECASE
+)
 _JOINED = 4  # letters from which a word may end another, as in trainannot
 
 
@@ -49,6 +52,8 @@ def find_groups(source):
         kind, key = _sort(path.relative_to(source.folder).parts[:-1])
         kinds[kind].setdefault(key, []).append(path)
     images, masks = kinds["image"] or kinds[""], kinds["mask"]
+    if not masks and not source.having(".json", ".xml"):
+        images, masks = _by_file_name(images)
     if len(images) == 1 and _without_splits(images) == images:
         masks = _without_splits(masks)  # images/ and masks/train/, which is no class
     if len(images) == len(masks) == 1:  # jpg/ and masks_png/
@@ -86,6 +91,16 @@ def _without_word(name, words):
             if len(word) > _JOINED and name.endswith(word):
                 return name[: -len(word)]
     return None
+
+
+def _by_file_name(kind):
+    """({key: images}, {key: masks}): a.jpg and a_mask.png in one folder."""
+    sides = {False: {}, True: {}}
+    for key, paths in kind.items():
+        for path in paths:
+            is_mask = _MASK_NAME.fullmatch(path.stem) is not None
+            sides[is_mask].setdefault(key, []).append(path)
+    return sides[False], sides[True]
 
 
 def _without_splits(kind):

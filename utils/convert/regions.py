@@ -62,7 +62,7 @@ def load_regions(image, regions, frames, classes):
             not in the list, and what drawing raises.
     """
     annotated = read_annotated_image(image.path, image.size, frames, image.origin)
-    size = (annotated.image.height, annotated.image.width)
+    size = annotated.size
     mask = np.zeros(size, np.uint8)
     for region in regions:
         mask[region.draw(size)] = class_id(region.label, classes, region.origin)

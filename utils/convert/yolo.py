@@ -19,6 +19,7 @@ from utils.convert.rasterize import box_corners, fill_polygon
 from utils.convert.regions import FoundImage, Region, labels_of, load_regions
 from utils.convert.scan import Scan, Skips
 from utils.convert.source import Source
+from utils.convert.text import encoding_note, read_text
 from utils.convert.yolo_names import read_yolo_names
 
 _NAME_FILES = ("classes.txt", "obj.names", "labels.txt")
@@ -84,7 +85,8 @@ def scan_yolo(source, options):
             f"{source.path} has no {'images' if labels else 'text files in a folder labels'}. "
             "Expected images/ and labels/, or train/images/ and train/labels/; or set image_dir."
         )
-    items, notes, skips = [], [], Skips(options.strict)
+    note = encoding_note(name_file, read_text(name_file)[1])
+    items, notes, skips = [], [note] if note else [], Skips(options.strict)
     empty = 0
     for key in sorted(labels.keys() | images.keys()):
         if key not in labels:
@@ -143,8 +145,8 @@ def read_yolo_labels(path, names, fill_boxes=False):
         UserError: for a line that is no outline.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
+        lines = read_text(path)[0].splitlines()
+    except OSError as error:
         raise UserError(f"{path} can't be read: {error}.") from error
     return [
         _read_line(line.split(), names, fill_boxes, f"{path}, line {number}")
