@@ -26,16 +26,16 @@ def check_pixels(width, height, path, max_pixels=MAX_PIXELS):
 
     And for one of a side that no decoder takes.
     """
-    if max(width, height) > _LONGEST:
-        raise UserError(
-            f"The image {path} has {width}x{height} pixels; sides of up to {_LONGEST:,} are read. "
-            "Cut the image."
-        )
     if width * height > max_pixels:
         raise UserError(
             f"The image {path} has {width}x{height} = {width * height:,} pixels; max_pixels is "
             f"{max_pixels:,}. Raise max_pixels if memory allows (4 bytes per pixel and more), or "
             "cut the image."
+        )
+    if max(width, height) > _LONGEST:
+        raise UserError(
+            f"The image {path} has {width}x{height} pixels; sides of up to {_LONGEST:,} are read. "
+            "Cut the image."
         )
 
 

@@ -50,7 +50,7 @@ def read_numbers(path, max_pixels):
 
 
 def _read_by_pillow(path, max_pixels):
-    with open_header(path) as image:
+    with open_header(path, max_pixels) as image:
         check_pixels(*image.size, path, max_pixels)
         if image.format == "TIFF" and image.is_animated and read_tiff_header(path).pages > 1:
             return _read_pages(image)

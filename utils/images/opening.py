@@ -50,18 +50,20 @@ def open_image(path, max_pixels=MAX_PIXELS):
         raise UserError(f"The image {path} can't be read: {error}") from error
 
 
-def open_header(path, max_pixels=MAX_PIXELS):
-    """`Image.open`; an icon, which it decodes at once, only within `max_pixels`.
+def open_header(path, max_pixels=MAX_PIXELS, icon_pixels=None):
+    """`Image.open`, unless the file can't be whole (`utils.images.plausible`).
 
-    The images in an icon may be larger than it claims, which Pillow alone sees.
+    An icon, which Pillow decodes at once, is opened only within `icon_pixels` (None:
+    `max_pixels`). The images in it may be larger than it claims, which Pillow alone sees.
     """
     with open(path, "rb") as file:
         start = file.read(12)
     if is_heic(start):
         open_heic()
-    check_file(path, start)
+    check_file(path, start, max_pixels)
     if start[:4] not in _ICONS:
-        return _identify(path)
+        return _identify(path, max_pixels)
+    max_pixels = icon_pixels or max_pixels
     with _icon_lock:
         Image.MAX_IMAGE_PIXELS = max(max_pixels // 2, 1)  # Pillow refuses more than twice that
         try:
@@ -77,7 +79,7 @@ def open_header(path, max_pixels=MAX_PIXELS):
             Image.MAX_IMAGE_PIXELS = None
 
 
-def _identify(path):
+def _identify(path, max_pixels):
     try:
         image = Image.open(path)
     except UnidentifiedImageError:
@@ -86,7 +88,7 @@ def _identify(path):
         raise
     if image.format == "TIFF":
         try:
-            check_tiff(image, path)
+            check_tiff(image, path, max_pixels)
         except Exception:
             image.close()
             raise

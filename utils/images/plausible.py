@@ -21,25 +21,28 @@ _TIGHTEST = {1: 1, 5: _LZW, 8: _DEFLATE, 32946: _DEFLATE, 32773: 128}
 _BITS, _SAMPLES, _COMPRESSION = 258, 277, 259  # tags
 
 
-def check_file(path, start):
+def check_file(path, start, max_pixels):
     """Raises ValueError for a JPEG or PNG file that can't be whole or sane.
+
+    Of one with more than `max_pixels`, which is refused for that, its size is not judged.
 
     Args:
         path: of the file.
         start: its first 12 bytes.
+        max_pixels: int.
     """
     if start.startswith(b"\xff\xd8"):
         with open(path, "rb") as file:
-            _check_jpeg(file)
+            _check_jpeg(file, max_pixels)
     elif start.startswith(_PNG_START):
         with open(path, "rb") as file:
-            _check_png(file)
+            _check_png(file, max_pixels)
 
 
-def check_tiff(image, path):
-    """Raises ValueError if the file of an opened TIFF can't hold its pixels."""
+def check_tiff(image, path, max_pixels):
+    """Raises ValueError if the file of an opened TIFF can't hold its pixels; as `check_file`."""
     tightest = _TIGHTEST.get(image.tag_v2.get(_COMPRESSION, 1))
-    if tightest:
+    if tightest and image.width * image.height <= max_pixels:
         bits = max(image.tag_v2.get(_BITS, (1,))) * image.tag_v2.get(_SAMPLES, 1)
         _check_size(image.width * image.height * bits // 8, os.path.getsize(path) * tightest)
 
@@ -49,7 +52,7 @@ def _check_size(promised, possible):
         raise ValueError("the file is not whole: it is too small for what it says it holds.")
 
 
-def _check_jpeg(file):
+def _check_jpeg(file, max_pixels):
     """Walks over the segments before the pixels."""
     size = file.seek(0, os.SEEK_END)
     file.seek(2)
@@ -66,14 +69,14 @@ def _check_jpeg(file):
         length = int.from_bytes(file.read(2), "big")
         if 0xC0 <= marker[0] <= 0xCF and marker[0] not in _NOT_FRAMES:
             _, height, width = struct.unpack(">BHH", file.read(5).ljust(5, b"\0"))
-            if marker[0] in _FRAMES:
+            if marker[0] in _FRAMES and width * height <= max_pixels:
                 _check_size(width * height, size * MOST_PIXELS)
             length -= 5
         file.seek(max(length - 2, 0), os.SEEK_CUR)
     raise ValueError(f"it has more than {_MOST_SEGMENTS:,} segments before its pixels.")
 
 
-def _check_png(file):
+def _check_png(file, max_pixels):
     """Compares what the header promises with the file, and counts its chunks."""
     size = file.seek(0, os.SEEK_END)
     file.seek(16)
@@ -82,7 +85,8 @@ def _check_png(file):
         return
     width, height, depth, kind = struct.unpack(">IIBB", head)
     samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(kind, 1)
-    _check_size(width * height * depth * samples // 8, size * _DEFLATE)
+    if width * height <= max_pixels:
+        _check_size(width * height * depth * samples // 8, size * _DEFLATE)
     file.seek(len(_PNG_START))
     count = 0
     while len(head := file.read(8)) == 8 and head[4:] != b"IEND":

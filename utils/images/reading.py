@@ -53,7 +53,9 @@ def read_image(path, max_pixels=MAX_PIXELS, in_channels=3, value_range=None):
         UserError: as `open_image`; and if the file has other channels.
     """
     has_range = value_range is not None
-    if in_channels == 3 and (size := plain_jpeg_size(path) or _plain_large_size(path, has_range)):
+    if in_channels == 3 and (
+        size := plain_jpeg_size(path) or _plain_large_size(path, has_range, max_pixels)
+    ):
         check_pixels(*size, path, max_pixels)
         image = _decode(path, *size)
         if image is not None:
@@ -116,13 +118,15 @@ def _map_bytes(path):
     return np.memmap(path, np.uint8, "r")
 
 
-def _plain_large_size(path, has_range):
+def _plain_large_size(path, has_range, max_pixels):
     """(width, height) of a large image of 8-bit grey or RGB, as stored; or None.
 
     Of 16 bits, OpenCV keeps the upper 8, as Pillow does: without a range, these are wanted.
     """
     try:
-        with open_header(path, 1) as image:  # icons, which are refused thus, are never large
+        with open_header(
+            path, max_pixels, icon_pixels=1
+        ) as image:  # icons, which are refused thus, are never large
             plain = image.mode in ("L", "RGB") and "transparency" not in image.info
             plain = plain and not hides_channels(image)
             plain = plain and not (has_range and hides_bits(image))
