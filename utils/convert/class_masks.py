@@ -85,7 +85,8 @@ def _split(stem, images, behind):
 
 def scan_class_masks(source, options):
     """Finds the masks of each image; see `utils.convert.scan.Format`. All masks are read."""
-    groups, _ = find_class_groups(source)
+    image_dir = options.finder.image_dir
+    groups, others = find_class_groups(source, image_dir)
     skips = Skips(options.strict)
     layers = {}  # {image path: [(label, mask path)]}
     seen = []
@@ -93,15 +94,18 @@ def scan_class_masks(source, options):
         with skips.catching(group.masks[0].parent):
             seen += group.images
             _add_folder(group, clean_label(name, str(group.masks[0].parent)), layers, skips)
+    for path in others if groups else ():
+        skips.add(path, f"The mask {path} is in none of the folders of classes.")
     if not groups:
-        for group in find_groups(source)[0]:
+        for group in find_groups(source, image_dir)[0]:
             with skips.catching(group.masks[0].parent):
                 seen += group.images
                 _add_names(group, layers, skips)
     if not seen:
         raise UserError(
             f"{source.path} has no masks by class. Expected images/ beside masks/<class>/, or "
-            "masks/<image>_<class>.png."
+            "masks/<image>_<class>.png; or set annotations to the masks and image_dir to the "
+            "images."
         )
     alone = [path for path in dict.fromkeys(seen) if path not in layers]
     for path in alone:
