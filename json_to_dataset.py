@@ -1,9 +1,9 @@
 """Converts annotations to a VOC folder: python json_to_dataset.py
 
-Reads labelme's JSON files (versions 3 to 5), or COCO instance JSON as CVAT, Label Studio
-and Roboflow export it, and writes VOC2007/JPEGImages, VOC2007/SegmentationClass and the
-class list VOC2007/classes.txt. Nothing that exists is overwritten, and an error leaves
-nothing behind. Then: python voc_annotation.py
+Reads the files of labelme, COCO, CVAT, Label Studio, Supervisely, VIA and others (see the
+setting format) and writes VOC2007/JPEGImages, VOC2007/SegmentationClass and the class list
+VOC2007/classes.txt. Nothing that exists is overwritten. An image whose annotation is broken
+is left out and listed, status 1; an error leaves nothing behind. Then: python voc_annotation.py
 """
 
 from functools import partial
@@ -14,7 +14,7 @@ import numpy as np
 from errors import UserError, check_at_least, check_choice
 from utils.config import load_config, run_script, settings, take
 from utils.convert.annotated_images import ImageFinder, save_annotated_image
-from utils.convert.annotations import class_id, make_classes, read_class_list
+from utils.convert.annotations import class_id, fixed_id, make_classes, read_class_list
 from utils.convert.coco_panoptic import UNLABELED
 from utils.convert.coco_records import CROWDS
 from utils.convert.formats import check_format, choose_format
@@ -40,9 +40,7 @@ class ConvertConfig:
     # COCO only
     crowd: str = "auto"  # what iscrowd=1 becomes: void, class, or auto (class if from CVAT)
     fill_boxes: bool = False  # whether annotations that have only a box fill it
-    unlabeled: str = (
-        "auto"  # panoptic pixels of no segment: void, background or auto (void with stuff)
-    )
+    unlabeled: str = "auto"  # panoptic pixels of no segment: void, background or auto (said)
 
     # VIA only
     class_attribute: str = ""  # region attribute that names the class; empty: the only one
@@ -74,10 +72,7 @@ def main(config=None):
     skips = Skips(config.strict, scan.skipped)
     if not scan.items:
         raise nothing_left(skips.found)
-    if config.classes:
-        classes = read_class_list(config.classes)
-    else:
-        classes = make_classes(scan.labels) if scan.has_background else tuple(scan.labels)
+    classes, notes = choose_classes(config.classes, scan, skips)
     items = check_items(scan.items, classes, skips)
     check_class_file(target, classes, config.classes)
     with building(target) as folder:
@@ -85,7 +80,7 @@ def main(config=None):
         if not written:
             raise nothing_left(skips.found)
     print(format_classes(classes, pixels, images))
-    for note in (*scan.notes, *source.notes, *class_notes(classes, config.classes)):
+    for note in (*scan.notes, *source.notes, *notes):
         print(note)
     print(
         f"{written} images in {target}. For train.py:\n\n"
@@ -97,10 +92,30 @@ def main(config=None):
     return 1 if skips.found else 0
 
 
-def class_notes(classes, path):
-    """What the user should know of the class names; `path` is of their list, or empty."""
-    found = [alike_note(classes), encoding_note(path, read_text(path)[1]) if path else ""]
-    return [note for note in found if note]
+def choose_classes(path, scan, skips):
+    """The classes, from a list or from the labels that occur.
+
+    Args:
+        path: str, of the class list; empty: there is none.
+        scan: Scan.
+        skips: Skips.
+
+    Returns:
+        (tuple of str, in the order of their ids; list of str: notes on their names).
+
+    Raises:
+        UserError: if there are none, or too many.
+    """
+    note = ""
+    if path:
+        classes, note = read_class_list(path), encoding_note(path, read_text(path)[1])
+    elif not scan.has_background:
+        classes = tuple(scan.labels)
+    elif skips.found and all(fixed_id(label) is not None for label in scan.labels):
+        raise nothing_left(skips.found)
+    else:
+        classes = make_classes(scan.labels)
+    return classes, [one for one in (note, alike_note(classes)) if one]
 
 
 def check_items(items, classes, skips):

@@ -290,6 +290,12 @@ def test_what_is_broken_is_left_out_and_said(fields, message, labelme, convert, 
     assert str(tmp_path / "json" / "b.json") in listed
 
 
+def test_if_only_images_without_classes_are_left_the_others_are_named(labelme, convert):
+    labelme("a.json")
+    path = labelme("b.json", "cat", shapes=[{"label": ""}])
+    assert refusal(convert) == f"{path}, shape 1 has the label ''. Expected a name."
+
+
 @pytest.mark.parametrize("count", [1, 2, 12])
 def test_nothing_is_written_if_all_is_broken(count, labelme, convert, tmp_path):
     fields = [fields for fields, _ in BROKEN.values()]
@@ -504,6 +510,15 @@ def test_as_a_script(labelme, tmp_path):
     assert done.stderr == ""
     assert "'猫'" in done.stdout
     assert names_of(tmp_path / "VOCdevkit" / "VOC2007") == ["a"]
+    labelme("b.json", "")
+    done = run("--VOCdevkit_path", "second")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.endswith("b.json, shape 1 has the label ''. Expected a name.\n")
+    assert names_of(tmp_path / "second" / "VOC2007") == ["a"]
+    done = run("--VOCdevkit_path", "third", "--strict")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {Path('json', 'b.json')}, shape 1 has the label ''. ")
+    assert not (tmp_path / "third").exists()
     done = run()
     assert done.returncode == 2
     masks = Path("VOCdevkit", "VOC2007", "SegmentationClass")

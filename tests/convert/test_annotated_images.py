@@ -288,3 +288,24 @@ def test_a_tiff_of_colours_still_becomes_png(pixels, tmp_path):
     tifffile.imwrite(path, pixels, photometric="rgb")
     found = read_annotated_image(path, ANY, ("upright",), "a.json")
     assert (found.data, found.extension, found.size) == (None, ".png", (5, 8))
+
+
+def test_a_tiff_whose_second_page_is_smaller_is_its_first(rng, tmp_path):
+    values = rng.integers(0, 256, (6, 8)).astype(np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(values, photometric="minisblack")
+        file.write(values[::2, ::2], photometric="minisblack")
+    found = read_annotated_image(tmp_path / "a.tif", ANY, ("upright",), "a.json")
+    save_annotated_image(found, tmp_path, "written")
+    assert np.array_equal(read_image(tmp_path / "written.png")[..., 0], values)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_tiff_of_several_pages_keeps_them(count, rng, tmp_path):
+    values = rng.integers(0, 256, (5, 8, count)).astype(np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for number in range(count):
+            file.write(values[..., number], photometric="minisblack")
+    found = read_annotated_image(tmp_path / "a.tif", ANY, ("upright",), "a.json")
+    save_annotated_image(found, tmp_path, "written")
+    assert np.array_equal(read_image(tmp_path / "written.tif", in_channels=count), values)

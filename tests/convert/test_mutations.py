@@ -177,7 +177,9 @@ def mutate_json(data, rng):
         elif action == "double" and isinstance(where, list):
             where.append(copy.deepcopy(where[key]))
         else:
-            where[key] = rng.choice(JUNK) if action == "junk" else swapped(where[key])
+            where[key] = (
+                copy.deepcopy(rng.choice(JUNK)) if action == "junk" else swapped(where[key])
+            )
     return json.dumps(data)
 
 

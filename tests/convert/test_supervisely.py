@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import struct
 import zlib
 
 import brute_force
@@ -195,7 +196,11 @@ def test_a_file_with_a_broken_object_is_left_out(folder):
         (bitmap("", [0, 0]) | {"bitmap": 5}, r"has the bitmap 5\. Expected data and origin"),
         (bitmap("", 5), r"\(cat\), origin, has the point 5\. Expected"),
         (bitmap(5, [0, 0]), r"The bitmap of .*\(cat\) is not base64 text"),
-        (bitmap("AAAA", [0, 0]), r"The bitmap of .*\(cat\) can't be read: "),
+        (bitmap("AAAA", [0, 0]), r"The bitmap of .*\(cat\) can't be read: Error -3 while"),
+        (
+            bitmap(base64.b64encode(zlib.compress(b"no PNG")).decode(), [0, 0]),
+            r"The bitmap of .*\(cat\) can't be read: it is no image\.",
+        ),
         (
             bitmap(encode(Image.new("RGB", (2, 2))), [0, 0]),
             r"The bitmap of .*\(cat\) has 3 channels and none of them is alpha\. Expected one",
@@ -205,6 +210,14 @@ def test_a_file_with_a_broken_object_is_left_out(folder):
 def test_faulty_objects(one, message, folder):
     with pytest.raises(UserError, match=message):
         mask_of(folder, one)
+
+
+def test_a_bitmap_that_claims_to_be_huge(folder):
+    data = b"\x89PNG\r\n\x1a\n"
+    for chunk in (b"IHDR" + struct.pack(">IIBBBBB", 40_000, 40_000, 8, 0, 0, 0, 0), b"IDAT"):
+        data += struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    with pytest.raises(UserError, match=r"of the bitmap of .*\(cat\) has 40000x40000 = 1,600,0"):
+        mask_of(folder, bitmap(base64.b64encode(data).decode(), [0, 0]))
 
 
 @pytest.mark.parametrize("classes", [5, [5]])

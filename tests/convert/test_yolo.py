@@ -176,7 +176,7 @@ def test_what_is_broken_or_alone_is_left_out(tmp_path, capsys):
     (folder / "images" / "train" / "c.jpg").unlink()
     assert convert(folder)[:2] == (1, {"d": masks["d"]})
     printed = capsys.readouterr().out
-    assert "a.jpg can't be read: cannot identify image file" in printed
+    assert "a.jpg can't be read: it is no image." in printed
     assert "b.txt is neither UTF-8, UTF-16 nor GB18030 text" in printed
     assert "c.txt belongs to no image of that name." in printed
 

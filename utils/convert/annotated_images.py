@@ -1,6 +1,5 @@
 """The images of annotation files: found, turned as their annotators saw them, saved."""
 
-import contextlib
 import io
 import os
 from pathlib import Path
@@ -12,6 +11,7 @@ from PIL.ExifTags import Base
 
 from errors import UserError
 from utils.convert.annotations import shown
+from utils.convert.encoded import image_reason
 from utils.convert.text import one_form
 from utils.images.channels import CONVERTED, check_pixels, to_array
 from utils.images.reading import read_header, read_image
@@ -141,8 +141,8 @@ def read_annotated_image(source, declared, frames, origin):
         UserError: if it can't be decoded, or has another size.
     """
     embedded = isinstance(source, bytes)
-    if not embedded and (channels := _extra_channels(source)):
-        return _read_as_is(source, channels, declared, origin)
+    if not embedded and is_tiff(source) and (found := _read_as_is(source, declared, origin)):
+        return found
     name = f"the image in {origin}" if embedded else str(source)
     try:
         data = source if embedded else source.read_bytes()
@@ -152,7 +152,8 @@ def read_annotated_image(source, declared, frames, origin):
         turned = image.getexif().get(Base.Orientation) in range(2, 9)
         frame_of = {"stored": image, "upright": ImageOps.exif_transpose(image)}
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads to
-        raise UserError(f"{origin}: {name} can't be read: {error}") from error
+        reason = image_reason(error)
+        raise UserError(f"{origin}: {name} can't be read: {reason}") from error
     for frame in frames:
         size = _size_of(frame_of[frame])
         if _fits(size, declared):
@@ -165,21 +166,19 @@ def read_annotated_image(source, declared, frames, origin):
     raise _other_size(origin, name, declared, _size_of(frame_of[frames[0]]), hint)
 
 
-def _extra_channels(path):
-    """How many channels a TIFF has that is not just grey or colours; else None."""
-    if not is_tiff(path):
-        return None
-    with contextlib.suppress(UserError):  # what reads it says what is wrong
-        most = max(read_header(path).channels)
-        return most if most not in CONVERTED else None
-    return None
-
-
-def _read_as_is(path, channels, declared, origin):
-    """A TIFF that PNG could not hold; it is copied, as `read_image` shows it."""
+def _read_as_is(path, declared, origin):
+    """A TIFF of more than grey or colours, to be copied as `read_image` reads it; or None."""
+    converted = False
     try:
-        size = read_image(path, in_channels=channels).shape[:2]
+        channels = read_header(path).channels
+        converted = set(CONVERTED) <= set(channels)
+        more = [count for count in channels if count not in CONVERTED]
+        if not more:
+            return None
+        size = read_image(path, in_channels=max(more)).shape[:2]
     except UserError as error:
+        if converted:  # its further pages may be small versions of the first
+            return None
         raise UserError(f"{origin}: {error}") from error
     if not _fits(size, declared):
         raise _other_size(origin, path, declared, size)

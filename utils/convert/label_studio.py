@@ -1,4 +1,4 @@
-"""Label Studio's own JSON export: a list of tasks, each with its image and annotations.
+"""Label Studio's own JSON export: tasks, each with its image and annotations.
 
 Later regions paint over earlier ones. Turning an image in the editor (`image_rotation`)
 changes no coordinates.
@@ -26,12 +26,22 @@ _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")  # what Label Studio puts before a 
 
 
 def is_label_studio(data):
-    """Whether the content of a JSON file is a list of Label Studio's tasks."""
-    first = data[0] if isinstance(data, list) and data else None
+    """Whether the content of a JSON file is a task of Label Studio or a list of them."""
+    listed = data if isinstance(data, list) else [data]
+    return bool(listed) and _is_task(_as_task(listed[0]))
+
+
+def _as_task(data):
+    """A task; of what is stored in a cloud, one annotation with its task inside, the same."""
+    inner = data.get("task") if isinstance(data, dict) and "result" in data else None
+    return {**inner, "annotations": [data]} if isinstance(inner, dict) else data
+
+
+def _is_task(task):
     return (
-        isinstance(first, dict)
-        and isinstance(first.get("data"), dict)
-        and any(isinstance(first.get(key), list) for key in _ANNOTATIONS)
+        isinstance(task, dict)
+        and isinstance(task.get("data"), dict)
+        and any(isinstance(task.get(key), list) for key in _ANNOTATIONS)
     )
 
 
@@ -46,10 +56,11 @@ def scan_label_studio_files(source, options):
             data = source.read(path)
             if not is_label_studio(data):
                 raise UserError(
-                    f"{path} is no list of Label Studio's tasks, each with 'data' and "
+                    f"{path} holds no tasks of Label Studio, each with 'data' and "
                     "'annotations'. Export the project as JSON, not as JSON-MIN, or move it away."
                 )
-            for number, task in enumerate(data, 1):
+            tasks = map(_as_task, data if isinstance(data, list) else [data])
+            for number, task in enumerate(tasks, 1):
                 key = task.get("id", number) if isinstance(task, dict) else number
                 origin = f"{path}, task {shown(key)}"
                 with skips.catching(origin):

@@ -89,21 +89,17 @@ def _brush(result, origin):
         type(number) is int and 0 <= number < 256 for number in numbers
     ):
         raise UserError(f"{origin} " + _BROKEN.format(f"rle is {shown(numbers)}, no list of bytes"))
-    size = (result.get("original_height"), result.get("original_width"))
-    if None in size:
-        raise UserError(f"{origin} lacks original_width or original_height. Export it again.")
-    data = bytes(numbers)
-    count = int.from_bytes(data[:4], "big")
-    if count != 4 * size[0] * size[1]:
-        raise UserError(
-            f"{origin} " + _BROKEN.format(f"it has {count} values, not the 4 x {size[1]}x{size[0]} "
-            "of its image's red, green, blue and alpha")
-        )  # fmt: skip
-    return partial(_draw_brush, data, origin)
+    return partial(_draw_brush, bytes(numbers), origin)
 
 
 def _draw_brush(data, origin, size):
+    count, expected = int.from_bytes(data[:4], "big"), 4 * size[0] * size[1]
     try:
+        if count != expected:
+            raise ValueError(
+                f"it has {count} values, not the {expected} of the red, green, blue and alpha of "
+                f"{size[1]}x{size[0]} pixels"
+            )
         return unpack_rle(data).reshape(*size, 4)[..., 3] >= _OPAQUE
     except ValueError as error:
         raise UserError(f"{origin} " + _BROKEN.format(error)) from error

@@ -64,8 +64,8 @@ class Source:
         found = self.having(extension)
         if not found:
             raise UserError(
-                f"{self.path} holds no {extension} files, nor do its subfolders. Set annotations "
-                "to where they are, or format to auto."
+                f"There are no {extension} files in {self.path}, nor in its subfolders. Set "
+                "annotations to where they are, or format to auto."
             )
         return found
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from errors import UserError
 from utils.convert.annotations import check_points, shown
-from utils.convert.encoded import decode_base64
+from utils.convert.encoded import decode_base64, image_reason
 from utils.convert.rasterize import place_crop
 from utils.convert.regions import Region
 from utils.images.channels import check_pixels
@@ -112,7 +112,8 @@ def _decode_bitmap(data, origin):
     except UserError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads to
-        raise UserError(f"The bitmap of {origin} can't be read: {error}") from error
+        reason = image_reason(error)
+        raise UserError(f"The bitmap of {origin} can't be read: {reason}") from error
     if crop.ndim != 2:
         raise UserError(
             f"The bitmap of {origin} has {crop.shape[2]} channels and none of them is alpha. "
