@@ -52,7 +52,6 @@ def find_meaning(values, known=None):
         UserError: if the values are neither.
     """
     everything = set().union(*values)
-    everything = set().union(*values)
     if known and known > _MOST_UNNAMED:
         plausible = values
     else:  # edges that were smoothed give any number of values

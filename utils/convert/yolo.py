@@ -99,7 +99,7 @@ def scan_yolo(source, options):
             continue
         texts = by_stem(labels[key], "text files")
         own = by_stem(images.get(key, []))
-        for stem in texts.keys() - own.keys():
+        for stem in sorted(texts.keys() - own.keys()):
             skips.add(texts[stem], f"{texts[stem]} belongs to no image of that name.")
         empty += len(own.keys() - texts.keys())
         for stem, image in own.items():
