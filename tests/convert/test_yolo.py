@@ -3,9 +3,11 @@
 import brute_force
 import numpy as np
 import pytest
-from conversions import convert, picture, survives
+from conversions import convert, masks_in, picture, survives
 
+import json_to_dataset
 from errors import UserError
+from utils.convert.yolo import read_yolo_labels
 
 YAML = "train: images/train\nnc: 2\nnames:\n  0: cat\n  1: dog\n"
 SIZE = (12, 16)
@@ -74,6 +76,35 @@ def test_names_that_are_no_utf_8(tmp_path, capsys):
     (folder / "data.yaml").write_bytes("names: [猫, 狗]".encode("gb18030"))
     assert convert(folder) == (0, masks, ["background", "猫", "狗"])
     assert "data.yaml is no UTF-8; it was read as GB18030." in capsys.readouterr().out
+
+
+def test_the_yaml_file_alone(tmp_path):
+    masks = make(tmp_path / "data")
+    assert (
+        json_to_dataset.main(
+            json_to_dataset.ConvertConfig(
+                annotations=str(tmp_path / "data" / "data.yaml"), VOCdevkit_path=str(tmp_path / "V")
+            )
+        )
+        == 0
+    )
+    assert masks_in(tmp_path / "V" / "VOC2007") == masks
+
+
+def test_two_sets_of_names(tmp_path):
+    folder = tmp_path / "data"
+    make(folder)
+    (folder / "train").mkdir()
+    (folder / "train" / "data.yaml").write_text(YAML)
+    assert convert(folder)[0] == 0
+    (folder / "train" / "data.yaml").write_text("names: [dog, cat]")
+    with pytest.raises(UserError, match=r"data\.yaml and .*data\.yaml name different classes"):
+        convert(folder)
+
+
+def test_a_text_file_that_is_gone(tmp_path):
+    with pytest.raises(UserError, match=r"none\.txt can't be read: .*No such file"):
+        read_yolo_labels(tmp_path / "none.txt", {0: "cat"})
 
 
 def test_a_background_among_the_names_is_id_0(tmp_path):

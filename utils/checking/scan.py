@@ -116,7 +116,6 @@ def _scan_mask(path, facts, decode):
         facts.mask_error, facts.mask_detail = "broken", str(error)
 
 
-<<<<<<< HEAD
 def _summarize(ids, image):
     """The MaskSummary of class ids, uint8 (H, W), from an opened file."""
     counts = np.bincount(ids.ravel(), minlength=256)
@@ -131,9 +130,6 @@ def _summarize(ids, image):
     )
 
 
-def _hash(data):
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
-=======
 def _hash(*parts):
     digest = hashlib.blake2b(digest_size=8)
     for part in parts:
@@ -145,7 +141,6 @@ def _hash_file(path):
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8))
     return int.from_bytes(digest.digest(), "big")
->>>>>>> 64ffaa59ddba65f3ca5d0b8d5f52e42205b0e9a3
 
 
 class FactsCache:

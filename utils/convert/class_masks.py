@@ -85,27 +85,8 @@ def _split(stem, images, behind):
 
 def scan_class_masks(source, options):
     """Finds the masks of each image; see `utils.convert.scan.Format`. All masks are read."""
-    groups, _ = find_class_groups(source)
     skips = Skips(options.strict)
-    layers = {}  # {image path: [(label, mask path)]}
-    seen = []
-    for group, name in groups:
-        with skips.catching(group.masks[0].parent):
-            seen += group.images
-            _add_folder(group, clean_label(name, str(group.masks[0].parent)), layers, skips)
-    if not groups:
-        for group in find_groups(source)[0]:
-            with skips.catching(group.masks[0].parent):
-                seen += group.images
-                _add_names(group, layers, skips)
-    if not seen:
-        raise UserError(
-            f"{source.path} has no masks by class. Expected images/ beside masks/<class>/, or "
-            "masks/<image>_<class>.png."
-        )
-    alone = [path for path in dict.fromkeys(seen) if path not in layers]
-    for path in alone:
-        skips.add(path, f"The image {path} has no mask of any class.")
+    layers = _find_layers(source, options.finder.image_dir, skips)
     labels = order_labels({label for found in layers.values() for label, _ in found}, options)
     images = [Layered(path, layers[path]) for path in sorted(layers)]
     scan = scan_layers(images, labels, skips)
@@ -113,6 +94,33 @@ def scan_class_masks(source, options):
     if fewer:
         scan.notes.append(f"Of {fewer} images, some classes have no mask: they are not there.")
     return scan
+
+
+def _find_layers(source, image_dir, skips):
+    """{image path: [(label, mask path)]} of the images that have masks."""
+    layers, seen = {}, []
+    groups, others = find_class_groups(source, image_dir)
+    by_name = () if groups else find_groups(source, image_dir)[0]
+    if not groups and not by_name:
+        raise UserError(
+            f"{source.path} has no masks by class. Expected images/ beside masks/<class>/, or "
+            "masks/<image>_<class>.png; or set annotations to the masks and image_dir to the "
+            "images."
+        )
+    for group, name in groups:
+        # An error is one of the whole set: images without this class would be wrong.
+        _add_folder(group, clean_label(name, str(group.masks[0].parent)), layers, skips)
+        seen += group.images
+    for path in others if groups else ():
+        skips.add(path, f"The mask {path} is in none of the folders of classes.")
+    for group in by_name:
+        with skips.catching(group.masks[0].parent):
+            _add_names(group, layers, skips)
+            seen += group.images
+    for path in dict.fromkeys(seen):
+        if path not in layers:
+            skips.add(path, f"The image {path} has no mask of any class.")
+    return layers
 
 
 def _add_folder(group, label, layers, skips):
@@ -125,7 +133,7 @@ def _add_folder(group, label, layers, skips):
             f"{group.images[0].parent} by their names: {show_some(list(masks)[:2])} and "
             f"{show_some(list(images)[:2])}. Name each mask as its image."
         )
-    for stem in masks.keys() - set(found.masks.values()):
+    for stem in sorted(masks.keys() - set(found.masks.values())):
         skips.add(masks[stem], f"The mask {masks[stem]} belongs to no image. {found.sentence}")
     for image, mask in found.masks.items():
         layers.setdefault(images[image], []).append((label, masks[mask]))
