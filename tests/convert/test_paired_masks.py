@@ -106,6 +106,15 @@ def test_the_masks_of_single_objects_become_one(tmp_path, capsys):
     assert (found, classes) == (expected, ["background", "nucleus"])
 
 
+@pytest.mark.parametrize("annotations", ["data", "data/masks"])
+def test_images_in_image_dir(tmp_path, annotations):
+    stored = make(tmp_path / "data", "{}", "{}")
+    found = convert(
+        tmp_path / annotations, format="image_masks", image_dir=str(tmp_path / "data" / "images")
+    )[1]
+    assert found == as_lists(stored, v255=1)
+
+
 def test_what_is_broken_or_alone_is_left_out(tmp_path, capsys):
     folder = tmp_path / "data"
     stored = make(folder, names=range(1, 30))

@@ -56,14 +56,14 @@ def _are_objects(groups):
 
 def scan_paired_masks(source, options):
     """Pairs images and masks; see `utils.convert.scan.Format`. All masks are read."""
-    groups, single = find_groups(source)
+    groups, single = find_groups(source, options.finder.image_dir)
     sides = [[group for group in single if group[side]] for side in (1, 2)]
     if not groups and len(sides[0]) == len(sides[1]) == 1:
         groups, single = [Group((), sides[0][0].images, sides[1][0].masks)], []
     if not groups:
         raise UserError(
             f"{source.path} has no folder of images beside one of masks. Name them images and "
-            "masks, or set annotations to where they are."
+            "masks, or set annotations to the masks and image_dir to the images."
         )
     notes = [
         f"{len(group.images or group.masks)} {'images' if group.images else 'masks'} in "
