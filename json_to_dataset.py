@@ -6,6 +6,7 @@ VOC2007/classes.txt. Nothing that exists is overwritten. An image whose annotati
 is left out and listed, status 1; an error leaves nothing behind. Then: python voc_annotation.py
 """
 
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -175,14 +176,15 @@ def write_dataset(folder, items, classes, workers, skips):
     pixels, images = np.zeros((2, 256), np.int64)
     written = 0
     write = partial(_write_item, folder=folder, classes=classes)
-    results = ordered_map(write, items, workers, "Converting")
-    for item, counts in zip(items, results, strict=True):
-        if isinstance(counts, UserError):
-            skips.add(item.origin, counts)
-            continue
-        pixels += counts
-        images += counts > 0
-        written += 1
+    # Closed at once: its threads may not outlive an error that `skips` raises.
+    with closing(ordered_map(write, items, workers, "Converting")) as results:
+        for item, counts in zip(items, results, strict=True):
+            if isinstance(counts, UserError):
+                skips.add(item.origin, counts)
+                continue
+            pixels += counts
+            images += counts > 0
+            written += 1
     return pixels, images, written
 
 

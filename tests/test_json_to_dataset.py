@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
@@ -272,6 +273,16 @@ def test_nothing_is_left_after_an_error(fields, message, labelme, convert, tmp_p
     before = sorted(tmp_path.rglob("*"))
     assert message in refusal(convert, strict=True)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_no_thread_outlives_an_error(labelme, convert):
+    for number in range(40):
+        labelme(f"{number:02}.json", "cat", imageHeight=7)
+    with pytest.raises(UserError) as caught:
+        convert(strict=True, num_workers=2)
+    # While the error, and with it the frames that raised it, exist.
+    assert not [one for one in threading.enumerate() if "PoolExecutor" in one.name]
+    assert caught.value
 
 
 @pytest.mark.parametrize(("fields", "message"), BROKEN.values(), ids=BROKEN)

@@ -104,6 +104,18 @@ def test_a_class_without_a_mask_is_not_in_the_image(tmp_path, capsys):
     assert "Of 1 images, some classes have no mask" in capsys.readouterr().out
 
 
+def test_a_mask_without_an_image_may_be_that_of_an_image_without_one(tmp_path, capsys):
+    made = make(tmp_path / "data", names="abc")
+    path = tmp_path / "data" / "masks" / "dog" / "a.png"
+    path.rename(path.with_name("a1.png"))
+    status, found, _ = convert(tmp_path / "data")
+    assert (status, sorted(found)) == (1, ["b", "c"])
+    assert found["b"] == painted(made["b"], CLASSES)
+    printed = capsys.readouterr().out
+    assert "a.jpg has no mask of dog, while " in printed
+    assert "a1.png has no image. Do they belong together?" in printed
+
+
 def test_background_and_void_by_name(tmp_path):
     folder = tmp_path / "data"
     picture(folder / "images" / "a.jpg")

@@ -180,6 +180,7 @@ def test_tasks_and_notes(folder):
     assert found.labels == ["dog"]
     assert found.notes == [
         "1 results of the type choices were left out: they cover no area.",
+        "1 boxes were filled. A box is rarely what an object covers.",
         "2 tasks were left out: nobody has annotated them.",
     ]
     first, second = found.items

@@ -152,7 +152,10 @@ def test_classes_stand_in_the_order_of_the_project(folder):
     for root in (folder, folder / "ds", folder / "ds" / "ann"):
         found = scan(folder, data, root=root)
         assert found.labels == ["zebra", "cat", "ant", "new"]
-        assert found.notes == ["1 objects of the type point were left out: they cover no area."]
+        assert found.notes == [
+            "1 objects of the type point were left out: they cover no area.",
+            "2 boxes were filled. A box is rarely what an object covers.",
+        ]
         (item,) = found.items
         assert (item.name, item.labels) == ("a", {"cat", "new"})
         assert (

@@ -99,6 +99,7 @@ def test_what_has_no_area_is_left_out_and_said(folder):
     assert found.notes == [
         "1 regions of the shape polyline were left out: they cover no area.",
         "1 regions of the shape point were left out: they cover no area.",
+        "1 boxes were filled. A box is rarely what an object covers.",
         "1 images without regions became background only.",
     ]
     first, second = found.items

@@ -129,6 +129,17 @@ def test_images_without_a_text_file_are_background_and_counted(tmp_path, capsys)
     assert "1 images in" in printed and "are left out: no folder labels belongs to" in printed
 
 
+def test_text_files_without_an_image_may_be_those_of_images_without_one(tmp_path, capsys):
+    folder = tmp_path / "data"
+    masks = make(folder)
+    path = folder / "labels" / "train" / "a.txt"
+    path.rename(path.with_name("a1.txt"))
+    assert convert(folder)[:2] == (1, {"b": masks["b"], "c": masks["c"]})
+    printed = capsys.readouterr().out
+    assert "a.jpg has no text file, while " in printed
+    assert "became background" not in printed
+
+
 def test_boxes_are_no_outlines(tmp_path, capsys):
     folder = tmp_path / "data"
     masks = make(folder)

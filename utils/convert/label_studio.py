@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from errors import UserError
 from utils.convert.annotations import Item, clean_label, shown
 from utils.convert.label_studio_regions import DRAWN, read_region
-from utils.convert.regions import FoundImage, labels_of, load_regions
+from utils.convert.regions import FoundImage, boxes_note, labels_of, load_regions
 from utils.convert.scan import Scan, Skips
 from utils.convert.source import guess_json
 
@@ -66,8 +66,12 @@ def scan_label_studio_files(source, options):
                 with skips.catching(origin):
                     item = _scan_task(path, task, origin, options.finder, counts)
                     items += [item] if item else []
-    kinds = [f"{counts[kind]} results of the type {kind}" for kind in counts if kind]
-    notes = [f"{kind} were left out: they cover no area." for kind in kinds]
+    notes = [
+        f"{count} results of the type {kind} were left out: they cover no area."
+        for kind, count in counts.items()
+        if kind and kind not in DRAWN
+    ]
+    notes += boxes_note(counts["rectangle"])
     if counts[""]:
         notes.append(f"{counts['']} tasks were left out: nobody has annotated them.")
     labels = set().union(*(item.labels for item in items))
@@ -96,6 +100,7 @@ def _scan_task(path, task, origin, finder, counts):
             size = _size_of(result, size, own_origin)
             regions.append(read_region(result, kind, label, f"{own_origin} ({label})"))
     counts.update(own)
+    counts["rectangle"] += kinds.count("rectangle")
     image = FoundImage(place, file_name, size, place_of)
     load = partial(load_regions, image, regions, ("upright", "stored"))
     return Item(place.stem, place_of, labels_of(regions), load)

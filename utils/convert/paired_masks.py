@@ -116,7 +116,9 @@ def _scan_pairs(groups, options, notes, names):
 
 def _with_values(pairs, skips):
     """(image path, mask path, frozenset of its values) of all masks that can be read."""
-    found = ordered_map(_values_or_error, [mask for _, mask in pairs], 0, "Reading the masks")
+    masks = [mask for _, mask in pairs]
+    # All at once: its threads may not outlive an error that `skips` raises.
+    found = list(ordered_map(_values_or_error, masks, 0, "Reading the masks"))
     read = []
     for (image, mask), values in zip(pairs, found, strict=True):
         if isinstance(values, UserError):

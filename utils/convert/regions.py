@@ -45,6 +45,11 @@ def labels_of(regions):
     return frozenset(region.label for region in regions)
 
 
+def boxes_note(count):
+    """list of str for the user: on the boxes that were filled, if there are any."""
+    return [f"{count} boxes were filled. A box is rarely what an object covers."] if count else []
+
+
 def load_regions(image, regions, frames, classes):
     """Reads an image and paints its regions, later ones over earlier ones.
 

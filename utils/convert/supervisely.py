@@ -10,7 +10,7 @@ from functools import partial
 
 from errors import UserError
 from utils.convert.annotations import Item, clean_label, read_json, shown
-from utils.convert.regions import FoundImage, labels_of, load_regions
+from utils.convert.regions import FoundImage, boxes_note, labels_of, load_regions
 from utils.convert.scan import Scan, Skips
 from utils.convert.source import guess_json
 from utils.convert.supervisely_shapes import DRAWN, read_object
@@ -46,7 +46,9 @@ def scan_supervisely_files(source, options):
     notes = [
         f"{count} objects of the type {kind} were left out: they cover no area."
         for kind, count in counts.items()
+        if kind in _NO_AREA
     ]
+    notes += boxes_note(counts["rectangle"])
     return Scan(items, list(labels), notes, skips.found)
 
 
@@ -85,8 +87,8 @@ def _scan_file(path, data, finder, counts):
                 f"{origin} has the geometryType {shown(kind)}. Known are {', '.join(DRAWN)}. "
                 "Convert it in Supervisely, or delete it."
             )
+        own[kind] += 1
         if kind in _NO_AREA:
-            own[kind] += 1
             continue
         label = clean_label(one.get("classTitle"), origin)
         regions.append(read_object(one, kind, label, f"{origin} ({label})"))

@@ -10,7 +10,7 @@ from functools import partial
 
 from errors import UserError
 from utils.convert.annotations import Item, clean_label, shown
-from utils.convert.regions import FoundImage, labels_of, load_regions
+from utils.convert.regions import FoundImage, boxes_note, labels_of, load_regions
 from utils.convert.scan import Scan, Skips
 from utils.convert.source import guess_json
 from utils.convert.via_shapes import read_shape
@@ -51,11 +51,12 @@ def scan_via_files(source, options):
                 items.append(_scan_image(path, image, attribute, origin, options.finder, counts))
     used = set().union(*(item.labels for item in items))
     labels |= dict.fromkeys(sorted(used))
-    empty = counts.pop("", 0)
+    empty, boxes = counts.pop("", 0), counts.pop("rect", 0)
     notes = [
         f"{count} regions of the shape {kind} were left out: they cover no area."
         for kind, count in counts.items()
     ]
+    notes += boxes_note(boxes)
     if empty:
         notes.append(f"{empty} images without regions became background only.")
     return Scan(items, list(labels), notes, skips.found)
@@ -114,9 +115,9 @@ def _scan_image(path, image, attribute, origin, finder, counts):
         if not isinstance(shape, dict):
             raise UserError(f"{place} is {shown(one)}. Expected shape_attributes in braces.")
         region = read_shape(shape, partial(_label_of, one, attribute), place)
-        if region is None:
+        if region is None or shape["name"] == "rect":
             own[shape["name"]] += 1
-        else:
+        if region is not None:
             regions.append(region)
     folders = [path.parent, path.parent / "images"]
     place = finder.need(image.get("filename"), folders, origin)

@@ -97,17 +97,26 @@ def scan_yolo(source, options):
                 "belongs to them."
             )
             continue
-        texts = by_stem(labels[key], "text files")
-        own = by_stem(images.get(key, []))
-        for stem in sorted(texts.keys() - own.keys()):
-            skips.add(texts[stem], f"{texts[stem]} belongs to no image of that name.")
-        empty += len(own.keys() - texts.keys())
-        for stem, image in own.items():
-            with skips.catching(texts.get(stem, image)):
-                items.append(_make_item(image, texts.get(stem), names, options.fill_boxes))
+        for image, text in _pair(labels[key], images.get(key, []), skips):
+            empty += text is None
+            with skips.catching(text or image):
+                items.append(_make_item(image, text, names, options.fill_boxes))
     if empty:
         notes.append(f"{empty} images have no text file and became background.")
     return Scan(items, list(names.values()), notes, skips.found)
+
+
+def _pair(texts, images, skips):
+    """(image path, text path or None) of a folder."""
+    texts, images = by_stem(texts, "text files"), by_stem(images)
+    strays = sorted(texts.keys() - images.keys())
+    for stem in strays:
+        skips.add(texts[stem], f"{texts[stem]} belongs to no image of that name.")
+    if strays:  # they may belong to the images without one, which are then no background
+        for stem in sorted(images.keys() - texts.keys()):
+            reason = f"{images[stem]} has no text file, while {texts[strays[0]]} has no image."
+            skips.add(images.pop(stem), f"{reason} Are they one under two names?")
+    return [(path, texts.get(stem)) for stem, path in images.items()]
 
 
 def _read_names(source):
