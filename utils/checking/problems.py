@@ -237,13 +237,13 @@ def format_problems(report, only_fatal=False):
     for kind in kinds:
         if only_fatal and not report.is_fatal(kind):
             continue
-        lines.append(_format_problem(kind, report.problems[kind], report.is_fatal(kind)))
+        lines.append(_format_problem(report, kind))
     return "\n".join(lines)
 
 
-def _format_problem(kind, found, fatal):
-    problem = PROBLEMS[kind]
-    lines = [f"{'problem' if fatal else 'note'}: {problem.title}: {found.count:,}"]
+def _format_problem(report, kind):
+    problem, found = PROBLEMS[kind], report.problems[kind]
+    lines = [f"{'problem' if report.is_fatal(kind) else 'note'}: {problem.title}: {found.count:,}"]
     lines += [f"    {detail}" for detail in found.first]
     more = found.count - len(found.first)
     if more > 0 and kind not in _COUNTED_TOGETHER:
@@ -255,7 +255,7 @@ def format_brightness(report):
     """What images of more than 8 bits are read in, and what is odd about it, as text; or ""."""
     kinds = [kind for kind in report.problems if kind.startswith(("values_", "picture_more"))]
     lines = [report.brightness.text] if report.brightness.text else []
-    return "\n".join([*lines, *(_format_problem(kind, report.problems[kind]) for kind in kinds)])
+    return "\n".join([*lines, *(_format_problem(report, kind) for kind in kinds)])
 
 
 def format_report(report):
