@@ -38,7 +38,13 @@ from utils.files import whole_file, write_json
 from utils.quiet import quiet
 from utils.runs.folder import discard, open_run
 from utils.runs.memory import return_free_memory
-from utils.runs.resume import check_same, describe_run, find_changes, update_facts
+from utils.runs.resume import (
+    check_same,
+    describe_run,
+    find_changes,
+    update_facts,
+    wants_more,
+)
 from utils.runs.summary import format_summary
 from utils.runs.time_limit import TimeLimit
 
@@ -80,7 +86,8 @@ class TrainConfig:
     unfreeze_batch_size: int = 2  # images per step after that
     accumulate_steps: int = 1  # gradient accumulation: steps averaged before weights change
     recompute: bool = False  # gradient checkpointing: less memory for a third more work
-    early_stopping_patience: int = 0  # epochs without a lower val_loss before it stops; 0: never
+    early_stopping_patience: int = 0  # epochs without a lower val_loss before a phase ends; 0: off
+    early_stopping_min_delta: float = 0.0  # what val_loss must fall by to count as lower
 
     # Optimizer
     optimizer_type: str = "adam"  # adam or sgd (then init_lr 1e-2, weight_decay 1e-4 are usual)
@@ -220,11 +227,9 @@ def open_or_resume(config, described):
         starts = [phase.first_epoch for phase in planned.parts.phases.plan(facts["start"])]
         return find_changes(facts["run"], described, state.epoch, starts)
 
-    def wants_more(before):
-        names = ("time_limit",) if config.time_limit else ("unfreeze_epoch",)
-        return any(getattr(config, name) > before.get(name, 0) for name in names)
-
-    return open_run(config.save_dir, config.resume, changes_since, wants_more)
+    return open_run(
+        config.save_dir, config.resume, changes_since, lambda state: wants_more(state, config)
+    )
 
 
 def follow_plan(config, samples, run):

@@ -218,7 +218,10 @@ def test_a_broken_image_is_named_and_nothing_is_overwritten(config, voc_dir):
 def test_a_training_beside_another_leaves_its_files_alone(config, capsys):
     settings = config(unfreeze_epoch=1)
     first = open_run(
-        settings.save_dir, "never", lambda state: [], lambda before: before["unfreeze_epoch"] < 9
+        settings.save_dir,
+        "never",
+        lambda state: [],
+        lambda state: state.facts["run"]["settings"]["unfreeze_epoch"] < 9,
     )
     kept = first.public / "last_epoch_weights.weights.h5"
     kept.write_bytes(b"of the first")
@@ -255,7 +258,10 @@ def test_an_early_stop_is_the_end_of_a_run(config, capsys):
     assert read_state(folder).facts["finished"] is True
     assert (
         open_run(
-            settings.save_dir, "auto", lambda state: [], lambda before: before["unfreeze_epoch"] < 9
+            settings.save_dir,
+            "auto",
+            lambda state: [],
+            lambda state: state.facts["run"]["settings"]["unfreeze_epoch"] < 9,
         ).state
         is None
     )
@@ -264,7 +270,7 @@ def test_an_early_stop_is_the_end_of_a_run(config, capsys):
             settings.save_dir,
             "auto",
             lambda state: [],
-            lambda before: before["unfreeze_epoch"] < 10,
+            lambda state: state.facts["run"]["settings"]["unfreeze_epoch"] < 10,
         ).folder
         == folder
     )

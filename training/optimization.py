@@ -3,6 +3,7 @@
 import keras
 
 from nets import losses
+from nets.epoch_loss import EpochLoss
 from nets.precision import dtype_policy
 from nets.remat import rematerialized
 from nets.weights.description import HEAD
@@ -62,7 +63,19 @@ def make_loss(settings, total=None):
     return lambda y_true, y_pred: keras.ops.reshape(loss(y_true, y_pred), (1,))
 
 
-def compile_trainer(model, optimizer, loss, recompute=False):
+def make_epoch_loss(settings, num_classes):
+    """The loss of `make_loss` over all batches of an epoch as one, a metric.
+
+    Args:
+        settings: as for `make_loss`.
+        num_classes: int.
+    """
+    factory = losses.Focal_Loss if settings.focal_loss else losses.CE
+    pixel_loss = factory(settings.cls_weights or None, from_logits=True)
+    return EpochLoss(pixel_loss, num_classes, settings.dice_loss, settings.dice_present_only)
+
+
+def compile_trainer(model, optimizer, loss, recompute=False, metrics=()):
     """Compiles a trainer that shares the network's layers and ends in logits, before the softmax.
 
     From logits no pixel loses its gradient, see `nets.losses`. The network itself stays without
@@ -73,6 +86,7 @@ def compile_trainer(model, optimizer, loss, recompute=False):
         model: keras.Model.
         optimizer, loss: as for `keras.Model.compile`.
         recompute: bool, whether activations are computed again instead of kept.
+        metrics: more Keras metrics of the logits, such as `make_epoch_loss` gives.
     """
     # Keras scales the loss under mixed_float16 only if the model itself has that policy.
     with dtype_policy(model.dtype_policy):
@@ -82,7 +96,7 @@ def compile_trainer(model, optimizer, loss, recompute=False):
     metric = keras.metrics.MeanIoU(
         num_classes, name="batch_miou", ignore_class=VOID, sparse_y_pred=False
     )
-    trainer.compile(optimizer=optimizer, loss=loss, metrics=[metric])
+    trainer.compile(optimizer=optimizer, loss=loss, metrics=[metric, *metrics])
     # Made within the first step, its variables would have that step traced twice.
     trainer.optimizer.build(trainer.trainable_variables)
     return trainer

@@ -157,10 +157,13 @@ class ReportSettings:
     eval_flag: bool = True
     eval_period: int = 5
     early_stopping_patience: int = 0
+    early_stopping_min_delta: float = 0.0
 
     def __post_init__(self):
         check_at_least(self, 1, "eval_period")
-        check_at_least(self, 0, "save_period", "early_stopping_patience")
+        check_at_least(
+            self, 0, "save_period", "early_stopping_patience", "early_stopping_min_delta"
+        )
 
 
 @dataclass(frozen=True)
