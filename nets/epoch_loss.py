@@ -39,16 +39,14 @@ class EpochLoss(keras.metrics.Metric):
         self._sums = [self.add_variable((num_classes,), "zeros", name=name) for name in names]
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        """Adds a batch; weights of samples are not those of a metric, and are left out."""
+        """Adds a batch; `sample_weight` is what the pixel's loss takes as a third argument."""
         y_pred = ops.stop_gradient(y_pred)
-        labels, valid, _, probabilities = losses.prepare(y_true, y_pred, from_logits=True)
-        count = ops.sum(valid)
-        self._pixel_sum.assign_add(self.pixel_loss(y_true, y_pred) * count)
-        self._valid.assign_add(count)
-        if self.dice:
-            sums = losses.dice_sums(labels, valid, probabilities, ops.sum)
-            for variable, value in zip(self._sums, sums, strict=True):
-                variable.assign_add(value)
+        more = () if sample_weight is None else (sample_weight,)
+        pixels, sums = losses.batch_sums(y_true, y_pred)
+        self._pixel_sum.assign_add(self.pixel_loss(y_true, y_pred, *more) * pixels)
+        self._valid.assign_add(pixels)
+        for variable, value in zip(self._sums, sums, strict=False):  # none without Dice
+            variable.assign_add(value)
 
     def result(self):
         """The loss, a scalar; 0 of nothing but void."""

@@ -44,7 +44,7 @@ def CE(cls_weights=None, total=None, from_logits=False):
     """
 
     def ce(y_true, y_pred):
-        labels, valid, log_p, _ = prepare(y_true, y_pred, from_logits)
+        labels, valid, log_p, _ = _prepare(y_true, y_pred, from_logits)
         return _cross_entropy(labels, valid, log_p, cls_weights, total or ops.sum)
 
     return ce
@@ -61,7 +61,7 @@ def Focal_Loss(cls_weights=None, alpha=0.5, gamma=2, total=None, from_logits=Fal
     """
 
     def focal(y_true, y_pred):
-        labels, valid, log_p, _ = prepare(y_true, y_pred, from_logits)
+        labels, valid, log_p, _ = _prepare(y_true, y_pred, from_logits)
         return _focal(labels, valid, log_p, cls_weights, alpha, gamma, total or ops.sum)
 
     return focal
@@ -88,7 +88,7 @@ def dice_loss_with_CE(
     total = total or ops.sum
 
     def dice_ce(y_true, y_pred):
-        labels, valid, log_p, probabilities = prepare(y_true, y_pred, from_logits)
+        labels, valid, log_p, probabilities = _prepare(y_true, y_pred, from_logits)
         return _cross_entropy(labels, valid, log_p, cls_weights, total) + _dice(
             labels, valid, probabilities, beta, smooth, dice_present_only, total
         )
@@ -110,7 +110,7 @@ def dice_loss_with_Focal_Loss(
     total = total or ops.sum
 
     def dice_focal(y_true, y_pred):
-        labels, valid, log_p, probabilities = prepare(y_true, y_pred, from_logits)
+        labels, valid, log_p, probabilities = _prepare(y_true, y_pred, from_logits)
         return _focal(labels, valid, log_p, cls_weights, alpha, gamma, total) + _dice(
             labels, valid, probabilities, beta, smooth, dice_present_only, total
         )
@@ -118,7 +118,7 @@ def dice_loss_with_Focal_Loss(
     return dice_focal
 
 
-def prepare(y_true, y_pred, from_logits):
+def _prepare(y_true, y_pred, from_logits):
     """Returns one-hot labels (B, H, W, C), validity (B, H, W), log p and p (B, H, W, C)."""
     y_pred = ops.cast(y_pred, "float32")
     num_classes = y_pred.shape[-1]
@@ -176,20 +176,30 @@ def _focal(labels, valid, log_p, cls_weights, alpha, gamma, total):
 
 
 def _dice(labels, valid, probabilities, beta, smooth, present_only, total):
-    sums = dice_sums(labels, valid, probabilities, total)
+    sums = _dice_sums(labels, valid, probabilities, total)
     return dice_of_sums(*sums, beta, smooth, present_only)
 
 
-def dice_sums(labels, valid, probabilities, total):
-    """What Dice is made of: sums of y p, p and y for each class, (C,) each."""
+def _dice_sums(labels, valid, probabilities, total):
     axes = (0, 1, 2)
     tp = total(labels * probabilities, axis=axes)
     predicted = total(probabilities * valid[..., None], axis=axes)
     return tp, predicted, total(labels, axis=axes)
 
 
+def batch_sums(y_true, logits):
+    """What losses are made of, of a batch, as `dice_of_sums` takes it.
+
+    Returns:
+        (pixels, (tp, predicted, support)): the number of valid pixels, and (C,) each: the sums of
+        y p, p and y over them.
+    """
+    labels, valid, _, probabilities = _prepare(y_true, logits, from_logits=True)
+    return ops.sum(valid), _dice_sums(labels, valid, probabilities, ops.sum)
+
+
 def dice_of_sums(tp, predicted, support, beta=1, smooth=1e-5, present_only=False):
-    """The Dice loss of `dice_sums`, of one batch or added up over many."""
+    """The Dice loss of one batch's sums, or of those added up over many."""
     fp, fn = predicted - tp, support - tp
     weighted_tp = (1.0 + beta**2) * tp
     score = (weighted_tp + smooth) / (weighted_tp + beta**2 * fn + fp + smooth)

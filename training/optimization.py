@@ -86,7 +86,8 @@ def compile_trainer(model, optimizer, loss, recompute=False, metrics=()):
         model: keras.Model.
         optimizer, loss: as for `keras.Model.compile`.
         recompute: bool, whether activations are computed again instead of kept.
-        metrics: more Keras metrics of the logits, such as `make_epoch_loss` gives.
+        metrics: more Keras metrics of the logits, such as `make_epoch_loss` gives; they get the
+            batches' sample weights.
     """
     # Keras scales the loss under mixed_float16 only if the model itself has that policy.
     with dtype_policy(model.dtype_policy):
@@ -96,7 +97,7 @@ def compile_trainer(model, optimizer, loss, recompute=False, metrics=()):
     metric = keras.metrics.MeanIoU(
         num_classes, name="batch_miou", ignore_class=VOID, sparse_y_pred=False
     )
-    trainer.compile(optimizer=optimizer, loss=loss, metrics=[metric, *metrics])
+    trainer.compile(optimizer=optimizer, loss=loss, metrics=[metric], weighted_metrics=[*metrics])
     # Made within the first step, its variables would have that step traced twice.
     trainer.optimizer.build(trainer.trainable_variables)
     return trainer

@@ -95,3 +95,14 @@ def test_what_keras_reports_as_loss_is_that_of_the_epoch(rng):
     expected = oracle(ids, logits, settings)
     assert history["loss"] == pytest.approx([expected], rel=1e-5)
     assert history["val_loss"] == pytest.approx([expected], rel=1e-5)
+
+
+def test_weights_of_a_batch_reach_the_pixel_loss():
+    def pixel_loss(y_true, y_pred, weights):
+        return keras.ops.mean(weights)
+
+    metric = EpochLoss(pixel_loss, 2, dice=False)
+    for pixels, weight in ((3, 2.0), (1, 6.0)):
+        masks = np.zeros((1, 1, pixels), np.uint8)
+        metric.update_state(masks, np.zeros((1, 1, pixels, 2), np.float32), np.full(1, weight))
+    assert float(metric.result()) == (3 * 2 + 1 * 6) / 4
