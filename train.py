@@ -75,7 +75,7 @@ class TrainConfig:
     val_input_shape: tuple[int, int] | None = None  # of validation, prediction; None: input_shape
     val_window: tuple[int, int] | None = None  # overlapping windows of a large one; None: whole
     width: int = 64  # filters of the first block; 64 is the article's network, 32 a quarter of it
-    precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto measures
+    precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto: what is fast here
 
     # Phases: with freeze_train, epochs up to freeze_epoch train the decoder only
     init_epoch: int = 0  # first epoch, from 0

@@ -49,7 +49,8 @@ class Unet:
         mix_type: what `detect_image` returns. 0: the mask's colours blended over the
             image; 1: the colours alone; 2: the image with a black background; 3: the
             image with outlines in the colours.
-        precision: "auto", "float32", "mixed_bfloat16" or "mixed_float16".
+        precision: "auto": as in training, unless that is slow here; "float32", "mixed_bfloat16"
+            or "mixed_float16".
         name_classes: one name per class, or None: as the file says.
         tile: bool. Whether an image larger than `input_shape` is segmented in overlapping
             tiles, unscaled, instead of being shrunk to it; None: above 50 million pixels.
@@ -92,7 +93,7 @@ class Unet:
         self.description = resolve_description(
             stored, num_classes, backbone, input_shape, name_classes
         )
-        policy, self.precision_reason = choose_precision(precision)
+        policy, self.precision_reason = choose_precision(precision, self.description.precision)
         described = self.description
         with dtype_policy(policy):
             self.model = networks.build(described, described.network_shape)

@@ -1,5 +1,7 @@
 """The network to train: built, started from weights, and used for prediction meanwhile."""
 
+from dataclasses import replace
+
 import keras
 
 from nets.precision import choose_precision, dtype_policy
@@ -39,8 +41,9 @@ def build_network(settings, start, state=None, devices=None):
         description = _describe(settings, stored)
     # A run that resumes computes as it began, even if "auto" would choose otherwise today.
     wanted = state.facts["policy"] if state else agree_on_precision(settings.precision, devices)
-    policy, reason = choose_precision(wanted)
+    policy, reason = choose_precision(wanted, said="as in the run" if state else "as set")
     print(reason)
+    description = replace(description, precision=policy)
     keras.utils.set_random_seed(settings.seed)
     # The article's own initializer fades through thirteen layers without weights.
     options = {"head_initializer": small_head()} if start else {"encoder_initializer": "he_normal"}

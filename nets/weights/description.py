@@ -10,7 +10,7 @@ import numpy as np
 
 from errors import UserError
 from nets.backbones import BACKBONES, find_backbone
-from nets.checks import DECODER_NORMS, UPSAMPLINGS
+from nets.checks import DECODER_NORMS, PRECISIONS, UPSAMPLINGS
 
 # Fields of Description that a network started from a file must share with it.
 INHERITED = ("upsampling", "unit_range", "stride_in_3x3")
@@ -32,6 +32,7 @@ class Description:
         decoder_norm: as for `nets.unet.Unet`.
         window: (height, width) of the overlapping windows in which images of `input_shape` are
             predicted; None: whole.
+        precision: str, Keras' policy of the training; "": not known.
         upsampling, unit_range, stride_in_3x3: as for `nets.unet.Unet`; what weights of
             unet-pytorch and torchvision need.
         versions: the packages that wrote the file.
@@ -46,6 +47,7 @@ class Description:
     in_channels: int = 3
     decoder_norm: str = "none"
     window: tuple[int, int] | None = None
+    precision: str = ""
     upsampling: str = "nearest"
     unit_range: bool = False
     stride_in_3x3: bool = False
@@ -79,6 +81,7 @@ class Description:
             in_channels=int(values.get("in_channels", 3)),
             decoder_norm=str(values.get("decoder_norm", "none")),
             window=tuple(int(side) for side in values.get("window") or ()) or None,
+            precision=str(values.get("precision", "")),
             upsampling=str(values.get("upsampling", "nearest")),
             unit_range=bool(values.get("unit_range", False)),
             stride_in_3x3=bool(values.get("stride_in_3x3", False)),
@@ -86,6 +89,7 @@ class Description:
         )
         for name, known in (
             ("backbone", BACKBONES), ("upsampling", UPSAMPLINGS), ("decoder_norm", DECODER_NORMS),
+            ("precision", ("", *PRECISIONS[1:])),
         ):  # fmt: skip
             if getattr(described, name) not in known:
                 raise ValueError(f"{name} is {getattr(described, name)!r}")
