@@ -79,7 +79,7 @@ def main(config=None):
     from utils.evaluation.evaluate import evaluate
     from utils.evaluation.html_report import Evaluation
     from utils.evaluation.metrics import score
-    from utils.evaluation.score_tables import format_scores, score_image
+    from utils.evaluation.score_tables import find_other_classes, format_scores, score_image
     from utils.labels import VOID
 
     samples = read_samples(config.VOCdevkit_path, config.val_list)
@@ -96,7 +96,12 @@ def main(config=None):
     if config.ignore_labels is not None:
         ignore_labels = config.ignore_labels
     # Before anything is written: a faulty mask leaves the results of an earlier run alone.
-    check_samples([], samples, len(names), ignore_labels, in_channels=in_channels)
+    report = check_samples([], samples, len(names), ignore_labels, in_channels=in_channels)
+    if report.classes and report.classes[-1] + 1 < len(names):
+        print(
+            f"note: the largest id of these masks is {report.classes[-1]}, and the predictions "
+            f"have ids 0 to {len(names) - 1}. Are they made for the same classes?"
+        )
     if config.miou_mode == 1:
         count = sum(1 for _ in masks)
         print(f"{count} predicted masks are in {config.predictions}.")
@@ -112,6 +117,8 @@ def main(config=None):
     )
     scores = score(counts)
     print(format_scores(scores, names))
+    if warning := find_other_classes(scores, names):
+        print(warning)
     facts, folder = _facts(config, len(samples)), config.predictions
     write_results(config, Evaluation(facts, names, ignore_labels, scores, images, folder))
     return scores

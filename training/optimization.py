@@ -6,7 +6,7 @@ from nets import losses
 from nets.epoch_loss import EpochLoss
 from nets.precision import dtype_policy
 from nets.remat import rematerialized
-from nets.weights.description import HEAD
+from nets.weights.description import SOFTMAX
 from utils.labels import VOID
 
 
@@ -91,7 +91,7 @@ def compile_trainer(model, optimizer, loss, recompute=False, metrics=()):
     """
     # Keras scales the loss under mixed_float16 only if the model itself has that policy.
     with dtype_policy(model.dtype_policy):
-        trainer = keras.Model(model.inputs, model.get_layer(HEAD).output)
+        trainer = keras.Model(model.inputs, model.get_layer(SOFTMAX).input)
         trainer = rematerialized(trainer) if recompute else trainer
     num_classes = model.output_shape[-1]
     metric = keras.metrics.MeanIoU(

@@ -16,7 +16,7 @@ from nets.checks import (
 )
 from training.phases import PhaseSettings
 from utils.data.augment import Augment
-from utils.labels import check_ignore_labels, class_names
+from utils.labels import check_ignore_labels, check_ignored_classes, class_names
 from utils.runs.lr_schedule import SCHEDULES, learning_rate, rate_of_share, scaled_rate
 
 
@@ -48,6 +48,7 @@ class NetworkSettings:
         check_precision(self.precision)
         class_names(self.num_classes, self.name_classes)
         check_ignore_labels(self.ignore_labels)
+        check_ignored_classes(self.ignore_labels, self.num_classes)
         check_decoder_norm(self.decoder_norm)
         if self.recompute and self.decoder_norm == "batch":
             raise UserError(

@@ -14,7 +14,7 @@ from nets.checks import DECODER_NORMS, PRECISIONS, UPSAMPLINGS
 
 # Fields of Description that a network started from a file must share with it.
 INHERITED = ("upsampling", "unit_range", "stride_in_3x3")
-HEAD = "head_conv"
+HEAD, SOFTMAX = "head_conv", "head_softmax"
 
 
 @dataclass(frozen=True)
