@@ -20,6 +20,7 @@ from nets.precision import choose_precision, dtype_policy
 from nets.weights.description import Description
 from nets.weights.storage import load_weights, open_weights
 from utils.data.masks import mask_to_image
+from utils.images.arrays import from_array
 from utils.images.channels import CONVERTED, MAX_PIXELS, channel_count, to_array, to_rgb
 from utils.images.reading import read_image
 from utils.labels import class_names, voc_palette
@@ -105,20 +106,17 @@ class Unet:
         """Segments an image.
 
         Args:
-            image: uint8 (H, W, in_channels), RGB if these are three.
+            image: uint8 (H, W, in_channels), RGB if these are three; or other numbers, which
+                become 8 bits as those of files do. It is not changed.
             progress: bool, whether to show a progress bar for an image in tiles.
 
         Returns:
             uint8 (H, W), class ids.
 
         Raises:
-            UserError: for an array of another shape.
+            UserError: for an array of another shape, or of numbers that are no brightness.
         """
-        channels = self.description.in_channels
-        if image.ndim != 3 or image.shape[2] != channels:
-            raise UserError(
-                f"The network takes arrays (height, width, {channels}); got {image.shape}."
-            )
+        image = self._to_array(image)
         described = self.description
         if is_tiled(image.shape[:2], described.network_shape, self.tile):
             return predict_tiles(self._network, image, described.network_shape, progress=progress)
@@ -185,7 +183,8 @@ class Unet:
 
         Args:
             image: PIL.Image of any size and mode; turned upright by its EXIF. A network for
-                more than three channels takes one with as many, such as RGBA for four.
+                more than three channels takes one with as many, such as RGBA for four. Or an
+                array as for `predict_array`. Neither is changed.
             count: bool. Prints a table of pixels and share per class.
             name_classes: names for the table; None: those of the weights file.
             legend: bool, whether to add class names and shares below the image.
@@ -202,17 +201,24 @@ class Unet:
         if count:
             names = name_classes or self.description.name_classes
             print(format_count(mask, class_names(self.description.num_classes, names)))
-        return Image.fromarray(self.draw(pixels, mask, legend, out=pixels))
+        # The caller's own array is not drawn into.
+        out = None if isinstance(image, np.ndarray) else pixels
+        return Image.fromarray(self.draw(pixels, mask, legend, out=out))
 
     def get_miou_png(self, image):
         """Segments a PIL image; returns its class ids as a palette image of its size."""
         return mask_to_image(self.predict_array(self._to_array(image)))
 
     def _to_array(self, image):
-        """A PIL image as uint8 (H, W, in_channels); an array as it is."""
-        if isinstance(image, np.ndarray):
-            return image
+        """A PIL image or an array as uint8 (H, W, in_channels)."""
         channels = self.description.in_channels
+        if isinstance(image, np.ndarray):
+            return from_array(image, channels, self.max_pixels)
+        if not isinstance(image, Image.Image):
+            raise UserError(
+                f"The image is a {type(image).__name__}. Expected a PIL.Image or a NumPy array; of "
+                "a file, Image.open(path), or predict_files([path])."
+            )
         if channels not in CONVERTED and channel_count(image) != channels:
             raise UserError(
                 f"The network takes images with {channels} channels, but this one, of mode "
@@ -241,7 +247,7 @@ class Unet:
         """Times each stage of segmenting an image, letterboxed, after a warm-up.
 
         Args:
-            image: PIL.Image of any shape, or uint8 (H, W, in_channels).
+            image: PIL.Image of any shape, or an array as for `predict_array`.
             test_interval: int, how many times.
 
         Returns:
