@@ -69,6 +69,7 @@ class TrainConfig:
     backbone: str = "vgg"  # encoder: vgg or resnet50
     in_channels: int = 3  # channels of an image: 3 colour, 1 grey; more: TIFF files with that many
     model_path: str = "auto"  # weights to start from; auto: imagenet if it can be had; empty: none
+    new_head: bool = False  # whether the head starts anew, though weights have as many classes
     imagenet_url: str = ""  # mirror for ImageNet weights: a file, or the folder that holds it
     decoder_norm: str = "none"  # normalization in the decoder: none (the article's), batch, group
     input_shape: tuple[int, int] = (512, 512)  # height, width of training images; multiples of 16

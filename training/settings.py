@@ -36,6 +36,7 @@ class NetworkSettings:
     imagenet_url: str = ""
     precision: str = "auto"
     recompute: bool = False
+    new_head: bool = False
     seed: int = 11
 
     def __post_init__(self):

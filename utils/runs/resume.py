@@ -24,6 +24,7 @@ _OF_A_PHASE = {"freeze_batch_size", "unfreeze_batch_size", "accumulate_steps"}
 # What runs of earlier versions did not know, as they went without it.
 _ADDED = {
     "time_limit": 0.0, "plan": "off", "early_stopping_min_delta": 0.0, "val_window": None,
+    "new_head": False,
     "crops_per_image": 1,
     "flip_vertical": 0.0, "quarter_turn": 0.0, "rotation": 0.0, "elastic": 0.0, "rare_crops": 0.0,
     "blur": 0.0, "noise": 0.0, "gamma": 0.0, "contrast": 0.0, "low_resolution": 0.0, "cutout": 0.0,
