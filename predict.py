@@ -37,7 +37,7 @@ class PredictConfig:
     backbone: str | None = None  # encoder; None: as the file says
     input_shape: tuple[int, int] | None = None  # height, width; None: as the file says
     name_classes: tuple[str, ...] = ()  # names, the background first; empty: as the file says
-    precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto measures
+    precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto: as trained
 
     # What to do
     mode: str = "predict"  # predict: asked for or in image; dir_predict; video; fps; export

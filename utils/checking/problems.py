@@ -211,7 +211,8 @@ PROBLEMS = {
     "class_only_in_val": Problem(
         False,
         "classes that are in val but not in train, so they are never learnt",
-        "Split anew with --stratify, or add images.",
+        "Add images of classes that one image alone holds: it can't be in both. Where several do, "
+        "--stratify puts some in train.",
     ),
     "in_both_lists": Problem(
         True,

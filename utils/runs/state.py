@@ -85,7 +85,7 @@ def read_state(folder, with_arrays=True):
                     for name in names
                 }
             return State(epoch, facts, arrays)
-        except (OSError, KeyError, ValueError):
+        except (OSError, KeyError, ValueError, RuntimeError, TypeError):
             # A disk may lose what it said it had written; the one before is there for that.
             print(f"{path} is broken and is passed over.")
     return None
