@@ -34,6 +34,11 @@ def whole_file(path, suffix=None):
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        # A write that fails does not say where, and the temporary name means nothing to users.
+        if error.filename in (None, str(temporary)) and error.errno is not None:
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
