@@ -40,7 +40,7 @@ from utils.labels import note_of_alike_names
 from utils.quiet import quiet
 from utils.runs.folder import discard, open_run
 from utils.runs.memory import return_free_memory
-from utils.runs.resume import check_same, describe_run, find_changes, update_facts
+from utils.runs.resume import check_same, describe_run, find_changes, find_missing, update_facts
 from utils.runs.summary import format_summary
 from utils.runs.time_limit import TimeLimit
 
@@ -233,6 +233,8 @@ def open_or_resume(config, described):
     """The folder of this run: a new one, or that of an interrupted run with the same settings."""
 
     def changes_since(state):
+        if missing := find_missing(state.facts):
+            return missing
         facts, _ = update_facts(state.facts, described)
         planned = dataclasses.replace(config, **facts.get("plan", {}))
         starts = [phase.first_epoch for phase in planned.parts.phases.plan(facts["start"])]

@@ -1,12 +1,29 @@
 """Result files: whole or not there, and never two runs' bytes in one."""
 
+import contextlib
 import json
 import os
+import re
 import secrets
+import stat
 import tempfile
+import time
 import unicodedata
 from contextlib import contextmanager
 from pathlib import Path
+
+from errors import UserError
+
+_TEMPORARY = re.compile(r"\.\d+-[0-9a-f]{8}(\..*)?")  # as `whole_file` names them
+_OLD = 3600  # seconds without a change after which no process writes a temporary file any more
+_KINDS = (
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # the last ones are of full width
+_cleared = set()  # folders
 
 
 @contextmanager
@@ -29,6 +46,7 @@ def whole_file(path, suffix=None):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _clear_leftovers(path.parent)
     # The middle of the name is short: file systems allow 255 bytes, and `path` may use them.
     temporary = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}{suffix or path.suffix}")
     try:
@@ -41,6 +59,20 @@ def whole_file(path, suffix=None):
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _clear_leftovers(folder):
+    """Removes what processes that were killed left half-written; once a process and folder."""
+    folder = os.path.abspath(folder)
+    if folder in _cleared:
+        return
+    _cleared.add(folder)
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            ours = _TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+            # Others, maybe on other machines, write here too.
+            if ours and time.time() - entry.stat().st_mtime > _OLD:
+                os.unlink(entry.path)
 
 
 @contextmanager
@@ -71,3 +103,27 @@ def write_json(path, value):
 def name_key(name):
     """A file's name for comparisons: macOS writes é as two characters, other systems as one."""
     return unicodedata.normalize("NFC", name)
+
+
+def csv_text(text):
+    """A name for a cell of a CSV file: spreadsheets take what starts so for a formula.
+
+    An apostrophe in front keeps them from it, as OWASP advises; in the JSON files names stand as
+    they are.
+    """
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
+
+
+def check_regular(path):
+    """Refuses what is no file on a disk, and whose reading may therefore never end.
+
+    Raises:
+        UserError: for a pipe, a device or a socket. A missing file is no matter of this check.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return
+    for is_kind, name in _KINDS:
+        if is_kind(mode):
+            raise UserError(f"{path} is {name}. Expected a file: save the data as one.")

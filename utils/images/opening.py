@@ -7,6 +7,7 @@ import warnings
 from PIL import Image
 
 from errors import UserError
+from utils.files import check_regular
 from utils.images.channels import MAX_PIXELS, check_pixels
 
 _ICONS = (b"\0\0\1\0", b"icns")  # how their files start
@@ -51,6 +52,7 @@ def open_header(path, max_pixels=MAX_PIXELS):
 
     The images in an icon may be larger than it claims, which Pillow alone sees.
     """
+    check_regular(path)
     with open(path, "rb") as file:
         if file.read(4) not in _ICONS:
             return Image.open(path)
