@@ -55,7 +55,9 @@ def whole_file(path, suffix=None):
     except OSError as error:
         # A write that fails does not say where, and the temporary name means nothing to users.
         if error.filename in (None, str(temporary)) and error.errno is not None:
-            error.filename, error.filename2 = str(path), None
+            error.filename = str(path)
+            if error.filename2 is not None:  # of the renaming
+                del error.filename2
         raise
     finally:
         temporary.unlink(missing_ok=True)

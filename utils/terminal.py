@@ -103,6 +103,12 @@ def prepare_streams():
         # What stands in its place already is not ours: a test, a notebook.
         if stream is None or (stream is getattr(sys, f"__{name}__") and _is_plain(stream)):
             setattr(sys, name, Terminal(stream))
+    if sys.getfilesystemencoding() != "utf-8":
+        print(
+            f"note: file names are read as {sys.getfilesystemencoding()} here, so that other "
+            "letters in them can't be understood. Set PYTHONUTF8=1 if there are any.",
+            file=sys.stderr,
+        )
 
 
 def _is_plain(stream):
