@@ -50,17 +50,29 @@ def whole_file(path, suffix=None):
     # The middle of the name is short: file systems allow 255 bytes, and `path` may use them.
     temporary = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}{suffix or path.suffix}")
     try:
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        # A write that fails does not say where, and the temporary name means nothing to users.
-        if error.filename in (None, str(temporary)) and error.errno is not None:
-            error.filename = str(path)
-            if error.filename2 is not None:  # of the renaming
-                del error.filename2
-        raise
+        with naming(path, temporary):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path, temporary=None):
+    """Gives an OSError the name of what was to be written: a write that fails does not say it.
+
+    Args:
+        path: str or Path.
+        temporary: Path of a name that means nothing to users; in its place `path` is named.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename in (None, str(temporary)) and error.errno is not None:
+            error.filename = str(path)
+            if error.filename2 is not None:  # of a renaming
+                del error.filename2
+        raise
 
 
 def _clear_leftovers(folder):
@@ -83,7 +95,8 @@ def whole_folder(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as scratch:
         new, former = Path(scratch) / "new", Path(scratch) / "former"
-        yield new
+        with naming(path, new):
+            yield new
         if path.exists():  # a folder with files in it can't be replaced at once
             os.replace(path, former)
         try:
