@@ -6,6 +6,7 @@ class list VOC2007/classes.txt. Nothing that exists is overwritten, and an error
 nothing behind. Then: python voc_annotation.py
 """
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -66,7 +67,8 @@ def main(config=None):
     source = Source(config.annotations)
     chosen, why = choose_format(source, config.format)
     print(why)
-    scan = chosen.scan(source, take(Options, config, finder=ImageFinder(config.image_dir)))
+    finder = ImageFinder(config.image_dir, within=data_folder(config.annotations))
+    scan = chosen.scan(source, take(Options, config, finder=finder))
     skips = Skips(config.strict, scan.skipped)
     if not scan.items:
         raise nothing_left(skips.found)
@@ -91,6 +93,12 @@ def main(config=None):
     )
     print(format_skipped(skips.found), end="")
     return 1 if skips.found else 0
+
+
+def data_folder(annotations):
+    """The folder above the one of the annotations, beside which their images often lie."""
+    folder = os.path.abspath(annotations)
+    return Path(folder if os.path.isdir(folder) else os.path.dirname(folder)).parent
 
 
 def check_items(items, classes, skips):
