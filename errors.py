@@ -1,7 +1,7 @@
 """The exceptions whose messages are for users, and the checks that most settings need.
 
 `nets` and `utils` both use them and neither imports the other, so they stand beside them.
-Scripts print the message alone (`utils.config.run_script`); every other exception is a
+Scripts print the message alone (`utils.script.run_script`); every other exception is a
 defect of the program and keeps its traceback.
 """
 

@@ -6,6 +6,7 @@ VOC2007/classes.txt. Nothing that exists is overwritten. An image whose annotati
 is left out and listed, status 1; an error leaves nothing behind. Then: python voc_annotation.py
 """
 
+import os
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -69,7 +70,8 @@ def main(config=None):
     source = Source(config.annotations)
     chosen, why = choose_format(source, config.format)
     print(why)
-    scan = chosen.scan(source, take(Options, config, finder=ImageFinder(config.image_dir)))
+    finder = ImageFinder(config.image_dir, within=data_folder(config.annotations))
+    scan = chosen.scan(source, take(Options, config, finder=finder))
     skips = Skips(config.strict, scan.skipped)
     if not scan.items:
         raise nothing_left(skips.found)
@@ -117,6 +119,12 @@ def choose_classes(path, scan, skips):
     else:
         classes = make_classes(scan.labels)
     return classes, [one for one in (note, alike_note(classes)) if one]
+
+
+def data_folder(annotations):
+    """The folder above the one of the annotations, beside which their images often lie."""
+    folder = os.path.abspath(annotations)
+    return Path(folder if os.path.isdir(folder) else os.path.dirname(folder)).parent
 
 
 def check_items(items, classes, skips):

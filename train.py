@@ -44,6 +44,7 @@ from utils.runs.resume import (
     check_same,
     describe_run,
     find_changes,
+    find_missing,
     update_facts,
     wants_more,
 )
@@ -241,6 +242,8 @@ def open_or_resume(config, described):
     """The folder of this run: a new one, or that of an interrupted run with the same settings."""
 
     def changes_since(state):
+        if missing := find_missing(state.facts):
+            return missing
         facts, _ = update_facts(state.facts, described)
         planned = dataclasses.replace(config, **facts.get("plan", {}))
         starts = [phase.first_epoch for phase in planned.parts.phases.plan(facts["start"])]

@@ -8,6 +8,7 @@ from nets.precision import choose_precision, dtype_policy
 from nets.unet import build, small_head
 from nets.weights.description import HEAD, INHERITED, Description
 from nets.weights.storage import load_weights, open_weights
+from training.optimization import restore
 from utils.distributed.devices import Devices
 from utils.labels import class_names
 
@@ -36,7 +37,7 @@ def build_network(settings, start, state=None, devices=None):
     devices = devices or Devices()
     stored = None
     if state:
-        description = Description.from_json(state.facts["description"])
+        description = restore(Description.from_json, state.facts, "description")
     else:
         if start:
             stored = open_weights(start, settings.backbone, settings.imagenet_url)
@@ -53,7 +54,7 @@ def build_network(settings, start, state=None, devices=None):
         with dtype_policy(policy):  # for any size: training and validation may use different ones
             model = build(description, **options)
         if state:
-            model.set_weights(state.arrays["weights"])
+            restore(model.set_weights, state.arrays, "weights")
         elif stored:
             _start_from(model, stored, settings)
     synchronize_normalization(model, devices)

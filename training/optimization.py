@@ -2,6 +2,7 @@
 
 import keras
 
+from errors import UserError
 from nets import losses
 from nets.epoch_loss import EpochLoss
 from nets.precision import dtype_policy
@@ -137,10 +138,35 @@ def collect_arrays(trainer):
     return {"weights": trainer.get_weights(), "optimizer": slots}
 
 
+def restore(give, arrays, name):
+    """Gives a part of a run's state to what it belongs to; returns what that returns.
+
+    Args:
+        give: callable of a list of arrays, or of what else the part is.
+        arrays: dict, `utils.runs.state.State.arrays`, or its `facts`.
+        name: str, which part.
+
+    Raises:
+        UserError: if it is not there, or of another network.
+    """
+    try:
+        return give(arrays[name])
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise UserError(
+            f"The run can't resume: the part {name!r} of its state is not of this network "
+            f"({' '.join(str(error).split())[:200]}). Start anew with --resume never, from its "
+            "last_epoch_weights.weights.h5 with --model_path; its files stay."
+        ) from error
+
+
 def restore_optimizer(trainer, arrays):
     """Gives a compiled trainer's optimizer the values that `collect_arrays` took."""
-    for variable, value in zip(trainer.optimizer.variables, arrays["optimizer"], strict=True):
-        variable.assign(value)
+
+    def give(values):
+        for variable, value in zip(trainer.optimizer.variables, values, strict=True):
+            variable.assign(value)
+
+    restore(give, arrays, "optimizer")
 
 
 def uniform_loss(loss, dataset):

@@ -167,6 +167,11 @@ class LossSettings:
                 f"cls_weights holds {len(self.cls_weights)} numbers, but num_classes is "
                 f"{num_classes}. Give one weight per class, the background first."
             )
+        elif self.cls_weights and (min(self.cls_weights) < 0 or not any(self.cls_weights)):
+            raise UserError(
+                f"cls_weights must be at least 0, and one of them above; got {self.cls_weights}. "
+                "A class of weight 0 is not learnt."
+            )
 
 
 @dataclass(frozen=True)

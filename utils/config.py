@@ -16,13 +16,14 @@ import dataclasses
 import difflib
 import inspect
 import io
-import os
+import math
 import sys
 import tokenize
 import types
 import typing
 
-from errors import RunError, UserError
+from errors import UserError
+from utils.script import run_script as run_script  # scripts take all they need from here
 
 _FORMER_NAMES = {"images": "--pictures"}  # of settings, which still work
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -109,26 +110,6 @@ def format_settings(config):
     return "\n".join(f"  {name:<{width}}  {value!r}" for name, value in values.items())
 
 
-def run_script(main):
-    """Runs a script's `main()`: a user's mistake is one message and exit status 2.
-
-    A run that failed otherwise (RunError) is one message and status 1. An int that `main`
-    returns is the exit status; whatever else it returns is not.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up chatter
-    try:
-        status = main()
-        sys.exit(status if isinstance(status, int) else 0)
-    except (UserError, OSError) as error:
-        message, status = f"error: {error}", 2
-    except RunError as error:
-        message, status = f"error: {error}", 1
-    except KeyboardInterrupt:
-        message, status = "stopped.", 130
-    print(message, file=sys.stderr)
-    sys.exit(status)
-
-
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     def _format_args(self, action, default_metavar):
         if action.nargs == "+":  # "int,int" says enough
@@ -212,6 +193,8 @@ def _conform(name, value, kind):
                 )
     elif kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    elif kind is float and isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{name} must be a number; got {value!r}.")
     elif isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
         return value
     raise UserError(f"{name} must be {_type_name(whole)}; got {value!r}.")

@@ -1,12 +1,29 @@
 """Result files: whole or not there, and never two runs' bytes in one."""
 
+import contextlib
 import json
 import os
+import re
 import secrets
+import stat
 import tempfile
+import time
 import unicodedata
 from contextlib import contextmanager
 from pathlib import Path
+
+from errors import UserError
+
+_TEMPORARY = re.compile(r"\.\d+-[0-9a-f]{8}(\..*)?")  # as `whole_file` names them
+_OLD = 3600  # seconds without a change after which no process writes a temporary file any more
+_KINDS = (
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # the last ones are of full width
+_cleared = set()  # folders
 
 
 @contextmanager
@@ -29,13 +46,47 @@ def whole_file(path, suffix=None):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _clear_leftovers(path.parent)
     # The middle of the name is short: file systems allow 255 bytes, and `path` may use them.
     temporary = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}{suffix or path.suffix}")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with naming(path, temporary):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path, temporary=None):
+    """Gives an OSError the name of what was to be written: a write that fails does not say it.
+
+    Args:
+        path: str or Path.
+        temporary: Path of a name that means nothing to users; in its place `path` is named.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename in (None, str(temporary)) and error.errno is not None:
+            error.filename = str(path)
+            if error.filename2 is not None:  # of a renaming
+                del error.filename2
+        raise
+
+
+def _clear_leftovers(folder):
+    """Removes what processes that were killed left half-written; once a process and folder."""
+    folder = os.path.abspath(folder)
+    if folder in _cleared:
+        return
+    _cleared.add(folder)
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            ours = _TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+            # Others, maybe on other machines, write here too.
+            if ours and time.time() - entry.stat().st_mtime > _OLD:
+                os.unlink(entry.path)
 
 
 @contextmanager
@@ -44,7 +95,8 @@ def whole_folder(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as scratch:
         new, former = Path(scratch) / "new", Path(scratch) / "former"
-        yield new
+        with naming(path, new):
+            yield new
         if path.exists():  # a folder with files in it can't be replaced at once
             os.replace(path, former)
         try:
@@ -66,3 +118,27 @@ def write_json(path, value):
 def name_key(name):
     """A file's name for comparisons: macOS writes é as two characters, other systems as one."""
     return unicodedata.normalize("NFC", name)
+
+
+def csv_text(text):
+    """A name for a cell of a CSV file: spreadsheets take what starts so for a formula.
+
+    An apostrophe in front keeps them from it, as OWASP advises; in the JSON files names stand as
+    they are.
+    """
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
+
+
+def check_regular(path):
+    """Refuses what is no file on a disk, and whose reading may therefore never end.
+
+    Raises:
+        UserError: for a pipe, a device or a socket. A missing file is no matter of this check.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return
+    for is_kind, name in _KINDS:
+        if is_kind(mode):
+            raise UserError(f"{path} is {name}. Expected a file: save the data as one.")

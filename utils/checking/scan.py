@@ -25,7 +25,7 @@ from utils.checking.content import (
     read_content,
 )
 from utils.data.masks import read_label_ids, refused_mask
-from utils.files import whole_file
+from utils.files import check_regular, whole_file
 from utils.images.channels import MAX_PIXELS
 from utils.images.deep import read_numbers
 from utils.images.header import read_header
@@ -103,6 +103,7 @@ def _scan_image(path, facts, decode):
 
 def _scan_mask(path, facts, decode):
     try:
+        check_regular(path)
         with Image.open(path) as image:
             facts.mask_error = refused_mask(image) or ""
             facts.mask_size = image.size[::-1]
@@ -158,7 +159,7 @@ class FactsCache:
             self.known = json.loads(self.path.read_text("utf-8")) if path else {}
             if not isinstance(self.known, dict):
                 self.known = {}
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             self.known = {}
 
     def scan(self, sample):
@@ -166,11 +167,14 @@ class FactsCache:
         key, stamp = str(sample.mask_path.resolve()), self._stamp(sample)
         entry = self.known.get(key)
         try:
-            facts = _facts_from(entry["facts"]) if stamp and entry["stamp"] == stamp else None
+            valid = stamp and entry["stamp"] == stamp and entry["sum"] == _sum(entry["facts"])
+            facts = _facts_from(entry["facts"]) if valid else None
         except (AttributeError, KeyError, TypeError, ValueError):  # damaged, or an older version's
             facts = None
         facts = facts or scan_pair(sample, decode=False)
-        self.fresh[key] = {"stamp": stamp, "facts": dataclasses.asdict(facts)}
+        # As JSON has them, since the sum is of that.
+        values = json.loads(json.dumps(dataclasses.asdict(facts)))
+        self.fresh[key] = {"stamp": stamp, "facts": values, "sum": _sum(values)}
         return facts
 
     def save(self):
@@ -186,7 +190,13 @@ class FactsCache:
             stats = [os.stat(path) for path in (sample.image_path, sample.mask_path)]
         except OSError:
             return None
-        return [number for stat in stats for number in (stat.st_size, stat.st_mtime_ns)]
+        # The time of a change (ctime) too: copies keep the other one, and a clock may be set back.
+        return [n for stat in stats for n in (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)]
+
+
+def _sum(values):
+    """A checksum: facts that are damaged may still look like facts."""
+    return f"{_hash(json.dumps(values, sort_keys=True).encode()):016x}"
 
 
 def _facts_from(values):

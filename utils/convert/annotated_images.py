@@ -43,15 +43,18 @@ class ImageFinder:
 
     Args:
         image_dir: str, the only folder to look in; empty: where each file suggests.
+        within: Path of a folder that names may not lead out of, if there is no image_dir; None:
+            any. A stranger's file could name any image of this machine.
 
     Raises:
         UserError: if that folder is missing.
     """
 
-    def __init__(self, image_dir=""):
+    def __init__(self, image_dir="", within=None):
         if image_dir and not os.path.isdir(image_dir):
             raise UserError(f"There is no folder image_dir {image_dir!r}.")
         self.image_dir = image_dir
+        self._within = os.path.abspath(image_dir or within) if image_dir or within else None
         self._listings = {}
 
     def find(self, file_name, folders):
@@ -66,14 +69,28 @@ class ImageFinder:
 
         Returns:
             Path, or None.
+
+        Raises:
+            UserError: if it is there, but not where images may be.
         """
         folders = [Path(self.image_dir)] if self.image_dir else folders
+        outside = None
         for end in _ends(file_name):
             for folder in folders:
                 path = self._match(folder / end)
-                if path:
+                if path and self._allows(path):
                     return path
+                outside = outside or path
+        if outside:
+            raise UserError(
+                f"The image {shown(file_name)} lies outside of {self._within}, where no "
+                "annotation may lead. If it is yours, set image_dir to its folder."
+            )
         return None
+
+    def _allows(self, path):
+        # As the name says: a link that leads elsewhere was made by the user.
+        return self._within is None or Path(os.path.abspath(path)).is_relative_to(self._within)
 
     def need(self, file_name, folders, origin):
         """As `find`.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from errors import UserError
 from utils.convert.annotations import read_class_list
+from utils.files import naming
 
 DATA_FOLDERS = ("SegmentationClass", "JPEGImages")
 _KEPT = "README.md"  # stands in the folders of a fresh clone
@@ -45,7 +46,8 @@ def building(target):
     with tempfile.TemporaryDirectory(prefix=".VOC2007_", dir=place) as temporary:
         folder = Path(temporary) / target.name
         folder.mkdir()
-        yield folder
+        with naming(target):
+            yield folder
         move_in(folder, target)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from errors import UserError
+from utils.files import check_regular
 from utils.images.channels import check_pixels
 from utils.images.header import holds_several
 from utils.labels import VOID, voc_palette
@@ -51,6 +52,7 @@ def read_label_ids(path):
         UserError: for a missing or broken file, and for any other kind of file: colours,
             16-bit values and lossy compression are not class ids.
     """
+    check_regular(path)
     ids = _read_plain_grey(path)
     if ids is not None:
         return ids

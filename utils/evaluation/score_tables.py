@@ -8,7 +8,7 @@ import numpy as np
 
 from utils.data.voc import Sample
 from utils.evaluation.metrics import score
-from utils.files import whole_file
+from utils.files import csv_text, whole_file
 
 _NAMED = 12  # of the absent classes
 _LONGEST_NAME = 26  # columns of a terminal; with the numbers, a line has about 90
@@ -187,6 +187,7 @@ def _number(value):
 
 def write_confusion_matrix(matrix, names, path):
     """Writes the matrix as CSV: a row per true class, a column a predicted one."""
+    names = [csv_text(name) for name in names]
     rows = ([name, *row] for name, row in zip(names, matrix.tolist(), strict=True))
     _write_csv(["true \\ predicted", *names], rows, path)
 
@@ -196,7 +197,7 @@ def write_images(images, names, path):
     header = ["picture", "height", "width", "pixels", "void_pixels", "accuracy", "miou"]
     rows = (
         [
-            one.sample.name,
+            csv_text(one.sample.name),
             *one.size,
             one.pixels,
             one.void_pixels,
@@ -211,7 +212,8 @@ def write_images(images, names, path):
 def _write_csv(header, rows, path):
     with (
         whole_file(path) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8-sig") as file,  # the BOM is for Excel
+        # The BOM is for Excel. File names need not be valid Unicode on Linux.
+        open(temporary, "w", newline="", encoding="utf-8-sig", errors="backslashreplace") as file,
     ):
         writer = csv.writer(file)
         writer.writerow(header)

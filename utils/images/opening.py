@@ -8,6 +8,7 @@ import warnings
 from PIL import Image, UnidentifiedImageError
 
 from errors import UserError
+from utils.files import check_regular
 from utils.images.channels import MAX_PIXELS, check_bytes, check_pixels, load_image, pixel_bytes
 from utils.images.foreign import advice, is_heic, open_heic
 from utils.images.plausible import check_file, check_tiff
@@ -56,6 +57,7 @@ def open_header(path, max_pixels=MAX_PIXELS, icon_pixels=None):
     An icon, which Pillow decodes at once, is opened only within `icon_pixels` (None:
     `max_pixels`). The images in it may be larger than it claims, which Pillow alone sees.
     """
+    check_regular(path)
     with open(path, "rb") as file:
         start = file.read(12)
     if is_heic(start):

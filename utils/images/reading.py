@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from errors import UserError
+from utils.files import check_regular
 from utils.images.channels import (
     CONVERTED,
     MAX_PIXELS,
@@ -52,6 +53,7 @@ def read_image(path, max_pixels=MAX_PIXELS, in_channels=3, value_range=None):
     Raises:
         UserError: as `open_image`; and if the file has other channels.
     """
+    check_regular(path)
     has_range = value_range is not None
     if in_channels == 3 and (
         size := plain_jpeg_size(path) or _plain_large_size(path, has_range, max_pixels)

@@ -5,9 +5,11 @@ it that says how images go in and classes come out. Keras is imported where it i
 that settings are checked without the seconds that it takes to load.
 """
 
+import errno
 import importlib.util
+import os
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +26,7 @@ _INPUT, _OUTPUT, _SIGNATURE = "image", "probabilities", "serving_default"
 _SCALE, _OFFSET = 1 / 127.5, -1.0  # what `utils.images.transforms.normalize` computes
 _LARGEST_DIFFERENCE = 1e-3
 _SMALLEST_SAME_CLASS = 0.999
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 
 
 class Exported(NamedTuple):
@@ -142,7 +145,8 @@ def _export_one(model, description, form, path, palette, images):
     whole = whole_folder if form == "savedmodel" else whole_file
     with whole_file(path.with_name(f"{path.name}.json")) as note, whole(path) as temporary:
         with quiet():
-            _write(model, kind, description, temporary)
+            with _named_as_os_errors(path):
+                _write(model, kind, description, temporary)
             difference, same = _compare(model, kind, temporary, images)
         # Written so that NaN is an error too.
         if not (difference <= _LARGEST_DIFFERENCE and same >= _SMALLEST_SAME_CLASS):
@@ -156,6 +160,20 @@ def _export_one(model, description, form, path, palette, images):
         result = Exported(path, _size(temporary) / 1e6, difference, same)
         write_json(note, _note(description, form, palette, result))
     return result
+
+
+@contextmanager
+def _named_as_os_errors(path):
+    """TensorFlow has errors of its own for a disk that is full: raises OSError for them."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        for code in _DISK_ERRORS:
+            if os.strerror(code) in str(error):
+                raise OSError(code, os.strerror(code), str(path)) from error
+        raise
 
 
 def _write(model, kind, description, path):

@@ -57,21 +57,19 @@ class ResultNames:
 
     def __init__(self, folder, images=()):
         self.folder = Path(folder)
-        self._images = {Path(image).resolve() for image in images}
+        self._images = {os.path.realpath(image) for image in images}
         self._owners = {}
 
     def of(self, image):
         """The Result of an image file."""
         image = Path(image)
-        owner = image.resolve()
+        owner = os.path.realpath(image)  # unlike resolve, it takes links that lead in circles
         self._images.add(owner)
         for number in count(1):
             base = image.stem if number == 1 else f"{image.stem}_{number}"
             paths = [self.folder / (base + end) for end in _ENDS]
-            if all(
-                path.resolve() not in self._images and self._owners.get(path, owner) == owner
-                for path in paths
-            ):
+            free = not self._images.intersection(map(os.path.realpath, paths))
+            if free and all(self._owners.get(path, owner) == owner for path in paths):
                 self._owners |= dict.fromkeys(paths, owner)
                 return Result(image, *paths)
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from errors import UserError
-from utils.files import whole_file
+from utils.files import csv_text, whole_file
 from utils.prediction.draw import pixels_of_values
 
 _MEASURES = ("centroid_x", "centroid_y", "left", "top", "width", "height")
@@ -116,7 +116,8 @@ def write_regions(path, images, names, pixel_size=None):
 
 def _row(image, region, names, pixel_size):
     lengths = [getattr(region, measure) for measure in _MEASURES]
-    row = [image, region.class_id, names[region.class_id], region.number, region.area]
+    name = csv_text(names[region.class_id])
+    row = [csv_text(image), region.class_id, name, region.number, region.area]
     row += [round(length, 3) for length in lengths]
     if pixel_size is not None:
         values = [region.area * pixel_size**2, *(length * pixel_size for length in lengths)]

@@ -61,7 +61,8 @@ def open_run(save_dir, resume, find_changes, wants_more):
         Run.
 
     Raises:
-        UserError: if the newest run is unfinished, but something has changed.
+        UserError: if the newest run is unfinished, but something has changed; or its states are
+            damaged and no other resumes.
         OSError: if save_dir can't be written.
     """
     save_dir = Path(save_dir)
@@ -86,13 +87,14 @@ def open_run(save_dir, resume, find_changes, wants_more):
 
 def _find_interrupted(save_dir, find_changes, wants_more):
     """(folder, its lock) of the run to resume, or None."""
-    refusal = None
+    refusal = broken = None
     for folder in sorted(save_dir.glob("loss_*"), key=_age):
         if not find_states(folder):
             continue
         lock = FolderLock(folder)
         state = read_state(folder, with_arrays=False) if lock.held else None
-        if state is None:  # in use, or killed before its first epoch was over
+        if state is None:  # in use, or damaged
+            broken = broken or (folder if lock.held else None)
             lock.release()
             continue
         changes = find_changes(state)
@@ -112,6 +114,13 @@ def _find_interrupted(save_dir, find_changes, wants_more):
             f"{folder} was interrupted after epoch {epoch} and can't resume, because something "
             f"has changed: {'; '.join(changes)}. Change it back to resume, or start anew with "
             "resume=never (its files stay)."
+        )
+    if broken:
+        raise UserError(
+            f"{broken} can't resume, because none of its state files can be read. Its files stay: "
+            "put back a copy of its newest state_ep....h5 if you have one; or start anew with "
+            f"--resume never, from its weights with --model_path {broken}/"
+            "last_epoch_weights.weights.h5."
         )
     return None
 
