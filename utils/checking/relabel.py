@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from errors import UserError
 from utils.checking.scan import smooth_values, thin_values
 from utils.data.masks import read_label_ids, refused_mask
 from utils.images.channels import check_pixels, load_image
 from utils.images.header import holds_several
+from utils.images.opening import open_header
 from utils.labels import VOC_CLASSES, VOID, voc_palette
 
 _COLOR_CODES = np.array([1 << 16, 1 << 8, 1])
@@ -48,7 +48,7 @@ def read_content(path):
         MaskContent.
     """
     try:
-        with Image.open(path) as image:
+        with open_header(path) as image:
             check_pixels(*image.size, path)
             refused = refused_mask(image)
             if refused == "lossy":

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from errors import UserError
 from utils.checking.brightness import describe_values
@@ -23,6 +22,7 @@ from utils.files import whole_file
 from utils.images.channels import MAX_PIXELS
 from utils.images.deep import read_numbers
 from utils.images.header import read_header
+from utils.images.opening import open_header
 from utils.images.reading import read_image
 
 
@@ -100,7 +100,7 @@ def _scan_image(path, facts, decode):
 
 def _scan_mask(path, facts):
     try:
-        with Image.open(path) as image:
+        with open_header(path) as image:
             facts.mask_error = refused_mask(image) or ""
             facts.mask_size = image.size[::-1]
             grey = image.mode == "L"

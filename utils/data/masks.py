@@ -10,6 +10,7 @@ from PIL import Image
 from errors import UserError
 from utils.images.channels import check_pixels
 from utils.images.header import holds_several
+from utils.images.opening import open_header
 from utils.labels import VOID, voc_palette
 
 REFUSED_MASKS = {
@@ -55,7 +56,7 @@ def read_label_ids(path):
     if ids is not None:
         return ids
     try:
-        with Image.open(path) as image:
+        with open_header(path) as image:
             check_pixels(*image.size, path)
             refused = refused_mask(image)
             if refused:
