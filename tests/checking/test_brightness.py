@@ -256,6 +256,13 @@ def test_one_set_one_scale(write_set):
         assert pixels[20, 20].tolist() == [255] * 3
 
 
+def test_images_of_8_bits_among_others_are_said(write_set):
+    images = [np.uint8(IDS * 200), *map(twelve_bits, range(3))]
+    samples = samples_of(write_set(images))
+    report = check_samples(samples[:3], samples[3:], 2, (255,), workers=1, progress=False)
+    assert report.brightness.text.endswith(" 1 of 4 images have 8 bits and stay as they are.")
+
+
 def test_mixed_kinds_stop_a_training(write_set):
     images = [np.float32(twelve_bits(0)) / 4095, *map(twelve_bits, range(3))]
     samples = samples_of(write_set(images))

@@ -203,3 +203,13 @@ def test_a_mask_is_classes_and_void_or_refused(tmp_path, ids, num_classes, ignor
 def test_mask_to_image_takes_turned_arrays_and_other_integers():
     ids = np.arange(12).reshape(3, 4)
     np.testing.assert_array_equal(np.array(mask_to_image(ids.T[::-1])), ids.T[::-1])
+
+
+def test_a_mask_of_a_million_parts_is_refused_at_once(tmp_path):
+    """Pillow would take minutes over them."""
+    Image.new("P", (4, 4)).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    part = struct.pack(">I", 3) + b"tEXta\0b" + struct.pack(">I", zlib.crc32(b"tEXta\0b"))
+    (tmp_path / "a.png").write_bytes(data[:33] + part * 10_000 + data[33:])
+    with pytest.raises(UserError, match="more than 10,000 chunks of a few bytes each"):
+        read_label_ids(tmp_path / "a.png")

@@ -227,6 +227,17 @@ def test_too_many_pixels(tmp_path, twelve_bits):
         read_numbers(path, 142)
 
 
+def test_too_much_memory(tmp_path, twelve_bits, monkeypatch):
+    monkeypatch.setattr("utils.images.channels._FREE_BYTES", 100)
+    path = write_png(tmp_path / "a.png", twelve_bits(3))  # 858 bytes
+    with pytest.raises(UserError, match=r"takes 0\.00 GB when it is decoded; of max_pixels = 285"):
+        read_image(path, 285, value_range=RANGE)
+    assert read_image(path, 286, value_range=RANGE).shape == (11, 13, 3)
+    tifffile.imwrite(tmp_path / "a.tif", twelve_bits(3), photometric="rgb")
+    with pytest.raises(UserError, match="when it is decoded; of max_pixels = 285"):
+        read_image(tmp_path / "a.tif", 285, value_range=RANGE)
+
+
 def test_colours_of_which_pillow_shows_8_bits(tmp_path, twelve_bits):
     """Of an opened image there is no way to all its bits; with a range, that would be black."""
     write_png(tmp_path / "a.png", twelve_bits(3))

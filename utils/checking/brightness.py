@@ -81,8 +81,11 @@ class Brightness:
         """Takes in what `describe_values` says of an image."""
         self._images.append((str(path), facts))
 
-    def settle(self):
+    def settle(self, images=0):
         """Finds the range unless it is given; sets `value_range` and `text`.
+
+        Args:
+            images: int, of the set, those of 8 bits too.
 
         Returns:
             list of (problem kind, detail) of `utils.checking.problems.PROBLEMS`.
@@ -100,6 +103,8 @@ class Brightness:
                 problems.append(("values_mixed", _describe_mixture(groups, found)))
             self.value_range, reason = max(found, key=lambda one: one[0][1])
         self.text = self._describe(reason)
+        if (others := images - len(self._images)) > 0:
+            self.text += f" {others:,} of {images:,} images have 8 bits and stay as they are."
         return [*problems, *self._judge()]
 
     def _describe(self, reason):

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from utils.data.masks import read_label_ids, refused_mask
 from utils.images.channels import check_pixels, load_image
 from utils.images.header import holds_several
+from utils.images.opening import open_header
 
 GREY_CODE = 0x010101  # times a grey value: its colour's code
 MOST_COLORS = 4096  # more of them are no mask
@@ -127,7 +127,7 @@ def read_content(path):
         MaskContent.
     """
     try:
-        with Image.open(path) as image:
+        with open_header(path) as image:
             check_pixels(*image.size, path)
             refused = refused_mask(image)
             if refused == "lossy":

@@ -176,7 +176,7 @@ class Report:
                 val, or train_0 and val_0, are compared. None: no lists.
         """
         self._judge_values()
-        for kind, detail in self.brightness.settle():
+        for kind, detail in self.brightness.settle(sum(self.sizes.values())):
             self.problem(kind, detail)
         for train in lists or ():
             val = train.replace("train", "val", 1)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from errors import UserError
 from utils.checking.brightness import describe_values
@@ -25,10 +24,11 @@ from utils.checking.content import (
     read_content,
 )
 from utils.data.masks import read_label_ids, refused_mask
-from utils.files import check_regular, whole_file
+from utils.files import whole_file
 from utils.images.channels import MAX_PIXELS
 from utils.images.deep import read_numbers
 from utils.images.header import read_header
+from utils.images.opening import open_header
 from utils.images.reading import read_image
 
 
@@ -103,8 +103,7 @@ def _scan_image(path, facts, decode):
 
 def _scan_mask(path, facts, decode):
     try:
-        check_regular(path)
-        with Image.open(path) as image:
+        with open_header(path) as image:
             facts.mask_error = refused_mask(image) or ""
             facts.mask_size = image.size[::-1]
             if not facts.mask_error:

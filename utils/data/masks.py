@@ -11,6 +11,7 @@ from errors import UserError
 from utils.files import check_regular
 from utils.images.channels import check_pixels
 from utils.images.header import holds_several
+from utils.images.opening import open_header
 from utils.labels import VOID, voc_palette
 
 REFUSED_MASKS = {
@@ -57,7 +58,7 @@ def read_label_ids(path):
     if ids is not None:
         return ids
     try:
-        with Image.open(path) as image:
+        with open_header(path) as image:
             check_pixels(*image.size, path)
             refused = refused_mask(image)
             if refused:

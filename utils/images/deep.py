@@ -5,7 +5,13 @@ import numpy as np
 from PIL import ImageOps, ImageSequence
 
 from errors import UserError
-from utils.images.channels import channel_count, check_pixels, hides_bits, is_white_at_zero
+from utils.images.channels import (
+    channel_count,
+    check_bytes,
+    check_pixels,
+    hides_bits,
+    is_white_at_zero,
+)
 from utils.images.dicom import read_dicom
 from utils.images.foreign import is_dicom
 from utils.images.header import orientation
@@ -55,6 +61,8 @@ def _read_by_pillow(path, max_pixels):
         if image.format == "TIFF" and image.is_animated and read_tiff_header(path).pages > 1:
             return _read_pages(image)
         if hides_bits(image):
+            size = 2 * channel_count(image) * image.width * image.height
+            check_bytes(size, path, max_pixels)
             return _read_by_opencv(path, image)
     image = open_image(path, max_pixels)
     values = np.array(ImageOps.exif_transpose(image))
