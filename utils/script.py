@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
+from functools import partial
 
 from errors import RunError, UserError
 from utils.terminal import Terminal, prepare_streams
@@ -16,6 +17,10 @@ _ADVICE = {
     errno.EFBIG: "The file would be larger than what is allowed here (ulimit -f).",
     errno.EROFS: "That disk is read-only: write to another folder.",
 }
+
+
+_AGAIN = 0.5  # seconds after which a signal that was swallowed is raised again
+_PATIENCE = 40  # times so long, in which files are put in order
 
 
 class Terminated(KeyboardInterrupt):
@@ -71,6 +76,33 @@ def _finish_output(status):
     return status or (1 if lost else 0)
 
 
+def end_by_signal(number, _):
+    """Handles a signal that would have ended the process at once: raises Terminated."""
+    if hasattr(signal, "setitimer") and signal.getsignal(signal.SIGALRM) == signal.SIG_DFL:
+        signal.signal(signal.SIGALRM, partial(_insist, number, [_PATIENCE]))
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN, _AGAIN)
+    raise Terminated(number)
+
+
+def _insist(number, left, *_):
+    """Raises Terminated again, unless it is still on its way through what cleans up.
+
+    Called from C, or within a bare `except`, Python code may have swallowed it.
+    """
+    left[0] -= 1
+    if left[0] > 0 and isinstance(sys.exc_info()[1], Terminated):
+        return
+    left[0] = _PATIENCE
+    raise Terminated(number)
+
+
+def _stop_insisting():
+    handler = signal.getsignal(signal.SIGALRM) if hasattr(signal, "SIGALRM") else None
+    if getattr(handler, "func", None) is _insist:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
 @contextmanager
 def _ended_by_signals():
     """Raises Terminated where a signal would have ended the process at once.
@@ -78,18 +110,22 @@ def _ended_by_signals():
     Files that are being written then go, and threads end. Ignored signals (nohup) and those that
     somebody handles already stay as they are.
     """
-
-    def end(number, _):
-        raise Terminated(number)
-
     ours = []
     if threading.current_thread() is threading.main_thread():
         every = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
         ours = [one for one in every if one and signal.getsignal(one) == signal.SIG_DFL]
     for one in ours:
-        signal.signal(one, end)
+        signal.signal(one, end_by_signal)
+    former, sys.unraisablehook = sys.unraisablehook, _hide_terminated
     try:
         yield
     finally:
+        _stop_insisting()
         for one in ours:
             signal.signal(one, signal.SIG_DFL)
+        sys.unraisablehook = former
+
+
+def _hide_terminated(swallowed):
+    if not isinstance(swallowed.exc_value, Terminated):  # which comes again
+        sys.__unraisablehook__(swallowed)

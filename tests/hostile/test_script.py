@@ -73,6 +73,56 @@ def test_what_nohup_ignores_stays_ignored(tmp_path):
     assert (tmp_path / "folder" / "half.txt").read_text() == "half"
 
 
+class Swallows:
+    """Whose end swallows what is raised meanwhile, as code that C calls does."""
+
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+
+
+def swallow_in_except():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    except:  # noqa: E722 - as libraries have it
+        pass
+
+
+@unix
+@pytest.mark.parametrize("swallow", [lambda: Swallows() and None, swallow_in_except])
+def test_a_signal_that_is_swallowed_comes_again(swallow, capsys):
+    def main():
+        swallow()
+        time.sleep(20)
+
+    begin = time.monotonic()
+    with pytest.raises(SystemExit) as ended:
+        run_script(main)
+    assert ended.value.code == 143
+    assert time.monotonic() - begin < 10
+    assert capsys.readouterr().err == "stopped by SIGTERM.\n"
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+    time.sleep(0.7)  # nothing comes any more
+
+
+@unix
+def test_what_cleans_up_has_time(capsys):
+    cleaned = []
+
+    def main():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(20)
+        finally:
+            time.sleep(1.5)
+            cleaned.append(True)
+
+    with pytest.raises(SystemExit) as ended:
+        run_script(main)
+    assert (ended.value.code, cleaned) == (143, [True])
+
+
 @unix
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_handlers_are_put_back(name, capsys):

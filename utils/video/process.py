@@ -18,6 +18,7 @@ import cv2
 from tqdm import tqdm
 
 from errors import UserError
+from utils.script import end_by_signal
 from utils.video.source import MOST_FPS, open_source
 from utils.video.writer import VideoFile
 
@@ -110,7 +111,7 @@ def has_display():
 
 @contextmanager
 def _noted_interrupts():
-    """Gives a list that grows with each Ctrl-C, in place of the exception.
+    """Gives a list that grows with each Ctrl-C or SIGTERM, in place of the exception.
 
     That could come while the file is being finished, and an impatient second one often does.
     The third raises KeyboardInterrupt all the same.
@@ -123,15 +124,16 @@ def _noted_interrupts():
             raise KeyboardInterrupt
 
     # Others' handlers stay, and only the main thread may set any.
-    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    ours = usual and threading.current_thread() is threading.main_thread()
-    if ours:
-        signal.signal(signal.SIGINT, note)
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: end_by_signal}
+    main = threading.current_thread() is threading.main_thread()
+    ours = {one: usual[one] for one in usual if main and signal.getsignal(one) is usual[one]}
+    for one in ours:
+        signal.signal(one, note)
     try:
         yield presses
     finally:
-        if ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        for one, handler in ours.items():
+            signal.signal(one, handler)
 
 
 def _draw_all(draw, source, file, show, presses):
