@@ -18,6 +18,8 @@ from utils.files import whole_file
 from utils.runs.lock import FolderLock
 from utils.runs.state import State, find_states, read_state
 
+_AHEAD = 300  # seconds by which clocks of machines that share a folder may differ
+
 
 class Run(NamedTuple):
     """A run's folder, in use by this process.
@@ -80,7 +82,13 @@ def open_run(save_dir, resume, find_changes, wants_more):
 def _find_interrupted(save_dir, find_changes, wants_more):
     """(folder, its lock) of the run to resume, or None."""
     refusal = broken = None
-    for folder in sorted(save_dir.glob("loss_*"), key=_age):
+    folders = sorted(save_dir.glob("loss_*"), key=_age)
+    if folders and -_age(folders[0]) > (time.time() + _AHEAD) * 1e9:
+        print(
+            f"note: by this machine's clock {folders[0]} is of the future, so that which run is "
+            "the newest can't be told. If another than it should resume, move it away."
+        )
+    for folder in folders:
         if not find_states(folder):
             continue
         lock = FolderLock(folder)
