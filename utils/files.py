@@ -5,6 +5,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import stat
 import tempfile
 import time
@@ -14,8 +15,10 @@ from pathlib import Path
 
 from errors import UserError
 
-_TEMPORARY = re.compile(r"\.\d+-[0-9a-f]{8}(\..*)?")  # as `whole_file` names them
-_OLD = 3600  # seconds without a change after which no process writes a temporary file any more
+TEMPORARY = re.compile(r"\.\d+-[0-9a-f]{8}(\..*)?")  # as `whole_file` names them
+# Seconds without a change after which no process writes a temporary file any more; of a folder
+# only changes in it itself count, not in folders in it.
+_OLD, _OLD_FOLDER = 3600, 24 * 3600
 _KINDS = (
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISCHR, "a device"),
@@ -46,9 +49,7 @@ def whole_file(path, suffix=None):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _clear_leftovers(path.parent)
-    # The middle of the name is short: file systems allow 255 bytes, and `path` may use them.
-    temporary = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}{suffix or path.suffix}")
+    temporary = temporary_path(path.parent, suffix or path.suffix)
     try:
         with naming(path, temporary):
             yield temporary
@@ -75,26 +76,50 @@ def naming(path, temporary=None):
         raise
 
 
+def temporary_path(folder, suffix=""):
+    """A Path in a folder, hidden and unique, for a result that is not whole yet.
+
+    What processes that were killed left under such names goes, as soon as nobody can still be
+    writing it: once a process and folder.
+    """
+    _clear_leftovers(os.path.abspath(folder))
+    # It is short: file systems allow 255 bytes, and the final name may use them.
+    return Path(folder) / f".{os.getpid()}-{secrets.token_hex(4)}{suffix}"
+
+
 def _clear_leftovers(folder):
-    """Removes what processes that were killed left half-written; once a process and folder."""
-    folder = os.path.abspath(folder)
     if folder in _cleared:
         return
     _cleared.add(folder)
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            ours = _TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+            if not TEMPORARY.fullmatch(entry.name):
+                continue
             # Others, maybe on other machines, write here too.
-            if ours and time.time() - entry.stat().st_mtime > _OLD:
+            age = time.time() - entry.stat(follow_symlinks=False).st_mtime
+            if entry.is_file(follow_symlinks=False) and age > _OLD:
                 os.unlink(entry.path)
+            elif entry.is_dir(follow_symlinks=False) and age > _OLD_FOLDER:
+                shutil.rmtree(entry.path, ignore_errors=True)
+
+
+@contextmanager
+def scratch_folder(parent):
+    """Gives a new hidden folder in an existing one, which vanishes at the end."""
+    scratch = temporary_path(parent)
+    scratch.mkdir()
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextmanager
 def whole_folder(path):
     """As `whole_file`, for a folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as scratch:
-        new, former = Path(scratch) / "new", Path(scratch) / "former"
+    with scratch_folder(path.parent) as scratch:
+        new, former = scratch / "new", scratch / "former"
         with naming(path, new):
             yield new
         if path.exists():  # a folder with files in it can't be replaced at once
@@ -113,6 +138,12 @@ def write_json(path, value):
         text = json.dumps(value, indent=2, ensure_ascii=False)
         # A path may hold bytes that are not UTF-8; as \udc80 they still are JSON.
         temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def home_folder():
+    """Path of the user's folder; of temporary files where there is none, as in some containers."""
+    home = os.path.expanduser("~")
+    return Path(home if os.path.isabs(home) else tempfile.gettempdir())
 
 
 def name_key(name):

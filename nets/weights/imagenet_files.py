@@ -13,6 +13,7 @@ from pathlib import Path
 
 from errors import UserError
 from nets.backbones import BACKBONES
+from utils.files import home_folder
 
 URL_VARIABLE = "UNET_KERAS_IMAGENET_URL"
 _PATIENCE = 20  # seconds without a byte until a download is given up
@@ -85,11 +86,11 @@ def _has_torch():
 
 
 def _keras_cache():
-    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
+    return Path(os.environ.get("KERAS_HOME") or home_folder() / ".keras") / "models"
 
 
 def _torch_cache():
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or home_folder() / ".cache")
     return Path(os.environ.get("TORCH_HOME") or cache / "torch") / "hub" / "checkpoints"
 
 

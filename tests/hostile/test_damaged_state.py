@@ -1,6 +1,8 @@
 """A run's state that is damaged, cut off or made otherwise: never used, always named."""
 
 import json
+import os
+import time
 from pathlib import Path
 
 import h5py
@@ -139,6 +141,21 @@ def test_a_run_whose_states_are_all_broken_is_named_and_kept(tmp_path):
     assert list(tmp_path.glob("loss_*")) == [folder]
     new = open_run(tmp_path, "never", lambda _: [], lambda _: False)
     assert new.folder != folder
+
+
+def test_a_clock_that_was_set_back_is_told_of(tmp_path, capsys):
+    run = open_and_leave(tmp_path)
+    folder = run.folder
+    save_state(folder, make_state(1))
+    del run
+    then = time.time() + 86400
+    os.utime(folder, (then, then))
+    assert open_and_leave(tmp_path).folder == folder
+    said = capsys.readouterr().out
+    assert said.startswith(f"note: by this machine's clock {folder} is of the future")
+    os.utime(folder)
+    assert open_and_leave(tmp_path).folder == folder
+    assert "note" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -56,12 +56,21 @@ def test_what_may_be_somebodys_stays(tmp_path, name, age):
     assert names(tmp_path) == {"a.png", name}
 
 
-def test_a_folder_of_such_a_name_and_a_link_stay(tmp_path):
-    (tmp_path / ".123-0123abcd").mkdir()
+@pytest.mark.parametrize(("age", "stays"), [(2 * 3600, True), (25 * 3600, False)])
+def test_a_folder_stays_for_a_day(tmp_path, age, stays):
+    (tmp_path / ".123-0123abcd" / "JPEGImages").mkdir(parents=True)
+    leave(tmp_path / ".123-0123abcd" / "JPEGImages" / "a.png", age)
+    then = time.time() - age
+    os.utime(tmp_path / ".123-0123abcd", (then, then))
+    write(tmp_path / "a.png")
+    assert names(tmp_path) == {"a.png", *([".123-0123abcd"] if stays else [])}
+
+
+def test_a_link_of_such_a_name_stays(tmp_path):
     leave(tmp_path / "mine.png", 9999)
     (tmp_path / ".123-0123abcd.png").symlink_to(tmp_path / "mine.png")
     write(tmp_path / "a.png")
-    assert names(tmp_path) == {".123-0123abcd", ".123-0123abcd.png", "mine.png", "a.png"}
+    assert names(tmp_path) == {".123-0123abcd.png", "mine.png", "a.png"}
 
 
 def test_a_folder_is_looked_through_once_by_a_process(tmp_path):

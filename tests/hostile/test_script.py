@@ -1,18 +1,25 @@
 """How scripts end: by signals, and by errors of the system."""
 
 import errno
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
 import train
-from utils.files import whole_file
+from utils.files import home_folder, whole_file
+from utils.runs.state import find_states, read_state
 from utils.script import Terminated, describe_os_error, run_script
+from utils.video.process import process_video
+from utils.video.writer import VideoFile
 
 ROOT = Path(train.__file__).parent
 unix = pytest.mark.skipif(sys.platform == "win32", reason="it has no such signals")
@@ -182,3 +189,87 @@ def test_another_files_name_stays(tmp_path):
         (tmp_path / "other").read_bytes()
     assert missing.value.filename == str(tmp_path / "other")
     assert describe_os_error(missing.value).endswith("other'")
+
+
+@unix
+def test_a_user_without_a_home_has_a_folder_all_the_same(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert home_folder() == tmp_path
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as for an unknown number
+    assert home_folder().is_dir()
+
+
+@unix
+def test_a_video_that_is_ended_by_a_signal_is_whole(tmp_path):
+    source, target = tmp_path / "in.mp4", tmp_path / "out.mp4"
+    with VideoFile(source, 10) as file:
+        for _ in range(30):
+            file.write(np.zeros((48, 64, 3), np.uint8))
+    drawn = []
+
+    def draw(frame):
+        drawn.append(frame)
+        if len(drawn) == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return frame
+
+    with pytest.raises(SystemExit) as ended:
+        run_script(lambda: process_video(draw, str(source), str(target)).frames)
+    assert ended.value.code == len(drawn) < 30
+    with av.open(str(target)) as container:
+        assert len(list(container.decode(video=0))) == len(drawn)
+    assert {path.name for path in tmp_path.iterdir()} == {"in.mp4", "out.mp4"}
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+TRAINING = """
+import json, os, signal, sys
+import train
+from utils.config import run_script
+
+values, at = json.loads(sys.argv[1]), int(sys.argv[2])
+if at >= 0:
+    import utils.runs.guards as guards
+    after = guards.FiniteLoss.on_train_batch_end
+    def end(self, batch, logs=None):
+        after(self, batch, logs)
+        if self._epoch == 2 and batch == at:
+            os.kill(os.getpid(), signal.SIGTERM)
+    guards.FiniteLoss.on_train_batch_end = end
+run_script(lambda: train.main(train.TrainConfig(**values)))
+"""
+
+
+def train_as_process(config, at=-1):
+    done = subprocess.run(
+        [sys.executable, "-c", TRAINING, json.dumps(train.to_json(config)), str(at)],
+        cwd=ROOT,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    lines = [line for line in done.stderr.splitlines() if not re.match(r"[IWE]\d{4} |WARN", line)]
+    return done.returncode, lines
+
+
+@unix
+@pytest.mark.system
+def test_a_training_that_is_ended_in_a_step_resumes_to_the_same_weights(train_config, tmp_path):
+    whole, ended = train_config(), train_config(save_dir=tmp_path / "ended")
+    assert train_as_process(whole)[0] == 0
+    status, lines = train_as_process(ended, at=0)
+    assert (status, lines[-1]) == (143, "stopped by SIGTERM.")
+    (folder,) = (tmp_path / "ended").glob("loss_*")
+    assert [epoch for epoch, _ in find_states(folder)] == [1]
+    hidden = {path.name for path in (tmp_path / "ended").rglob(".*")}
+    assert hidden <= {".lock", ".data_check.json"}
+    assert train_as_process(ended)[0] == 0
+    (other,) = Path(whole.save_dir).glob("loss_*")
+    one, two = read_state(folder), read_state(other)
+    assert one.epoch == two.epoch == 2
+    for name in ("weights", "optimizer"):
+        for array, expected in zip(one.arrays[name], two.arrays[name], strict=True):
+            np.testing.assert_array_equal(array, expected)

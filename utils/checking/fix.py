@@ -25,7 +25,7 @@ from utils.checking.relabel import to_ids
 from utils.data.masks import mask_to_image
 from utils.data.split import split_names
 from utils.data.voc import write_lists
-from utils.files import write_json
+from utils.files import naming, temporary_path, write_json
 from utils.images.channels import to_array
 from utils.images.header import read_header
 from utils.images.opening import open_image
@@ -84,14 +84,15 @@ def fix_dataset(folder, pairs, *, workers=0, border=False, **rules):
         raise UserError(f"{target} exists already. Remove or rename it, then run this again.")
     samples, almost, problems = pairs
     samples = sorted(_without_duplicates([*samples, *almost], problems))
-    temporary = folder.with_name(f".{target.name}.{os.getpid()}")
+    temporary = temporary_path(folder.parent)
     try:
         _make_folders(temporary, folder, target)
         paths = [sample.mask_path for sample in samples]
         contents = ordered_map(read_content, paths, workers, "Reading the masks")
         meaning = _decide(contents, rules)
         work = partial(_fix_sample, folder=temporary, meaning=meaning, border=border)
-        outcomes = list(ordered_map(work, samples, workers, "Writing the copy"))
+        with naming(target):
+            outcomes = list(ordered_map(work, samples, workers, "Writing the copy"))
         outcomes += [
             FixedPair(text, left_out=_ALONE[kind]) for kind, text in problems if kind in _ALONE
         ]

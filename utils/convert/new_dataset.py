@@ -3,12 +3,10 @@
 import contextlib
 import os
 import shutil
-import tempfile
-from pathlib import Path
 
 from errors import UserError
 from utils.convert.annotations import read_class_list
-from utils.files import naming
+from utils.files import naming, scratch_folder
 
 DATA_FOLDERS = ("SegmentationClass", "JPEGImages")
 _KEPT = "README.md"  # stands in the folders of a fresh clone
@@ -43,8 +41,8 @@ def building(target):
     """Gives a folder to fill; it becomes `target` at the end, or vanishes on an error."""
     place = next(folder for folder in target.resolve().parents if folder.is_dir())
     # Beside the target, so that the last step is a rename.
-    with tempfile.TemporaryDirectory(prefix=".VOC2007_", dir=place) as temporary:
-        folder = Path(temporary) / target.name
+    with scratch_folder(place) as scratch:
+        folder = scratch / target.name
         folder.mkdir()
         with naming(target):
             yield folder

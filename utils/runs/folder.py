@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from errors import UserError
-from utils.files import whole_file
+from utils.files import TEMPORARY, whole_file
 from utils.runs.lock import FolderLock
 from utils.runs.state import State, find_states, read_state
 
-_TEMPORARY = re.compile(r"\.\d+-[0-9a-f]{8}\..*")  # of `utils.files.whole_file`
 _BEFORE_AN_EPOCH = re.compile(r"\.lock|settings\.json|plan\.txt|events\.out\.tfevents\..*")
 _ATTEMPTS = 3
 _CLEARING = 0.1  # seconds in which a process clears a folder
 _OLD = 3600  # seconds after which no process still writes a temporary file
+_AHEAD = 300  # seconds by which clocks of machines that share a folder may differ
 
 
 class Run(NamedTuple):
@@ -88,7 +88,13 @@ def open_run(save_dir, resume, find_changes, wants_more):
 def _find_interrupted(save_dir, find_changes, wants_more):
     """(folder, its lock) of the run to resume, or None."""
     refusal = broken = None
-    for folder in sorted(save_dir.glob("loss_*"), key=_age):
+    folders = sorted(save_dir.glob("loss_*"), key=_age)
+    if folders and -_age(folders[0]) > (time.time() + _AHEAD) * 1e9:
+        print(
+            f"note: by this machine's clock {folders[0]} is of the future, so that which run is "
+            "the newest can't be told. If another than it should resume, move it away."
+        )
+    for folder in folders:
         if not find_states(folder):
             continue
         lock = FolderLock(folder)
@@ -197,7 +203,7 @@ def remove_temporaries(folder, shared=False):
             files are left unless they are old.
     """
     for path in Path(folder).glob(".*"):
-        left = _TEMPORARY.fullmatch(path.name) and (not shared or _is_old(path))
+        left = TEMPORARY.fullmatch(path.name) and (not shared or _is_old(path))
         if path.suffix == ".h5" or left:
             path.unlink(missing_ok=True)
 
