@@ -18,7 +18,9 @@ from utils.config import load_config, run_script, settings
 from utils.quiet import quiet
 from utils.runs.memory import estimate_training_memory, explain_out_of_memory, peak_memory
 
-_USUAL = {"num_classes": 21, "backbone": "vgg", "width": 64, "in_channels": 3}
+_USUAL = {
+    "num_classes": 21, "backbone": "vgg", "width": 64, "decoder_width": 0, "in_channels": 3,
+}  # fmt: skip
 _USUAL_SHAPE = 512, 512
 
 
@@ -27,8 +29,9 @@ class SummaryConfig:
     # Network
     model_path: str = ""  # weights file; empty: a network from scratch
     num_classes: int | None = None  # classes + 1 for the background; None: as the file says, or 21
-    backbone: str | None = None  # encoder, vgg or resnet50; None: as the file says, or vgg
+    backbone: str | None = None  # encoder, vgg, resnet50, ...; None: as the file says, or vgg
     width: int | None = None  # filters of the first block; None: as the file says, or 64
+    decoder_width: int | None = None  # of the decoder's last stage; None: as the file says, or 0
     in_channels: int | None = None  # channels of an image; None: as the file says, or 3
     input_shape: tuple[int, int] | None = None  # height, width; None: as the file says, or 512,512
     precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto measures
@@ -44,6 +47,7 @@ class SummaryConfig:
         wanted = _USUAL | given(self)
         checks.check_num_classes(wanted["num_classes"])
         checks.check_in_channels(wanted["in_channels"])
+        checks.check_decoder_width(wanted["decoder_width"])
         if not self.model_path:  # the file may hold another backbone
             checks.check_input_shape(self.input_shape or _USUAL_SHAPE, wanted["backbone"])
         checks.check_precision(self.precision)

@@ -144,7 +144,7 @@ def test_a_file_that_says_nothing_tells_by_its_shapes(tmp_path, capsys):
     ("values", "message"),
     [
         ({"num_classes": 1}, "num_classes must be 2 to 255"),
-        ({"backbone": "vgg19"}, "backbone must be one of"),
+        ({"backbone": "vgg18"}, "backbone must be one of"),
         ({"in_channels": 0}, "in_channels must be at least 1; got 0."),
         ({"width": 0}, "width must be at least 1; got 0."),
         ({"batch_size": 0}, "batch_size must be at least 1; got 0."),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from errors import UserError, check_at_least, check_choice
 from nets.checks import (
     check_decoder_norm,
+    check_decoder_width,
     check_in_channels,
     check_input_shape,
     check_num_classes,
@@ -30,6 +31,7 @@ class NetworkSettings:
     backbone: str = "vgg"
     in_channels: int = 3
     width: int = 64
+    decoder_width: int = 0
     decoder_norm: str = "none"
     val_input_shape: tuple[int, int] = (512, 512)
     val_window: tuple[int, int] | None = None
@@ -51,6 +53,7 @@ class NetworkSettings:
         class_names(self.num_classes, self.name_classes)
         check_ignore_labels(self.ignore_labels)
         check_decoder_norm(self.decoder_norm)
+        check_decoder_width(self.decoder_width)
         if self.recompute and self.decoder_norm == "batch":
             raise UserError(
                 "recompute saves nothing with decoder_norm batch, whose statistics must be counted "
