@@ -192,8 +192,8 @@ class Stored:
         named = self.facts.get("backbone") or getattr(self.description, "backbone", None)
         if named is None:
             raise UserError(
-                f"{self.path} does not say which encoder of Keras it holds. Load it into its network "
-                "with Keras, and save that with nets.weights.storage.save_weights."
+                f"{self.path} does not say which encoder of Keras it holds. Load it into its "
+                "network with Keras, and save that with nets.weights.storage.save_weights."
             )
         return named
 
