@@ -50,4 +50,39 @@ def _renew(step, width, initializer):
         config["target_shape"] = (*sides, scaled(channels, width))
     if config.get("kernel_initializer", {}).get("class_name") == _USUAL:
         config["kernel_initializer"] = keras.initializers.get(initializer)
-    return type(step.layer).from_config(config)
+    kind = type(step.layer)
+    return (ChannelScale if kind.__name__ == "LayerScale" else kind).from_config(config)
+
+
+class ChannelScale(layers.Layer):
+    """Multiplies each channel by a weight, as ConvNeXt does at the end of a block.
+
+    Keras keeps its own beside its ConvNeXt, and it doesn't tell the shape of its result.
+
+    Args:
+        init_values: float, the weights at the start.
+        projection_dim: int, channels.
+    """
+
+    def __init__(self, init_values, projection_dim, **options):
+        super().__init__(**options)
+        self.init_values, self.projection_dim = init_values, projection_dim
+
+    def build(self, _):
+        self.gamma = self.add_weight(
+            name="gamma",
+            shape=(self.projection_dim,),
+            initializer=keras.initializers.Constant(self.init_values),
+        )
+
+    def call(self, inputs):
+        return inputs * self.gamma
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return super().get_config() | {
+            "init_values": self.init_values,
+            "projection_dim": self.projection_dim,
+        }
