@@ -67,7 +67,7 @@ class TrainConfig:
     model_path: str = "auto"  # weights to start from; auto: imagenet if it can be had; empty: none
     imagenet_url: str = ""  # mirror for ImageNet weights: a file, or the folder that holds it
     decoder_norm: str = "none"  # normalization in the decoder: none (the article's), batch, group
-    input_shape: tuple[int, int] = (512, 512)  # height, width of training images; multiples of 16
+    input_shape: tuple[int, int] = (512, 512)  # height, width of training images
     val_input_shape: tuple[int, int] | None = None  # of validation, prediction; None: input_shape
     val_window: tuple[int, int] | None = None  # overlapping windows of a large one; None: whole
     width: int = 64  # filters of the first block; 64 is the article's network, 32 a quarter of it

@@ -41,7 +41,7 @@ class Backbone:
 
     Attributes:
         encoder: str, module and name of the function that builds it.
-        stride: int; image sizes are multiples of it.
+        stride: int; images of other sizes than multiples of it are padded to them.
         first_layer: str, its first convolution, which takes the image.
         layer_prefixes: every layer of the encoder, and no other, is named with one of these.
         keras: `ImageNetFile` of Keras, without top.

@@ -37,21 +37,22 @@ def _name_nearest(typed):
 
 
 def check_input_shape(input_shape, backbone="vgg"):
-    """Raises UserError unless height and width fit the encoder's stride.
+    """Raises UserError unless height and width are pixels; the network pads those that don't fit.
 
     Args:
         input_shape: (height, width) or longer; None stands for any size.
         backbone: str, a key of `BACKBONES`.
     """
     check_backbone(backbone)
-    stride = BACKBONES[backbone].stride
     size = tuple(input_shape[:2])
-    if all(side is None or (side > 0 and side % stride == 0) for side in size):
-        return
-    low = tuple(None if side is None else max(side // stride, 1) * stride for side in size)
-    high = tuple(None if side is None else max(-(-side // stride), 1) * stride for side in size)
-    nearest = " or ".join(str(candidate) for candidate in dict.fromkeys((low, high)))
-    raise UserError(f"input_shape must be multiples of {stride}; got {size}. Nearest: {nearest}.")
+    if any(side is not None and side < 1 for side in size):
+        raise UserError(f"input_shape must be at least 1 pixel high and wide; got {size}.")
+
+
+def fits_stride(input_shape, backbone):
+    """Whether the encoder can halve images of (height, width) as often as it does, unpadded."""
+    stride = BACKBONES[backbone].stride
+    return all(side % stride == 0 for side in input_shape[:2])
 
 
 def check_window(window, input_shape, backbone="vgg"):

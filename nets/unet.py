@@ -30,6 +30,7 @@ from nets.checks import (
 )
 from nets.encoders.widths import DECODER_WIDENING
 from nets.layers import AlignedUpSampling2D, UpsampledConv2D
+from nets.padding import CropLike, PadToStride
 
 _GROUPS = 32  # of group normalization, as its paper has it, or as many as divide the filters
 
@@ -48,12 +49,14 @@ def Unet(
     unit_range=False,
     stride_in_3x3=False,
     fused=True,
+    any_size=False,
 ):
     """Builds the U-Net.
 
     Args:
-        input_shape: (height, width, channels); height and width multiples of the encoder's
-            stride (16 for vgg and vgg19, 32 for all others) or None.
+        input_shape: (height, width, channels); height and width may be None. Those that are no
+            multiples of the encoder's stride (16 for vgg and vgg19, 32 for all others) are padded
+            inside the network.
         num_classes: int, 2 to 255, the background included.
         backbone: str, a key of `nets.backbones.BACKBONES`.
         encoder_initializer: str, kernel initializer of the encoder. Keras' default is the
@@ -72,6 +75,7 @@ def Unet(
         stride_in_3x3: bool. Whether ResNet50's stages stride as torchvision's do.
         fused: bool. Whether one layer upsamples, concatenates and convolves, which is faster and
             equal to a few digits; with the same weights either way.
+        any_size: bool. Whether a height or width of None may be no multiple of the stride.
 
     Returns:
         keras.Model from images (B, H, W, channels), float in [-1, 1], to class
@@ -89,6 +93,9 @@ def Unet(
     if unit_range:
         x = layers.Rescaling(0.5, 0.5, name="image_unit_range")(x)
     encoder, given = BACKBONES[backbone], {"stride_in_3x3": stride_in_3x3}
+    padded = any(any_size if side is None else side % encoder.stride for side in input_shape[:2])
+    if padded:
+        x = PadToStride(encoder.stride, name="image_pad")(x)
     options = {name: given[name] for name in encoder.options}
     *skips, x = encoder.build(x, width, encoder_initializer, **options)
     widenings = DECODER_WIDENING[: encoder.stages]
@@ -96,6 +103,8 @@ def Unet(
     for stage, (widening, skip) in enumerate(zip_longest(widenings, reversed(skips)), start=1):
         filters, name = decoder_width * widening, f"decoder{stage}"
         x = _decoder_stage(x, skip, filters, name, upsampling, decoder_norm, fused)
+    if padded:
+        x = CropLike(name="decoder_crop")([x, inputs])
     # float32 logits: bfloat16 keeps 8 bits, too few to tell close classes apart.
     x = layers.Conv2D(
         num_classes, 1, dtype="float32", kernel_initializer=head_initializer, name="head_conv"

@@ -178,9 +178,16 @@ def test_a_contradiction_is_refused(weights, name, value, held):
 
 
 def test_a_size_that_the_files_network_cannot_take(weights):
-    config = SummaryConfig(model_path=weights, input_shape=(40, 32), precision="float32")
-    with pytest.raises(UserError, match=r"input_shape must be multiples of 16; got \(40, 32\)"):
+    config = SummaryConfig(model_path=weights, input_shape=(40, 0), precision="float32")
+    with pytest.raises(UserError, match=r"at least 1 pixel high and wide; got \(40, 0\)"):
         main(config)
+
+
+def test_a_size_that_is_padded_within(weights, capsys):
+    main(SummaryConfig(model_path=weights, input_shape=(40, 32), precision="float32", repeats=0))
+    out = capsys.readouterr().out
+    assert "unet_vgg, 40 x 32 x 2, 3 classes" in out
+    assert rows(out, "block1_conv1")[0][2] == "48"
 
 
 def test_a_file_that_says_nothing_tells_by_its_shapes(tmp_path, capsys):
@@ -200,7 +207,7 @@ def test_a_file_that_says_nothing_tells_by_its_shapes(tmp_path, capsys):
         ({"batch_size": 0}, "batch_size must be at least 1; got 0."),
         ({"repeats": -1}, "repeats must be at least 0; got -1."),
         ({"repeats": 0, "time_training": True}, "repeats must be at least 1; got 0."),
-        ({"input_shape": (500, 500)}, "input_shape must be multiples of 16"),
+        ({"input_shape": (500, 0)}, "input_shape must be at least 1 pixel"),
         ({"precision": "float64"}, "precision must be one of"),
     ],
 )

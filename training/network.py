@@ -46,7 +46,7 @@ def build_network(settings, start, state=None, devices=None):
     options = {"head_initializer": small_head()} if start else {"encoder_initializer": "he_normal"}
     with devices.scope():
         with dtype_policy(policy):  # for any size: training and validation may use different ones
-            model = build(description, **options)
+            model = build(description, any_size=settings.any_size, **options)
         if state:
             model.set_weights(state.arrays["weights"])
         elif stored:
