@@ -2,33 +2,37 @@
 
 Layers, parameters, multiply-adds, memory and seconds per image, at a size of your choice.
 Of trained weights: python summary.py --model_path logs/best_epoch_weights.weights.h5
+All encoders:       python summary.py --all --input_shape 256,256
+With their times:   python summary.py --all --input_shape 256,256 --repeats 5 --time_training
 """
 
 import dataclasses
-import statistics
+import gc
 import sys
-import time
-from functools import partial
 
-import numpy as np
-
-from errors import RunError, check_at_least
+from errors import RunError, UserError, check_at_least
 from nets import checks
+from nets.backbones import BACKBONES
 from utils.config import load_config, run_script, settings
 from utils.quiet import quiet
 from utils.runs.memory import estimate_training_memory, explain_out_of_memory, peak_memory
 
-_USUAL = {"num_classes": 21, "backbone": "vgg", "width": 64, "in_channels": 3}
+_USUAL = {
+    "num_classes": 21, "backbone": "vgg", "width": 64, "decoder_width": 0, "in_channels": 3,
+}  # fmt: skip
 _USUAL_SHAPE = 512, 512
 
 
 @settings
 class SummaryConfig:
+    all: bool = False  # whether to compare all encoders in one table, the cheapest first
+
     # Network
     model_path: str = ""  # weights file; empty: a network from scratch
     num_classes: int | None = None  # classes + 1 for the background; None: as the file says, or 21
-    backbone: str | None = None  # encoder, vgg or resnet50; None: as the file says, or vgg
+    backbone: str | None = None  # encoder, vgg, resnet50, ...; None: as the file says, or vgg
     width: int | None = None  # filters of the first block; None: as the file says, or 64
+    decoder_width: int | None = None  # of the decoder's last stage; None: as the file says, or 0
     in_channels: int | None = None  # channels of an image; None: as the file says, or 3
     input_shape: tuple[int, int] | None = None  # height, width; None: as the file says, or 512,512
     precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto: what is fast here
@@ -36,7 +40,7 @@ class SummaryConfig:
     # What is shown and measured
     all_layers: bool = False  # whether to list layers without weights too
     batch_size: int = 1  # images per step, in prediction and in training
-    repeats: int = 5  # steps that are timed, after one that is not; 0: nothing is run
+    repeats: int | None = None  # timed steps, after one that is not; 0: none; None: 5, 0 with all
     time_training: bool = False  # whether to time training steps too
 
     def check(self):
@@ -44,11 +48,23 @@ class SummaryConfig:
         wanted = _USUAL | given(self)
         checks.check_num_classes(wanted["num_classes"])
         checks.check_in_channels(wanted["in_channels"])
+        checks.check_decoder_width(wanted["decoder_width"])
         if not self.model_path:  # the file may hold another backbone
             checks.check_input_shape(self.input_shape or _USUAL_SHAPE, wanted["backbone"])
         checks.check_precision(self.precision)
         check_at_least(self, 1, "width", "batch_size")
         check_at_least(self, int(self.time_training), "repeats")
+        if self.all and (self.model_path or self.backbone):
+            raise UserError(
+                "all compares every encoder, each with new weights. Leave model_path and backbone "
+                "out, or leave all out."
+            )
+
+    @property
+    def steps(self):
+        """int, how many steps are timed."""
+        usual = 5 if self.time_training or not self.all else 0
+        return usual if self.repeats is None else self.repeats
 
 
 def given(config):
@@ -60,7 +76,7 @@ def main(config=None):
     """Prints the summary; `config` is a SummaryConfig, or None to read the command line."""
     config = config or load_config(SummaryConfig)
     try:
-        summarize(config)
+        compare(config) if config.all else summarize(config)
     except Exception as error:
         if explain_out_of_memory(error, config.batch_size) is None:
             raise
@@ -88,8 +104,44 @@ def summarize(config):
     print(f"\n{reason}\nbatch size              {config.batch_size:8}")
     print(f"memory of training      {memory / 1e9:8.2f} GB (estimated: the process on a CPU, Adam)")
     sys.stdout.flush()  # what follows may take more memory than there is
-    if config.repeats:
+    if config.steps:
         measure(config, described, model)
+
+
+def compare(config):
+    """Prints a table of networks with all encoders, by their time or else by their work."""
+    with quiet():
+        from nets.precision import choose_precision
+        from training.costs import format_costs
+    policy, reason = choose_precision(config.precision)
+    print(reason)
+    costs = []
+    for number, backbone in enumerate(BACKBONES, start=1):
+        if sys.stdout.isatty():
+            print(f"{number}/{len(BACKBONES)} {backbone:<20}", end="\r", flush=True)
+        costs.append(find_cost(config, backbone, policy))
+        gc.collect()  # graphs refer to themselves
+    costs.sort(key=lambda cost: (cost.predicted or 0, cost.products))
+    print(format_costs(costs))
+
+
+def find_cost(config, backbone, policy):
+    """The `Cost` of a network with one encoder."""
+    from nets.cost import multiply_adds
+    from nets.precision import dtype_policy
+    from nets.unet import build
+    from training.costs import Cost
+
+    described, _ = describe(dataclasses.replace(config, all=False, backbone=backbone))
+    with dtype_policy(policy):
+        model = build(described, described.network_shape)
+    return Cost(
+        backbone,
+        model.count_params(),
+        sum(multiply_adds(layer, layer.output.shape) for layer in model.layers),
+        estimate_training_memory(model, config.batch_size, described.input_shape),
+        *(_time(config, described, model).values() if config.steps else ()),
+    )
 
 
 def describe(config):
@@ -123,19 +175,21 @@ def format_layers(model, backbone, all_layers=False):
     from nets.cost import count_parameters, multiply_adds
 
     lines, total = [], 0
+    names = max(18, *(len(layer.name) for layer in model.layers))
     for layer in model.layers:
         products = multiply_adds(layer, layer.output.shape)
         total += products
         if all_layers or layer.weights:
             lines.append(
-                f"{layer.name:<18} {type(layer).__name__:<19} "
+                f"{layer.name:<{names}} {type(layer).__name__:<19} "
                 f"{' x '.join(map(str, layer.output.shape[1:])):>17} "
                 f"{layer.count_params():>12,} {products / 1e6:>17,.2f} M"
             )
     encoder, rest, moments = count_parameters(model, backbone)
     return "\n".join(
         (
-            f"{'layer':<18} {'kind':<19} {'output':>17} {'parameters':>12} {'multiply-adds':>19}",
+            f"{'layer':<{names}} {'kind':<19} {'output':>17} {'parameters':>12} "
+            f"{'multiply-adds':>19}",
             *lines,
             f"\n{model.name}, {' x '.join(map(str, model.input_shape[1:]))}, "
             f"{model.output_shape[-1]} classes",
@@ -154,41 +208,24 @@ def measure(config, described, model):
     """Runs the network on noise; prints the time an image, and the memory of prediction."""
     import keras
 
-    from nets.unet import set_encoder_trainable
-
-    rng = np.random.default_rng(0)
-    size = (config.batch_size, *described.input_shape)
-    images = rng.uniform(-1, 1, (*size, described.in_channels)).astype(np.float32)
-    seconds = time_calls(partial(model.predict_on_batch, images), config.repeats)
+    seconds = _time(config, described, model)
     if peak := peak_memory():
         print(f"memory of prediction    {peak / 1e9:8.2f} GB (measured: the process)")
     print(
-        f"prediction              {seconds / config.batch_size:8.4f} s per image "
-        f"(median of {config.repeats}; Keras on {keras.config.backend()})"
+        f"prediction              {seconds['predicted']:8.4f} s per image "
+        f"(median of {config.steps}; Keras on {keras.config.backend()})"
     )
     if config.time_training:
-        from training.optimization import compile_trainer, make_loss, make_optimizer
-        from training.settings import LossSettings, OptimizerSettings
-
-        masks = rng.integers(0, described.num_classes, size).astype(np.uint8)
-        for title, train_encoder in (("encoder frozen", False), ("all layers", True)):
-            set_encoder_trainable(model, train_encoder, described.backbone)
-            optimizer = make_optimizer(OptimizerSettings())
-            trainer = compile_trainer(model, optimizer, make_loss(LossSettings()))
-            seconds = time_calls(partial(trainer.train_on_batch, images, masks), config.repeats)
-            print(f"training, {title:<14}{seconds / config.batch_size:8.4f} s per image")
+        print(f"training, encoder frozen{seconds['frozen']:8.4f} s per image")
+        print(f"training, all layers    {seconds['trained']:8.4f} s per image")
 
 
-def time_calls(call, repeats):
-    """Median seconds of `call()`, after a first one that compiles."""
-    with quiet():
-        call()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+def _time(config, described, model):
+    from training.costs import time_network
+
+    return time_network(
+        model, described, config.batch_size, config.steps, training=config.time_training
+    )
 
 
 if __name__ == "__main__":

@@ -69,17 +69,18 @@ class TrainConfig:
     cache_gb: float = 0.0  # memory for decoded images, which are then read only once
 
     # Network
-    backbone: str = "vgg"  # encoder: vgg or resnet50
+    backbone: str = "vgg"  # encoder: vgg, resnet50, ...; python summary.py --all lists all
     in_channels: int = 3  # channels of an image: 3 colour, 1 grey; more: TIFF files with that many
     value_range: tuple[float, ...] | str = ()  # beyond 8 bits: low,high; percentiles; empty: found
     model_path: str = "auto"  # weights to start from; auto: imagenet if it can be had; empty: none
     new_head: bool = False  # whether the head starts anew, though weights have as many classes
     imagenet_url: str = ""  # mirror for ImageNet weights: a file, or the folder that holds it
     decoder_norm: str = "none"  # normalization in the decoder: none (the article's), batch, group
-    input_shape: tuple[int, int] = (512, 512)  # height, width of training images; multiples of 16
+    input_shape: tuple[int, int] = (512, 512)  # height, width of training images
     val_input_shape: tuple[int, int] | None = None  # of validation, prediction; None: input_shape
     val_window: tuple[int, int] | None = None  # overlapping windows of a large one; None: whole
     width: int = 64  # filters of the first block; 64 is the article's network, 32 a quarter of it
+    decoder_width: int = 0  # filters of the decoder's last stage; 0: the encoder's, at most 64
     precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto: what is fast here
 
     # Phases: with freeze_train, epochs up to freeze_epoch train the decoder only

@@ -1,7 +1,11 @@
 """What a network may look like. Needs no Keras, so settings are checked at once."""
 
+import difflib
+
 from errors import UserError, check_choice
 from nets.backbones import BACKBONES
+from nets.encoders.catalogue import UNFIT
+from nets.encoders.widths import FULL
 
 UPSAMPLINGS = ("nearest", "bilinear")
 DECODER_NORMS = ("none", "batch", "group")
@@ -9,26 +13,46 @@ PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 
 def check_backbone(backbone):
-    """Raises UserError unless `backbone` names a known encoder."""
-    check_choice("backbone", backbone, BACKBONES)
+    """Raises UserError unless `backbone` names a known encoder; names the nearest ones."""
+    if backbone in BACKBONES:
+        return
+    typed = str(backbone).lower()
+    if typed in UNFIT:
+        layer, made = UNFIT[typed]
+        raise UserError(
+            f"backbone {backbone!r} can't serve: its layer {layer} leaves out the border and makes "
+            f"{made} pixels of 256, no half or fourth of them, so its features lie beside those of "
+            f"the decoder. {_name_nearest(typed)}Known: {', '.join(BACKBONES)}."
+        )
+    raise UserError(
+        f"backbone must be one of {', '.join(BACKBONES)}; got {backbone!r}. "
+        f"{_name_nearest(typed)}".rstrip()
+    )
+
+
+def _name_nearest(typed):
+    """A sentence with the names that are most like what was typed, or ""."""
+    nearest = difflib.get_close_matches(typed, BACKBONES)
+    return f"Nearest: {', '.join(nearest)}. " if nearest else ""
 
 
 def check_input_shape(input_shape, backbone="vgg"):
-    """Raises UserError unless height and width fit the encoder's stride.
+    """Raises UserError unless height and width are pixels; the network pads those that don't fit.
 
     Args:
         input_shape: (height, width) or longer; None stands for any size.
         backbone: str, a key of `BACKBONES`.
     """
     check_backbone(backbone)
-    stride = BACKBONES[backbone].stride
     size = tuple(input_shape[:2])
-    if all(side is None or (side > 0 and side % stride == 0) for side in size):
-        return
-    low = tuple(None if side is None else max(side // stride, 1) * stride for side in size)
-    high = tuple(None if side is None else max(-(-side // stride), 1) * stride for side in size)
-    nearest = " or ".join(str(candidate) for candidate in dict.fromkeys((low, high)))
-    raise UserError(f"input_shape must be multiples of {stride}; got {size}. Nearest: {nearest}.")
+    if any(side is not None and side < 1 for side in size):
+        raise UserError(f"input_shape must be at least 1 pixel high and wide; got {size}.")
+
+
+def fits_stride(input_shape, backbone):
+    """Whether the encoder can halve images of (height, width) as often as it does, unpadded."""
+    stride = BACKBONES[backbone].stride
+    return all(side % stride == 0 for side in input_shape[:2])
 
 
 def check_window(window, input_shape, backbone="vgg"):
@@ -61,6 +85,15 @@ def check_in_channels(in_channels):
         raise UserError(
             f"in_channels must be at least 1; got {in_channels}. 3 is a colour image, 1 a grey "
             "one; a TIFF may have any number of channels."
+        )
+
+
+def check_decoder_width(decoder_width):
+    """Raises UserError unless the decoder's last stage has at least one filter, or the default."""
+    if decoder_width < 0:
+        raise UserError(
+            f"decoder_width must be 0 (the encoder's own) or at least 1; got {decoder_width}. "
+            f"{FULL} is the article's decoder; light encoders have 16 to 32."
         )
 
 

@@ -7,6 +7,8 @@ from keras import layers
 from nets.layers import AlignedUpSampling2D, UpsampledConv2D
 from nets.unet import set_encoder_trainable
 
+_WEIGHING = (layers.Conv2D, layers.DepthwiseConv2D, layers.Dense, UpsampledConv2D)
+
 
 def multiply_adds(layer, output_shape):
     """The multiply-adds of a layer for one image; twice as many floating point operations.
@@ -17,13 +19,16 @@ def multiply_adds(layer, output_shape):
 
     Args:
         layer: keras.layers.Layer, built.
-        output_shape: (B, height, width, channels); B doesn't matter and may be None.
+        output_shape: (B, height, width, channels); B doesn't matter and may be None. Of encoders
+            that weigh their channels some layers give (B, channels).
 
     Returns:
         int.
     """
+    if len(output_shape) != 4:
+        return 0
     _, height, width, channels = output_shape
-    if isinstance(layer, (layers.Conv2D, UpsampledConv2D)):
+    if isinstance(layer, _WEIGHING):
         # Upsampled convolutions count as the article has them; see `nets.layers`.
         return math.prod(layer.kernel.shape) * height * width
     if isinstance(layer, AlignedUpSampling2D):

@@ -5,8 +5,9 @@
           -> up, concat feat2, 2 x conv 128
           -> up, concat feat1, 2 x conv  64 -> 1x1 conv -> softmax
 
-ResNet50's feat1 is half the image's size: there, before the 1x1 convolution, another
-upsampling and two convolutions of 64 filters restore it.
+Most encoders' feat1 is half the image's size, ResNet50's for one: there, before the 1x1
+convolution, another upsampling and two convolutions of 64 filters restore it. ConvNeXt's, which are
+four, begin at a fourth, and two more do. Light encoders have a lighter decoder.
 
 Source: Ronneberger, Fischer and Brox 2015, arXiv:1505.04597, in the form of the
 unet-keras article: 24,892,437 parameters at 21 classes, 44,013,781 with ResNet50.
@@ -22,16 +23,16 @@ from nets.backbones import BACKBONES
 from nets.checks import (
     check_backbone,
     check_decoder_norm,
+    check_decoder_width,
     check_input_shape,
     check_num_classes,
     check_upsampling,
 )
+from nets.encoders.widths import DECODER_WIDENING
 from nets.layers import AlignedUpSampling2D, ExcludeClasses, UpsampledConv2D
+from nets.padding import CropLike, PadToStride
 from utils.labels import ignored_classes
 
-# Filters of the decoder's stages, in units of `width`: one stage for each halving of the
-# image in the encoder. The first four have feat4 to feat1 as skips.
-_DECODER_WIDENING = (8, 4, 2, 1, 1)
 _GROUPS = 32  # of group normalization, as its paper has it, or as many as divide the filters
 
 
@@ -43,24 +44,30 @@ def Unet(
     encoder_initializer="glorot_uniform",
     head_initializer="glorot_uniform",
     width=64,
+    decoder_width=0,
     decoder_norm="none",
     upsampling="nearest",
     unit_range=False,
     stride_in_3x3=False,
     fused=True,
     excluded=(),
+    any_size=False,
 ):
     """Builds the U-Net.
 
     Args:
-        input_shape: (height, width, channels); height and width multiples of the encoder's
-            stride (16 for vgg, 32 for resnet50) or None.
+        input_shape: (height, width, channels); height and width may be None. Those that are no
+            multiples of the encoder's stride (16 for vgg and vgg19, 32 for all others) are padded
+            inside the network.
         num_classes: int, 2 to 255, the background included.
         backbone: str, a key of `nets.backbones.BACKBONES`.
         encoder_initializer: str, kernel initializer of the encoder. Keras' default is the
             article's; "he_normal" learns far faster when training from scratch.
         head_initializer: str or initializer, of the head's kernel; see `small_head`.
-        width: int. Filters of the first block; 64 is the article's network.
+        width: int. Filters of the first block; 64 is the article's network. In encoders of Keras
+            the share of their own channels, in 64ths.
+        decoder_width: int. Filters of the decoder's last stage; those before have 1, 2, 4 and 8
+            times as many. 0: as many as the encoder's first convolution, 64 at most.
         decoder_norm: "none", as in the article; "batch" or "group": what normalizes between each
             convolution of the decoder and its ReLU.
         upsampling: "nearest", as in the article; "bilinear": with aligned corners, as in
@@ -71,6 +78,7 @@ def Unet(
         fused: bool. Whether one layer upsamples, concatenates and convolves, which is faster and
             equal to a few digits; with the same weights either way.
         excluded: ids of classes that are never predicted: their probability is 0.
+        any_size: bool. Whether a height or width of None may be no multiple of the stride.
 
     Returns:
         keras.Model from images (B, H, W, channels), float in [-1, 1], to class
@@ -81,18 +89,25 @@ def Unet(
     """
     check_input_shape(input_shape, backbone)
     check_num_classes(num_classes)
+    check_decoder_width(decoder_width)
     check_decoder_norm(decoder_norm)
     check_upsampling(upsampling)
     inputs = x = keras.Input(input_shape, name="image")
     if unit_range:
         x = layers.Rescaling(0.5, 0.5, name="image_unit_range")(x)
     encoder, given = BACKBONES[backbone], {"stride_in_3x3": stride_in_3x3}
+    padded = any(any_size if side is None else side % encoder.stride for side in input_shape[:2])
+    if padded:
+        x = PadToStride(encoder.stride, name="image_pad")(x)
     options = {name: given[name] for name in encoder.options}
     *skips, x = encoder.build(x, width, encoder_initializer, **options)
-    widenings = _DECODER_WIDENING[: encoder.stages]
+    widenings = DECODER_WIDENING[: encoder.stages]
+    decoder_width = decoder_width or encoder.decoder_width(width)
     for stage, (widening, skip) in enumerate(zip_longest(widenings, reversed(skips)), start=1):
-        filters, name = width * widening, f"decoder{stage}"
+        filters, name = decoder_width * widening, f"decoder{stage}"
         x = _decoder_stage(x, skip, filters, name, upsampling, decoder_norm, fused)
+    if padded:
+        x = CropLike(name="decoder_crop")([x, inputs])
     # float32 logits: bfloat16 keeps 8 bits, too few to tell close classes apart.
     x = layers.Conv2D(
         num_classes, 1, dtype="float32", kernel_initializer=head_initializer, name="head_conv"
@@ -126,6 +141,7 @@ def build(description, size=(None, None), **options):
         description.num_classes,
         description.backbone,
         width=description.width,
+        decoder_width=description.decoder_width,
         decoder_norm=description.decoder_norm,
         upsampling=description.upsampling,
         unit_range=description.unit_range,

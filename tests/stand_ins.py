@@ -5,9 +5,11 @@ import numpy as np
 from nets.backbones import BACKBONES
 from utils.evaluation.metrics import Counts, count_pixels
 
-# {backbone: the name of its file of ImageNet weights}
+# {backbone: the name of its file of ImageNet weights}, of Keras and of torchvision
 KERAS_FILES = {name: backbone.keras.name for name, backbone in BACKBONES.items()}
-TORCH_FILES = {name: backbone.torchvision.name for name, backbone in BACKBONES.items()}
+TORCH_FILES = {
+    name: backbone.torchvision.name for name, backbone in BACKBONES.items() if backbone.torchvision
+}
 # {EXIF orientation: what makes the stored pixels upright}
 UPRIGHT = {
     1: lambda a: a,

@@ -124,13 +124,13 @@ def test_each_setting_stands_on_one_line(name):
     [
         ("train", ["--num_clases", "3"], "no setting --num_clases. Did you mean --num_classes?"),
         ("train", ["--num_classes", "1"], "num_classes must be 2 to 255"),
-        ("train", ["--input_shape", "500,500"], "input_shape must be multiples of 16; got (500,"),
+        ("train", ["--input_shape", "500,0"], "input_shape must be at least 1 pixel high and wide"),
         ("predict", ["street.jpg"], "unrecognized arguments: street.jpg. See --help"),
         ("get_miou", ["--miou_mode", "3"], "miou_mode must be one of 0, 1, 2; got 3."),
         (
             "summary",
-            ["--backbone", "resnet50", "--input_shape", "48,64"],
-            "multiples of 32; got (48",
+            ["--backbone", "resnet-101"],
+            "got 'resnet-101'. Nearest: resnet101",
         ),
         ("voc_annotation", ["--train_percent", "90"], "train_percent is a share: above 0, at"),
     ],

@@ -7,10 +7,14 @@ import pytest
 
 import summary
 from errors import RunError, UserError
+from nets.backbones import BACKBONES
+from nets.cost import multiply_adds
 from nets.unet import build
 from nets.weights.description import Description
 from nets.weights.storage import save_weights
-from summary import SummaryConfig, describe, format_layers, main, time_calls
+from summary import SummaryConfig, describe, format_layers, main
+from training import costs
+from training.costs import time_calls
 
 TINY = {"width": 4, "num_classes": 3, "input_shape": (32, 64), "precision": "float32"}
 DESCRIPTION = Description(3, "vgg", (48, 32), ("a", "b", "c"), 4, in_channels=2)
@@ -80,7 +84,7 @@ def test_everything_is_timed_and_only_what_is_trained_changes(monkeypatch, capsy
         return 2.0 * len(states)
 
     monkeypatch.setattr("nets.unet.build", build_and_keep)
-    monkeypatch.setattr(summary, "time_calls", pretend)
+    monkeypatch.setattr(costs, "time_calls", pretend)
     monkeypatch.setattr(summary, "peak_memory", lambda: 1_234_000_000)
     main(SummaryConfig(**TINY, batch_size=2, repeats=3, time_training=True))
     out = capsys.readouterr().out
@@ -96,10 +100,56 @@ def test_everything_is_timed_and_only_what_is_trained_changes(monkeypatch, capsy
     assert all((a != b).any() for a, b in zip(frozen, trained, strict=True))
 
 
+def test_all_encoders_in_one_table(monkeypatch, capsys):
+    names = ("vgg", "mobilenet", "vgg19")
+    monkeypatch.setattr(summary, "BACKBONES", {name: BACKBONES[name] for name in names})
+    monkeypatch.setattr("summary.estimate_training_memory", lambda *_: 1.5e9)
+    tiny = TINY | {"input_shape": (64, 64)}
+    main(SummaryConfig(**tiny, all=True))
+    head, *lines = capsys.readouterr().out.splitlines()[-4:]
+    assert "ms" not in head and head.split()[0] == "backbone"
+    # The cheapest first: VGG19 is VGG16 with three more convolutions.
+    assert [line.split()[0] for line in lines] == ["mobilenet", "vgg", "vgg19"]
+    described = Description(3, "vgg", (64, 64), (), 4)
+    model = build(described, (64, 64))
+    products = sum(multiply_adds(layer, layer.output.shape) for layer in model.layers)
+    values = [f"{1e-6 * model.count_params():.1f}", f"{1e-9 * products:.2f}", "1.50"]
+    assert lines[1].split()[1:] == values
+
+
+def test_the_table_is_sorted_by_time_where_there_is_one(monkeypatch, capsys):
+    names = ("vgg", "mobilenet")
+    monkeypatch.setattr(summary, "BACKBONES", {name: BACKBONES[name] for name in names})
+    seconds = iter([0.02, 0.03, 0.04, 0.05, 0.06, 0.07])
+    monkeypatch.setattr(costs, "time_calls", lambda call, repeats: next(seconds))
+    config = SummaryConfig(**TINY | {"input_shape": (32, 32)}, all=True, time_training=True)
+    assert config.steps == 5
+    main(config)
+    head, *lines = capsys.readouterr().out.splitlines()[-3:]
+    assert head.endswith("ms to predict  ms to train frozen  ms to train")
+    assert [line.split()[0] for line in lines] == ["vgg", "mobilenet"]
+    assert [line.split()[-3:] for line in lines] == [
+        ["20.0", "30.0", "40.0"],
+        ["50.0", "60.0", "70.0"],
+    ]
+    assert len({len(line) for line in (head, *lines)}) == 1
+
+
+@pytest.mark.parametrize(("values", "steps"), [({}, 5), ({"all": True}, 0), ({"repeats": 2}, 2)])
+def test_how_many_steps_are_timed(values, steps):
+    assert SummaryConfig(**values).steps == steps
+
+
+@pytest.mark.parametrize("values", [{"backbone": "vgg"}, {"model_path": "a.weights.h5"}])
+def test_all_takes_no_single_network(values):
+    with pytest.raises(UserError, match=r"^all compares every encoder, each with new weights"):
+        SummaryConfig(all=True, **values)
+
+
 def test_the_median_leaves_out_the_first_call(monkeypatch):
     clock = iter([0, 1, 10, 17, 20, 22])  # 1, 7 and 2 s
     calls = []
-    monkeypatch.setattr(summary.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(costs.time, "perf_counter", lambda: next(clock))
     assert time_calls(lambda: calls.append(1), 3) == 2
     assert len(calls) == 4
 
@@ -128,9 +178,16 @@ def test_a_contradiction_is_refused(weights, name, value, held):
 
 
 def test_a_size_that_the_files_network_cannot_take(weights):
-    config = SummaryConfig(model_path=weights, input_shape=(40, 32), precision="float32")
-    with pytest.raises(UserError, match=r"input_shape must be multiples of 16; got \(40, 32\)"):
+    config = SummaryConfig(model_path=weights, input_shape=(40, 0), precision="float32")
+    with pytest.raises(UserError, match=r"at least 1 pixel high and wide; got \(40, 0\)"):
         main(config)
+
+
+def test_a_size_that_is_padded_within(weights, capsys):
+    main(SummaryConfig(model_path=weights, input_shape=(40, 32), precision="float32", repeats=0))
+    out = capsys.readouterr().out
+    assert "unet_vgg, 40 x 32 x 2, 3 classes" in out
+    assert rows(out, "block1_conv1")[0][2] == "48"
 
 
 def test_a_file_that_says_nothing_tells_by_its_shapes(tmp_path, capsys):
@@ -144,13 +201,13 @@ def test_a_file_that_says_nothing_tells_by_its_shapes(tmp_path, capsys):
     ("values", "message"),
     [
         ({"num_classes": 1}, "num_classes must be 2 to 255"),
-        ({"backbone": "vgg19"}, "backbone must be one of"),
+        ({"backbone": "vgg18"}, "backbone must be one of"),
         ({"in_channels": 0}, "in_channels must be at least 1; got 0."),
         ({"width": 0}, "width must be at least 1; got 0."),
         ({"batch_size": 0}, "batch_size must be at least 1; got 0."),
         ({"repeats": -1}, "repeats must be at least 0; got -1."),
         ({"repeats": 0, "time_training": True}, "repeats must be at least 1; got 0."),
-        ({"input_shape": (500, 500)}, "input_shape must be multiples of 16"),
+        ({"input_shape": (500, 0)}, "input_shape must be at least 1 pixel"),
         ({"precision": "float64"}, "precision must be one of"),
     ],
 )

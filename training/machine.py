@@ -34,6 +34,7 @@ def measure_machine(network, policy, width=32):
     described = Description(
         network.num_classes, network.backbone, (64, 64), names, width,
         in_channels=network.in_channels, decoder_norm=network.decoder_norm,
+        decoder_width=network.decoder_width,
     )  # fmt: skip
     with dtype_policy(policy):
         model = build(described, encoder_initializer="he_normal")

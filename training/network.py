@@ -52,7 +52,7 @@ def build_network(settings, start, state=None, devices=None):
     options = {"head_initializer": small_head()} if start else {"encoder_initializer": "he_normal"}
     with devices.scope():
         with dtype_policy(policy):  # for any size: training and validation may use different ones
-            model = build(description, **options)
+            model = build(description, any_size=settings.any_size, **options)
         if state:
             restore(model.set_weights, state.arrays, "weights")
         elif stored:
@@ -103,6 +103,7 @@ def _describe(settings, stored):
         window=settings.val_window,
         name_classes=class_names(settings.num_classes, names),
         width=settings.width,
+        decoder_width=settings.decoder_width,
         ignore_labels=settings.ignore_labels,
         in_channels=settings.in_channels,
         decoder_norm=settings.decoder_norm,
@@ -123,7 +124,7 @@ def agree_on_precision(precision, devices):
 def _facts_to_keep(stored, settings):
     """How the network must be built for these weights; refuses settings that contradict them."""
     inferred = stored.infer()
-    names = ["backbone", "width", "decoder_norm"]
+    names = ["backbone", "width", "decoder_width", "decoder_norm"]
     if inferred["in_channels"] != 3:  # only those of three channels can be adapted to others
         names.append("in_channels")
     for name in names:

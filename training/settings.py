@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from errors import UserError, check_at_least, check_choice
 from nets.checks import (
     check_decoder_norm,
+    check_decoder_width,
     check_in_channels,
     check_input_shape,
     check_num_classes,
     check_precision,
     check_window,
+    fits_stride,
 )
 from training.phases import PhaseSettings
 from utils.data.augment import Augment
@@ -23,14 +25,16 @@ from utils.runs.lr_schedule import SCHEDULES, learning_rate, rate_of_share, scal
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """Which network is built; `val_input_shape` is that of prediction later on."""
+    """Which network is built, for images of `input_shape`, and `val_input_shape` later on."""
 
     num_classes: int
     name_classes: tuple[str, ...] = ()
     backbone: str = "vgg"
     in_channels: int = 3
     width: int = 64
+    decoder_width: int = 0
     decoder_norm: str = "none"
+    input_shape: tuple[int, int] = (512, 512)
     val_input_shape: tuple[int, int] = (512, 512)
     val_window: tuple[int, int] | None = None
     ignore_labels: tuple[int, ...] = (255,)
@@ -53,11 +57,18 @@ class NetworkSettings:
         check_ignore_labels(self.ignore_labels)
         check_ignored_classes(self.ignore_labels, self.num_classes)
         check_decoder_norm(self.decoder_norm)
+        check_decoder_width(self.decoder_width)
         if self.recompute and self.decoder_norm == "batch":
             raise UserError(
                 "recompute saves nothing with decoder_norm batch, whose statistics must be counted "
                 "once. Set decoder_norm to group, or recompute to false."
             )
+
+    @property
+    def any_size(self):
+        """bool, whether the network must pad some of the images that it is given."""
+        sizes = (self.input_shape, self.val_window or self.val_input_shape)
+        return not all(fits_stride(size, self.backbone) for size in sizes)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ import numpy as np
 from errors import UserError
 from nets.backbones import BACKBONES, find_backbone
 from nets.checks import DECODER_NORMS, PRECISIONS, UPSAMPLINGS
+from nets.encoders.catalogue import FIRST
+from nets.encoders.widths import DECODER_WIDENING, FULL, scaled
 
 # Fields of Description that a network started from a file must share with it.
 INHERITED = ("upsampling", "unit_range", "stride_in_3x3")
@@ -27,6 +29,7 @@ class Description:
         input_shape: (height, width) that images are letterboxed to in prediction.
         name_classes: one name per class.
         width: int, filters of the first block.
+        decoder_width: int, filters of the decoder's last stage; 0: the encoder's default.
         ignore_labels: mask values that were void in training.
         in_channels: int, channels of an image.
         decoder_norm: as for `nets.unet.Unet`.
@@ -49,6 +52,7 @@ class Description:
     in_channels: int = 3
     decoder_norm: str = "none"
     window: tuple[int, int] | None = None
+    decoder_width: int = 0
     value_range: tuple[float, float] | str | None = None
     precision: str = ""
     upsampling: str = "nearest"
@@ -84,6 +88,7 @@ class Description:
             in_channels=int(values.get("in_channels", 3)),
             decoder_norm=str(values.get("decoder_norm", "none")),
             window=tuple(int(side) for side in values.get("window") or ()) or None,
+            decoder_width=int(values.get("decoder_width", 0)),
             value_range=_value_range(values.get("value_range")),
             precision=str(values.get("precision", "")),
             upsampling=str(values.get("upsampling", "nearest")),
@@ -100,8 +105,11 @@ class Description:
         return described
 
     def to_json(self):
-        """A dict that JSON can hold."""
-        return dataclasses.asdict(self)
+        """A dict that JSON can hold. The default `decoder_width` is left out, as it always was."""
+        values = dataclasses.asdict(self)
+        if not self.decoder_width:
+            del values["decoder_width"]
+        return values
 
 
 def _value_range(value):
@@ -148,7 +156,7 @@ class Stored:
         Raises:
             UserError: if this is another network, or the description says something else.
         """
-        backbone = find_backbone(self.layers)
+        backbone = find_backbone(self.layers) or self._named_backbone()
         kernel = self.layers[BACKBONES[backbone].first_layer][0] if backbone else None
         if kernel is None or kernel.ndim != 4:
             names = ", ".join(list(self.layers)[:3])
@@ -158,13 +166,14 @@ class Stored:
             )
         found = {
             "backbone": backbone,
-            "width": kernel.shape[3],
+            "width": self._width(BACKBONES[backbone], kernel.shape[3]),
             "in_channels": kernel.shape[2],
         }
         if HEAD in self.layers:
             found["num_classes"] = self.layers[HEAD][0].shape[-1]
             normalization = self.layers.get("decoder1_norm1", ())  # gamma, beta, statistics
             found["decoder_norm"] = {0: "none", 2: "group"}.get(len(normalization), "batch")
+            found["decoder_width"] = self._decoder_width(BACKBONES[backbone], found["width"])
         for name, value in found.items():
             said = getattr(self.description, name, value)
             if said != value:
@@ -175,3 +184,33 @@ class Stored:
         if self.description:
             return found | {name: getattr(self.description, name) for name in INHERITED}
         return found | self.facts
+
+    def _named_backbone(self):
+        """The encoder of Keras that the file says it holds; None: it holds none.
+
+        Raises:
+            UserError: if it holds one and does not say which.
+        """
+        if FIRST not in self.layers:
+            return None
+        named = self.facts.get("backbone") or getattr(self.description, "backbone", None)
+        if named is None:
+            raise UserError(
+                f"{self.path} does not say which encoder of Keras it holds. Load it into its "
+                "network with Keras, and save that with nets.weights.storage.save_weights."
+            )
+        return named
+
+    def _width(self, backbone, filters):
+        """The width by the filters of the first convolution; what the file says, if it fits."""
+        said = self.description.width if self.description else FULL
+        if scaled(backbone.first_filters, said) == filters:
+            return said
+        return round(filters * FULL / backbone.first_filters)
+
+    def _decoder_width(self, backbone, width):
+        """The decoder's width by its first convolution; 0 for the default, unless it is said."""
+        found = self.layers["decoder1_conv1"][0].shape[-1] // DECODER_WIDENING[0]
+        usual = backbone.decoder_width(width)
+        said = self.description.decoder_width if self.description else 0
+        return said if (said or usual) == found else found

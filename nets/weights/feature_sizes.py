@@ -24,6 +24,8 @@ _CONTRAST = 0.5  # brightness of a disc, at most, in images of [-1, 1]
 _TINT = 0.1  # standard deviation of its colour
 # Size on street images of CamVid / size on the drawn image, of each convolution of Keras' VGG16.
 _STREETS = (1.2, 1.1, 0.93, 0.85, 0.85, 0.9, 0.88, 0.93, 0.97, 1.03, 1.22, 1.54, 1.81)
+# VGG19's weren't measured: its blocks are VGG16's, some with a fourth convolution.
+_STREETS_19 = (*_STREETS[:7], 0.88, *_STREETS[7:10], 1.03, *_STREETS[10:], 1.81)
 
 
 def scale_vgg16(layers):
@@ -36,16 +38,34 @@ def scale_vgg16(layers):
     Returns:
         dict from a layer's name to s_l, by which its features are multiplied.
     """
+    blocks = [
+        [f"block{block}_conv{index}" for index in range(1, count + 1)]
+        for block, count in enumerate(CONVOLUTIONS, start=1)
+    ]
+    return _scale(layers, blocks, _STREETS)
+
+
+def scale_vgg19(layers, blocks):
+    """As `scale_vgg16`, of VGG19.
+
+    Args:
+        layers: dict that holds [kernel, bias] of each convolution.
+        blocks: their names, a list for each block.
+    """
+    return _scale(layers, blocks, _STREETS_19)
+
+
+def _scale(layers, blocks, streets):
+    """Scales convolutions with ReLU, between whose blocks there is a max pooling by 2, in place."""
     x, before, factors = draw_dead_leaves(), 1.0, {}
-    for block, count in enumerate(CONVOLUTIONS, start=1):
-        if block > 1:
+    for number, block in enumerate(blocks):
+        if number:
             height, width, channels = x.shape
             x = x.reshape(height // 2, 2, width // 2, 2, channels).max(axis=(1, 3))
-        for index in range(1, count + 1):
-            name = f"block{block}_conv{index}"
+        for name in block:
             kernel, bias = layers[name]
             y = np.maximum(_convolve(x, kernel * np.float32(1 / before)) + bias, 0)
-            rms = _STREETS[len(factors)] * np.sqrt(np.mean(np.square(y, dtype=np.float64)))
+            rms = streets[len(factors)] * np.sqrt(np.mean(np.square(y, dtype=np.float64)))
             # Two digits: rounding that differs between processors doesn't reach the weights.
             factor = float(f"{1 / rms:.1e}") if rms > 0 else 1.0
             layers[name] = [kernel * np.float32(factor / before), bias * np.float32(factor)]

@@ -58,7 +58,7 @@ def find_imagenet(backbone, url="", folder="model_data", check=lambda path: None
         return _download_from_mirror(backbone, url, Path(folder), check)
     file = BACKBONES[backbone].keras
     try:
-        return _download(file.name, file.url, cache_subdir="models", file_hash=file.md5)
+        return _download(file.name, file.url, cache_subdir="models", file_hash=file.hash or None)
     except Exception as error:  # get_file raises plain Exceptions too
         raise ImageNetMissingError(_explain(backbone, folder, unreadable, error)) from error
 
@@ -74,6 +74,8 @@ def find_local(backbone, folder="model_data"):
     readable, torch_files = [], []
     for place in (Path(folder), _keras_cache(), _torch_cache()):
         readable += [path for path in [place / of_keras.name] if path.is_file()]
+        if of_torch is None:
+            continue
         # The first of torchvision's ResNet50 before the newer, whose recipe transfers worse.
         found = sorted(place.glob(of_torch.pattern), key=lambda path: path.name != of_torch.name)
         torch_files += found
@@ -102,11 +104,16 @@ def _explain(backbone, folder, unreadable, error):
         f"{_torch_cache()}, and they can't be downloaded ({error}).",
         "Ways to get them:",
         f"  - put {of_keras.name} ({of_keras.megabytes} MB) into {folder}/, from {of_keras.url}",
-        f"  - or {of_torch.name} ({of_torch.megabytes} MB), from {of_torch.url} "
-        "(needs: pip install -r requirements-torch.txt)",
-        f"  - or set imagenet_url, or the environment variable {URL_VARIABLE}, to a mirror: the "
-        "address of one of these files, or of the folder that holds it",
     ]
+    if of_torch:
+        lines.append(
+            f"  - or {of_torch.name} ({of_torch.megabytes} MB), from {of_torch.url} "
+            "(needs: pip install -r requirements-torch.txt)"
+        )
+    lines.append(
+        f"  - or set imagenet_url, or the environment variable {URL_VARIABLE}, to a mirror: the "
+        "address of such a file, or of the folder that holds it"
+    )
     lines += [
         f"  - {path} is there: pip install -r requirements-torch.txt makes it readable"
         for path in unreadable
@@ -124,6 +131,11 @@ def _download(name, url, **options):
 def _download_from_mirror(backbone, url, folder, check):
     """Fetches the mirror's file into `folder`, if it is one of ImageNet weights."""
     record = BACKBONES[backbone]
+    if url.endswith(".pth") and record.torchvision is None:
+        raise UserError(
+            f"The mirror {url} is a file of PyTorch, but of {backbone} only Keras' files can be "
+            f"read. Give the address of {record.keras.name}, or of the folder that holds it."
+        )
     address = url if url.endswith((".h5", ".pth")) else f"{url.rstrip('/')}/{record.keras.name}"
     name = (record.torchvision if address.endswith(".pth") else record.keras).name
     folder.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from errors import UserError
-from nets.backbones import BACKBONES
+from nets.backbones import BACKBONES, backbone_of_file
 from nets.weights.description import HEAD
 from nets.weights.imagenet import adapt_keras
 from nets.weights.imagenet_files import find_imagenet
@@ -178,8 +178,14 @@ def _read(path):
             f"Expected a {SUFFIX} file, or a state dict of PyTorch that ends in .pth."
         )
     stored = read_keras(path)
-    is_imagenet = path.name in {backbone.keras.name for backbone in BACKBONES.values()}
-    return adapt_keras(stored) if is_imagenet else stored
+    backbone = backbone_of_file(path.name)
+    if backbone is None:
+        return stored
+    if not BACKBONES[backbone].application:
+        return adapt_keras(stored)
+    from nets.weights.applications import adapt_application  # builds networks: for these files only
+
+    return adapt_application(stored, backbone)
 
 
 def _holds_pickle(path):

@@ -3,8 +3,6 @@ import re
 import keras
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from errors import UserError
 from nets import losses, precision
@@ -230,40 +228,14 @@ def test_images_of_other_channel_counts():
 # Refusals
 
 
-@pytest.mark.parametrize(
-    ("size", "nearest"),
-    [
-        ((500, 500), "(496, 496) or (512, 512)"),
-        # 300 = 18*16 + 12, 200 = 12*16 + 8
-        ((300, 200), "(288, 192) or (304, 208)"),
-        ((500, 512), "(496, 512) or (512, 512)"),
-        ((None, 500), "(None, 496) or (None, 512)"),
-        ((8, 15), "(16, 16)"),
-        ((-5, 20), "(16, 16) or (16, 32)"),
-        ((0, 32), "(16, 32)"),
-    ],
-)
-def test_size_that_does_not_fit_is_refused_with_the_nearest(size, nearest):
-    message = f"input_shape must be multiples of 16; got {size}. Nearest: {nearest}."
+@pytest.mark.parametrize("size", [(-5, 20), (0, 32), (None, 0)])
+def test_a_size_without_pixels_is_refused(size):
+    message = f"input_shape must be at least 1 pixel high and wide; got {size}."
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
         check_input_shape(size)
 
 
-@given(st.tuples(*[st.integers(1, 5000)] * 2))
-def test_sizes_named_in_the_refusal_are_valid_and_nearest(size):
-    try:
-        check_input_shape(size)
-    except UserError as error:
-        numbers = [int(n) for n in re.findall(r"\d+", str(error).split("Nearest:")[1])]
-        for side, named in zip(size * (len(numbers) // 2), numbers, strict=True):
-            assert named > 0
-            assert named % 16 == 0
-            assert abs(named - side) < 16
-    else:
-        assert size[0] % 16 == size[1] % 16 == 0
-
-
-@pytest.mark.parametrize("size", [(16, 32), (512, 512, 3), (None, None), (None, 64)])
+@pytest.mark.parametrize("size", [(1, 500), (512, 512, 3), (None, None), (None, 64)])
 def test_sizes_that_fit(size):
     check_input_shape(size)
 
@@ -293,14 +265,14 @@ def test_num_classes_at_the_limits(num_classes):
     ],
 )
 def test_unknown_backbone_is_refused(check):
-    with pytest.raises(UserError, match=r"^backbone must be one of vgg.*; got 'alexnet'\.$"):
+    with pytest.raises(UserError, match=r"^backbone must be one of vgg, .*; got 'alexnet'\. Near"):
         check("alexnet")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"input_shape": (40, 40, 3)}, "input_shape must be multiples of 16; got (40, 40)."),
+        ({"input_shape": (40, 0, 3)}, "input_shape must be at least 1 pixel high and wide"),
         ({"num_classes": 1}, "num_classes must be 2 to 255"),
         ({"backbone": "alexnet"}, "backbone must be one of vgg"),
     ],

@@ -1,6 +1,8 @@
 """Where ImageNet weights are looked for, in which order, and what is said where there are none."""
 
 import http.server
+import inspect
+import sys
 import threading
 import time
 from functools import partial
@@ -11,7 +13,7 @@ import torch
 from stand_ins import KERAS_FILES, TORCH_FILES
 
 from errors import UserError
-from nets.backbones import BACKBONES
+from nets.backbones import BACKBONES, backbone_of_file
 from nets.weights import imagenet_files
 from nets.weights.imagenet_files import (
     URL_VARIABLE,
@@ -22,7 +24,7 @@ from nets.weights.imagenet_files import (
 from nets.weights.storage import open_weights
 from training.start import choose_start
 
-every_backbone = pytest.mark.parametrize("backbone", KERAS_FILES)
+every_backbone = pytest.mark.parametrize("backbone", [*TORCH_FILES, "mobilenet", "densenet121"])
 
 
 @pytest.fixture
@@ -66,7 +68,7 @@ def mirror(tmp_path):
 
 @every_backbone
 def test_places_in_their_order(backbone, places, offline):
-    names = [KERAS_FILES[backbone], TORCH_FILES[backbone]]
+    names = [files[backbone] for files in (KERAS_FILES, TORCH_FILES) if backbone in files]
     expected = [
         folder / name for folder in places for name in names if (folder, name) != (places[1], "")
     ]
@@ -98,18 +100,46 @@ def test_else_it_is_downloaded_and_checked(backbone, places, monkeypatch, tmp_pa
     ((name, url, options),) = asked
     assert name == KERAS_FILES[backbone]
     assert url.startswith("https://") and url.endswith(name)
-    assert len(options["file_hash"]) == 32  # compared with Keras' own below
+    # Compared with Keras' own below, which has none for MobileNet.
+    assert backbone == "mobilenet" or len(options["file_hash"]) == 32
 
 
 def test_addresses_and_sums_are_those_of_keras():
     from keras.src.applications import resnet, vgg16
 
     of_vgg, of_resnet = (BACKBONES[name].keras for name in ("vgg", "resnet50"))
-    assert resnet.WEIGHTS_HASHES["resnet50"][1] == of_resnet.md5
+    assert resnet.WEIGHTS_HASHES["resnet50"][1] == of_resnet.hash
     assert of_resnet.url.startswith(resnet.BASE_WEIGHTS_PATH)
     assert of_vgg.url == vgg16.WEIGHTS_PATH_NO_TOP
     with open(vgg16.__file__, encoding="utf-8") as file:
-        assert of_vgg.md5 in file.read()
+        assert of_vgg.hash in file.read()
+
+
+@pytest.mark.parametrize("backbone", [name for name, one in BACKBONES.items() if one.application])
+def test_sums_of_keras_encoders_are_those_of_keras(backbone):
+    """All that Keras asks for is compared in tests/nets/test_keras_encoders.py."""
+    record = BACKBONES[backbone]
+    source = inspect.getsource(
+        sys.modules[getattr(keras.applications, record.application).__module__]
+    )
+    if backbone.startswith("resnet"):  # those of version 2 stand with the first ones
+        source += inspect.getsource(sys.modules[keras.applications.ResNet50.__module__])
+    if record.keras.hash:
+        assert record.keras.hash in source
+    else:
+        assert "hash" not in source
+
+
+def test_no_two_backbones_share_a_file():
+    assert len(set(KERAS_FILES.values())) == len(BACKBONES)
+    assert {backbone_of_file(file): file for file in KERAS_FILES.values()} == KERAS_FILES
+    assert backbone_of_file("best_epoch_weights.weights.h5") is None
+
+
+def test_a_mirror_of_a_pytorch_file_that_can_not_be_read(places):
+    message = "is a file of PyTorch, but of mobilenet only Keras' files can be read. Give"
+    with pytest.raises(UserError, match=message):
+        find_imagenet("mobilenet", "http://127.0.0.1:9/mobilenet.pth")
 
 
 @every_backbone
@@ -117,14 +147,14 @@ def test_one_message_names_every_way(backbone, places, offline):
     with pytest.raises(ImageNetMissingError) as caught:
         find_imagenet(backbone)
     message = str(caught.value)
+    of_torch = (f"{TORCH_FILES.get(backbone)} (", "https://download.pytorch.org/")
+    assert all((text in message) == (backbone in TORCH_FILES) for text in of_torch)
     for text in (
         "no route to host",
         *map(str, places[1:]),
         f"put {KERAS_FILES[backbone]} (",
-        f"{TORCH_FILES[backbone]} (",
         " MB)",
         "https://storage.googleapis.com/",
-        "https://download.pytorch.org/",
         URL_VARIABLE,
         "imagenet_url",
         '--model_path ""',
