@@ -99,7 +99,7 @@ def test_what_keras_reports_as_loss_is_that_of_the_epoch(rng):
 
 def test_weights_of_a_batch_reach_the_pixel_loss():
     def pixel_loss(y_true, y_pred, weights):
-        return keras.ops.mean(weights)
+        return keras.ops.mean(keras.ops.convert_to_tensor(weights))
 
     metric = EpochLoss(pixel_loss, 2, dice=False)
     for pixels, weight in ((3, 2.0), (1, 6.0)):
