@@ -40,7 +40,7 @@ class EpochLoss(keras.metrics.Metric):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """Adds a batch; `sample_weight` is what the pixel's loss takes as a third argument."""
-        y_pred = ops.stop_gradient(y_pred)
+        y_pred = ops.stop_gradient(ops.convert_to_tensor(y_pred))
         more = () if sample_weight is None else (sample_weight,)
         pixels, sums = losses.batch_sums(y_true, y_pred)
         self._pixel_sum.assign_add(self.pixel_loss(y_true, y_pred, *more) * pixels)

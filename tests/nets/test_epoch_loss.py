@@ -80,7 +80,7 @@ def test_what_keras_reports_as_loss_is_that_of_the_epoch(rng):
     ids, logits = make_data(rng)
     inputs = keras.Input((8, 8, CLASSES))
     head = keras.layers.Conv2D(CLASSES, 1, use_bias=False, name="head_conv")
-    model = keras.Model(inputs, keras.layers.Softmax()(head(inputs)))
+    model = keras.Model(inputs, keras.layers.Softmax(name="head_softmax")(head(inputs)))
     head.set_weights([np.eye(CLASSES, dtype=np.float32)[None, None]])  # the logits come out
     settings = LossSettings()
     trainer = compile_trainer(
@@ -99,10 +99,12 @@ def test_what_keras_reports_as_loss_is_that_of_the_epoch(rng):
 
 def test_weights_of_a_batch_reach_the_pixel_loss():
     def pixel_loss(y_true, y_pred, weights):
-        return keras.ops.mean(weights)
+        return keras.ops.mean(keras.ops.convert_to_tensor(weights))
 
     metric = EpochLoss(pixel_loss, 2, dice=False)
     for pixels, weight in ((3, 2.0), (1, 6.0)):
         masks = np.zeros((1, 1, pixels), np.uint8)
-        metric.update_state(masks, np.zeros((1, 1, pixels, 2), np.float32), np.full(1, weight))
+        metric.update_state(
+            masks, np.zeros((1, 1, pixels, 2), np.float32), np.full(1, weight, np.float32)
+        )
     assert float(metric.result()) == (3 * 2 + 1 * 6) / 4

@@ -194,8 +194,8 @@ def test_a_broken_state_is_passed_over(config, train_until, uninterrupted, capsy
 def test_the_number_format_is_that_of_the_beginning(config, train_until, monkeypatch):
     wanted, policies = [], {"auto": "mixed_bfloat16"}
 
-    def choose(precision):
-        wanted.append(precision)
+    def choose(precision, said):
+        wanted.append((precision, said))
         return policies.get(precision, precision), ""
 
     monkeypatch.setattr("training.network.choose_precision", choose)
@@ -205,7 +205,7 @@ def test_the_number_format_is_that_of_the_beginning(config, train_until, monkeyp
     train.main(settings)
     (folder,) = run_folders(settings)
     assert read_state(folder).facts["policy"] == "mixed_bfloat16"
-    assert wanted == ["auto", "mixed_bfloat16"]
+    assert wanted == [("auto", "as set"), ("mixed_bfloat16", "as in the run")]
 
 
 SCRIPT = """

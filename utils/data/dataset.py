@@ -30,7 +30,6 @@ class UnetDataset(keras.utils.PyDataset):
     Several devices need batches that they can share equally. The last one is filled up with
     images that it holds already, their masks all void: no image is left out, the loss and
     its gradients stay those of the batch, and what a batch normalization sees are images.
-    Only the epoch's mean loss counts such a batch as the larger one that it has become.
 
     Keras sees one worker: threads of this class make samples ahead instead. Keras' own
     workers would carry batches of one epoch into the next one on some backends.
