@@ -135,3 +135,23 @@ def test_voc_annotation_reads_no_other_folder(voc_dir, tmp_path, write_list, sec
     before = {path: path.stat().st_atime_ns for path in Path(secret).parent.iterdir()}
     assert voc_annotation.main(config) == 2
     assert {path: path.stat().st_atime_ns for path in Path(secret).parent.iterdir()} == before
+
+
+@pytest.mark.parametrize("label", ["\x1b[2Jcat", "cat\x07", "\x00", "a\x9bb"])
+def test_a_label_with_control_codes_gets_into_no_class_list(tmp_path, label):
+    folder = tmp_path / "labelme"
+    make_image(folder / "a.png")
+    make_labelme(folder, "a.png")
+    text = (folder / "a.json").read_text().replace('"cat"', json.dumps(label))
+    (folder / "a.json").write_text(text)
+    with pytest.raises(UserError, match=r"has the label .*Expected a name") as caught:
+        convert(tmp_path, folder)
+    assert repr(label) in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_name_of_100_000_letters_is_not_shown_whole(tmp_path):
+    make_labelme(tmp_path / "labelme", "x" * 100_000)
+    with pytest.raises(UserError) as caught:
+        convert(tmp_path, tmp_path / "labelme")
+    assert len(str(caught.value)) < 1000
