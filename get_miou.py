@@ -29,7 +29,7 @@ class MiouConfig:
     backbone: str | None = None  # encoder; None: as the file says
     input_shape: tuple[int, int] | None = None  # height, width; None: as the file says
     name_classes: tuple[str, ...] = ()  # names, the background first; empty: as the file says
-    precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto measures
+    precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto: as trained
 
     # How to predict
     batch_size: int = 4  # images the network takes at a time
@@ -80,7 +80,7 @@ def main(config=None):
     from utils.evaluation.evaluate import evaluate
     from utils.evaluation.html_report import Evaluation
     from utils.evaluation.metrics import score
-    from utils.evaluation.score_tables import format_scores, score_image
+    from utils.evaluation.score_tables import find_other_classes, format_scores, score_image
     from utils.labels import VOID
 
     samples = read_samples(config.VOCdevkit_path, config.val_list)
@@ -103,6 +103,11 @@ def main(config=None):
     )
     if config.miou_mode != 2 and (notes := format_brightness(report)):
         print(notes)
+    if report.classes and report.classes[-1] + 1 < len(names):
+        print(
+            f"note: the largest id of these masks is {report.classes[-1]}, and the predictions "
+            f"have ids 0 to {len(names) - 1}. Are they made for the same classes?"
+        )
     if config.miou_mode == 1:
         count = sum(1 for _ in masks)
         print(f"{count} predicted masks are in {config.predictions}.")
@@ -118,6 +123,8 @@ def main(config=None):
     )
     scores = score(counts)
     print(format_scores(scores, names))
+    if warning := find_other_classes(scores, names):
+        print(warning)
     facts, folder = _facts(config, len(samples)), config.predictions
     write_results(config, Evaluation(facts, names, ignore_labels, scores, images, folder))
     return scores

@@ -1,12 +1,13 @@
 """Converts annotations to a VOC folder: python json_to_dataset.py
 
-Reads labelme's JSON files (versions 3 to 5), or COCO instance JSON as CVAT, Label Studio
-and Roboflow export it, and writes VOC2007/JPEGImages, VOC2007/SegmentationClass and the
-class list VOC2007/classes.txt. Nothing that exists is overwritten, and an error leaves
-nothing behind. Then: python voc_annotation.py
+Reads the files of labelme, COCO, CVAT, Label Studio, Supervisely, VIA and others (see the
+setting format) and writes VOC2007/JPEGImages, VOC2007/SegmentationClass and the class list
+VOC2007/classes.txt. Nothing that exists is overwritten. An image whose annotation is broken
+is left out and listed, status 1; an error leaves nothing behind. Then: python voc_annotation.py
 """
 
 import os
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -15,13 +16,14 @@ import numpy as np
 from errors import UserError, check_at_least, check_choice
 from utils.config import load_config, run_script, settings, take
 from utils.convert.annotated_images import ImageFinder, save_annotated_image
-from utils.convert.annotations import class_id, make_classes, read_class_list
+from utils.convert.annotations import class_id, fixed_id, make_classes, read_class_list
 from utils.convert.coco_panoptic import UNLABELED
 from utils.convert.coco_records import CROWDS
 from utils.convert.formats import check_format, choose_format
 from utils.convert.new_dataset import DATA_FOLDERS, building, check_class_file, check_target
 from utils.convert.scan import Options, Skips, nothing_left
 from utils.convert.source import Source
+from utils.convert.text import alike_note, encoding_note, one_form, read_text
 from utils.data.masks import mask_to_image
 from utils.labels import VOID
 from utils.parallel import ordered_map
@@ -40,9 +42,10 @@ class ConvertConfig:
     # COCO only
     crowd: str = "auto"  # what iscrowd=1 becomes: void, class, or auto (class if from CVAT)
     fill_boxes: bool = False  # whether annotations that have only a box fill it
-    unlabeled: str = (
-        "auto"  # panoptic pixels of no segment: void, background or auto (void with stuff)
-    )
+    unlabeled: str = "auto"  # panoptic pixels of no segment: void, background or auto (said)
+
+    # VIA only
+    class_attribute: str = ""  # region attribute that names the class; empty: the only one
 
     # Where to
     VOCdevkit_path: str = "VOCdevkit"  # folder in which VOC2007 is made
@@ -72,10 +75,7 @@ def main(config=None):
     skips = Skips(config.strict, scan.skipped)
     if not scan.items:
         raise nothing_left(skips.found)
-    if config.classes:
-        classes = read_class_list(config.classes)
-    else:
-        classes = make_classes(scan.labels) if scan.has_background else tuple(scan.labels)
+    classes, notes = choose_classes(config.classes, scan, skips)
     items = check_items(scan.items, classes, skips)
     check_class_file(target, classes, config.classes)
     with building(target) as folder:
@@ -83,7 +83,7 @@ def main(config=None):
         if not written:
             raise nothing_left(skips.found)
     print(format_classes(classes, pixels, images))
-    for note in scan.notes:
+    for note in (*scan.notes, *source.notes, *notes):
         print(note)
     print(
         f"{written} images in {target}. For train.py:\n\n"
@@ -101,6 +101,32 @@ def data_folder(annotations):
     return Path(folder if os.path.isdir(folder) else os.path.dirname(folder)).parent
 
 
+def choose_classes(path, scan, skips):
+    """The classes, from a list or from the labels that occur.
+
+    Args:
+        path: str, of the class list; empty: there is none.
+        scan: Scan.
+        skips: Skips.
+
+    Returns:
+        (tuple of str, in the order of their ids; list of str: notes on their names).
+
+    Raises:
+        UserError: if there are none, or too many.
+    """
+    note = ""
+    if path:
+        classes, note = read_class_list(path), encoding_note(path, read_text(path)[1])
+    elif not scan.has_background:
+        classes = tuple(scan.labels)
+    elif skips.found and all(fixed_id(label) is not None for label in scan.labels):
+        raise nothing_left(skips.found)
+    else:
+        classes = make_classes(scan.labels)
+    return classes, [one for one in (note, alike_note(classes)) if one]
+
+
 def check_items(items, classes, skips):
     """The items whose names and labels can be written.
 
@@ -114,8 +140,8 @@ def check_items(items, classes, skips):
     """
     taken, kept = {}, []
     for item in items:
-        # Windows and macOS take names that differ only in case for one.
-        other = taken.setdefault(item.name.lower(), item)
+        # Windows and macOS take names that differ only in case for one, macOS é in two forms.
+        other = taken.setdefault(one_form(item.name).lower(), item)
         if other is not item:
             raise UserError(
                 f"{other.origin} and {item.origin} would both be written as {item.name}. "
@@ -158,14 +184,15 @@ def write_dataset(folder, items, classes, workers, skips):
     pixels, images = np.zeros((2, 256), np.int64)
     written = 0
     write = partial(_write_item, folder=folder, classes=classes)
-    results = ordered_map(write, items, workers, "Converting")
-    for item, counts in zip(items, results, strict=True):
-        if isinstance(counts, UserError):
-            skips.add(item.origin, counts)
-            continue
-        pixels += counts
-        images += counts > 0
-        written += 1
+    # Closed at once: its threads may not outlive an error that `skips` raises.
+    with closing(ordered_map(write, items, workers, "Converting")) as results:
+        for item, counts in zip(items, results, strict=True):
+            if isinstance(counts, UserError):
+                skips.add(item.origin, counts)
+                continue
+            pixels += counts
+            images += counts > 0
+            written += 1
     return pixels, images, written
 
 

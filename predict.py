@@ -17,7 +17,10 @@ from PIL import Image
 from errors import UserError, check_at_least, check_choice
 from utils.config import load_config, run_script, settings
 from utils.images.channels import CONVERTED, MAX_PIXELS, check_pixels, to_array
+from utils.images.foreign import describe_foreign, files_below
 from utils.images.header import image_size
+from utils.images.notes import notes_on
+from utils.images.reading import read_image
 from utils.prediction.annotate import check_annotations, make_annotations
 from utils.prediction.draw import check_mix_type, format_count
 from utils.prediction.output_paths import ResultNames, expand_patterns, plan_results
@@ -35,7 +38,7 @@ class PredictConfig:
     backbone: str | None = None  # encoder; None: as the file says
     input_shape: tuple[int, int] | None = None  # height, width; None: as the file says
     name_classes: tuple[str, ...] = ()  # names, the background first; empty: as the file says
-    precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto measures
+    precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto: as trained
 
     # What to do
     mode: str = "predict"  # predict: asked for or in image; dir_predict; video; fps; export
@@ -137,9 +140,11 @@ def predict_images(config):
     with annotations.writing(unet.description.name_classes):
         if images:
             drawn = [predict_image(config, unet, path, names, annotations) for path in images]
+            say_notes(unet, images)
             return 0 if all(one is not None for one in drawn) else 1
         while path := ask_path():
             drawn = predict_image(config, unet, path, names, annotations)
+            say_notes(unet, [path])
             if drawn is not None and has_display():
                 Image.fromarray(drawn).show()
     return 0
@@ -150,6 +155,12 @@ def annotations_of(config, origin=None):
     return make_annotations(
         config.annotations, config.dir_save_path, config.annotation_tolerance, origin
     )
+
+
+def say_notes(unet, paths):
+    """Says what there is to know of the images of a run, once."""
+    for note in notes_on(paths, unet.description.value_range):
+        print(f"note: {note}", file=sys.stderr)
 
 
 def ask_path():
@@ -169,7 +180,9 @@ def predict_image(config, unet, path, names, annotations):
         already, which one line says.
     """
     try:
-        pixels = unet.read(path)
+        pixels = read_image(
+            path, config.max_pixels, unet.description.in_channels, unet.description.value_range
+        )
         mask = unet.predict_array(pixels, progress=True)
         result = names.of(path)
         with refusing_long_names(path):
@@ -236,6 +249,9 @@ def predict_folder(config):
         if not annotations.per_image:
             annotations.add_saved([one for one in every if one.image not in failed])
     print(f"{len(results) - len(failed)} images are segmented; {config.dir_save_path} holds them.")
+    say_notes(unet, [one.image for one in results])
+    for text in describe_foreign(files_below(config.dir_origin_path)):
+        print(f"note: left out: {text}", file=sys.stderr)
     if failed:
         print(f"error: {len(failed)} of {len(results)} images failed:", file=sys.stderr)
         print(*(f"  {error}" for error in failed.values()), sep="\n", file=sys.stderr)
@@ -305,7 +321,12 @@ def measure_speed(config):
     # Before the seconds that the network takes to load.
     check_pixels(width, height, config.fps_image_path, config.max_pixels)
     unet = load_unet(config)
-    pixels = unet.read(config.fps_image_path)
+    pixels = read_image(
+        config.fps_image_path,
+        config.max_pixels,
+        unet.description.in_channels,
+        unet.description.value_range,
+    )
     stages = unet.time_stages(pixels, config.test_interval)
     stages["all"] = sum(stages.values())
     print(

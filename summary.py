@@ -31,7 +31,7 @@ class SummaryConfig:
     width: int | None = None  # filters of the first block; None: as the file says, or 64
     in_channels: int | None = None  # channels of an image; None: as the file says, or 3
     input_shape: tuple[int, int] | None = None  # height, width; None: as the file says, or 512,512
-    precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto measures
+    precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto: what is fast here
 
     # What is shown and measured
     all_layers: bool = False  # whether to list layers without weights too
@@ -77,7 +77,7 @@ def summarize(config):
         from nets.unet import build
         from nets.weights.storage import load_weights
     described, stored = describe(config)
-    policy, reason = choose_precision(config.precision)
+    policy, reason = choose_precision(config.precision, described.precision)
     with dtype_policy(policy):
         model = build(described, described.network_shape)
     if stored:

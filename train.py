@@ -40,7 +40,14 @@ from utils.labels import note_of_alike_names
 from utils.quiet import quiet
 from utils.runs.folder import discard, open_run
 from utils.runs.memory import return_free_memory
-from utils.runs.resume import check_same, describe_run, find_changes, find_missing, update_facts
+from utils.runs.resume import (
+    check_same,
+    describe_run,
+    find_changes,
+    find_missing,
+    update_facts,
+    wants_more,
+)
 from utils.runs.summary import format_summary
 from utils.runs.time_limit import TimeLimit
 
@@ -66,13 +73,14 @@ class TrainConfig:
     in_channels: int = 3  # channels of an image: 3 colour, 1 grey; more: TIFF files with that many
     value_range: tuple[float, ...] | str = ()  # beyond 8 bits: low,high; percentiles; empty: found
     model_path: str = "auto"  # weights to start from; auto: imagenet if it can be had; empty: none
+    new_head: bool = False  # whether the head starts anew, though weights have as many classes
     imagenet_url: str = ""  # mirror for ImageNet weights: a file, or the folder that holds it
     decoder_norm: str = "none"  # normalization in the decoder: none (the article's), batch, group
     input_shape: tuple[int, int] = (512, 512)  # height, width of training images; multiples of 16
     val_input_shape: tuple[int, int] | None = None  # of validation, prediction; None: input_shape
     val_window: tuple[int, int] | None = None  # overlapping windows of a large one; None: whole
     width: int = 64  # filters of the first block; 64 is the article's network, 32 a quarter of it
-    precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto measures
+    precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto: what is fast here
 
     # Phases: with freeze_train, epochs up to freeze_epoch train the decoder only
     init_epoch: int = 0  # first epoch, from 0
@@ -83,7 +91,8 @@ class TrainConfig:
     unfreeze_batch_size: int = 2  # images per step after that
     accumulate_steps: int = 1  # gradient accumulation: steps averaged before weights change
     recompute: bool = False  # gradient checkpointing: less memory for a third more work
-    early_stopping_patience: int = 0  # epochs without a lower val_loss before it stops; 0: never
+    early_stopping_patience: int = 0  # epochs without a lower val_loss before a phase ends; 0: off
+    early_stopping_min_delta: float = 0.0  # what val_loss must fall by to count as lower
 
     # Optimizer
     optimizer_type: str = "adam"  # adam or sgd (then init_lr 1e-2, weight_decay 1e-4 are usual)
@@ -240,11 +249,9 @@ def open_or_resume(config, described):
         starts = [phase.first_epoch for phase in planned.parts.phases.plan(facts["start"])]
         return find_changes(facts["run"], described, state.epoch, starts)
 
-    def wants_more(before):
-        names = ("time_limit",) if config.time_limit else ("unfreeze_epoch",)
-        return any(getattr(config, name) > before.get(name, 0) for name in names)
-
-    return open_run(config.save_dir, config.resume, changes_since, wants_more)
+    return open_run(
+        config.save_dir, config.resume, changes_since, lambda state: wants_more(state, config)
+    )
 
 
 def follow_plan(config, samples, run, value_range=None):

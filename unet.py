@@ -8,6 +8,7 @@ unet.detect_image(Image.open("img/street.jpg")).save("street.png")
 """
 
 import time
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -19,9 +20,9 @@ from nets.precision import choose_precision, dtype_policy
 from nets.weights.description import Description
 from nets.weights.storage import load_weights, open_weights
 from utils.data.masks import mask_to_image
+from utils.images.arrays import from_array
 from utils.images.channels import CONVERTED, MAX_PIXELS, channel_count, to_array, to_rgb
 from utils.images.reading import read_image
-from utils.images.scaling import to_8_bit
 from utils.labels import class_names, voc_palette
 from utils.prediction.draw import check_mix_type, draw_mask, format_count
 from utils.prediction.inference import check_tta, is_tiled, predict_mask, with_flips
@@ -49,7 +50,8 @@ class Unet:
         mix_type: what `detect_image` returns. 0: the mask's colours blended over the
             image; 1: the colours alone; 2: the image with a black background; 3: the
             image with outlines in the colours.
-        precision: "auto", "float32", "mixed_bfloat16" or "mixed_float16".
+        precision: "auto": as in training, unless that is slow here; "float32", "mixed_bfloat16"
+            or "mixed_float16".
         name_classes: one name per class, or None: as the file says.
         tile: bool. Whether an image larger than `input_shape` is segmented in overlapping
             tiles, unscaled, instead of being shrunk to it; None: above 50 million pixels.
@@ -92,7 +94,7 @@ class Unet:
         self.description = resolve_description(
             stored, num_classes, backbone, input_shape, name_classes
         )
-        policy, self.precision_reason = choose_precision(precision)
+        policy, self.precision_reason = choose_precision(precision, self.description.precision)
         described = self.description
         with dtype_policy(policy):
             self.model = networks.build(described, described.network_shape)
@@ -104,20 +106,17 @@ class Unet:
         """Segments an image.
 
         Args:
-            image: uint8 (H, W, in_channels), RGB if these are three.
+            image: uint8 (H, W, in_channels), RGB if these are three; or other numbers, which
+                become 8 bits as those of files do. It is not changed.
             progress: bool, whether to show a progress bar for an image in tiles.
 
         Returns:
             uint8 (H, W), class ids.
 
         Raises:
-            UserError: for an array of another shape.
+            UserError: for an array of another shape, or of numbers that are no brightness.
         """
-        channels = self.description.in_channels
-        if image.ndim != 3 or image.shape[2] != channels:
-            raise UserError(
-                f"The network takes arrays (height, width, {channels}); got {image.shape}."
-            )
+        image = self._to_array(image)
         described = self.description
         if is_tiled(image.shape[:2], described.network_shape, self.tile):
             return predict_tiles(self._network, image, described.network_shape, progress=progress)
@@ -126,15 +125,6 @@ class Unet:
                 self._network, image, described.input_shape, described.window, progress=progress
             )
         return predict_mask(self._network, image, described.input_shape)
-
-    def read(self, path):
-        """Reads an image file as the network takes it: uint8 (H, W, in_channels).
-
-        Raises:
-            UserError: as `utils.images.reading.read_image`.
-        """
-        described = self.description
-        return read_image(path, self.max_pixels, described.in_channels, described.value_range)
 
     def predict_files(self, paths, batch_size=4, finish=None, title="", progress=False):
         """Segments image files in batches; reading and finishing run beside the network.
@@ -155,7 +145,12 @@ class Unet:
             self._network,
             paths,
             self.description.input_shape,
-            read=self.read,
+            read=partial(
+                read_image,
+                max_pixels=self.max_pixels,
+                in_channels=self.description.in_channels,
+                value_range=self.description.value_range,
+            ),
             finish=finish or (lambda _, pixels, mask: (pixels, mask)),
             batch_size=batch_size,
             tile=self.tile,
@@ -189,7 +184,8 @@ class Unet:
 
         Args:
             image: PIL.Image of any size and mode; turned upright by its EXIF. A network for
-                more than three channels takes one with as many, such as RGBA for four.
+                more than three channels takes one with as many, such as RGBA for four. Or an
+                array as for `predict_array`. Neither is changed.
             count: bool. Prints a table of pixels and share per class.
             name_classes: names for the table; None: those of the weights file.
             legend: bool, whether to add class names and shares below the image.
@@ -206,17 +202,24 @@ class Unet:
         if count:
             names = name_classes or self.description.name_classes
             print(format_count(mask, class_names(self.description.num_classes, names)))
-        return Image.fromarray(self.draw(pixels, mask, legend, out=pixels))
+        # The caller's own array is not drawn into.
+        out = None if isinstance(image, np.ndarray) else pixels
+        return Image.fromarray(self.draw(pixels, mask, legend, out=out))
 
     def get_miou_png(self, image):
         """Segments a PIL image; returns its class ids as a palette image of its size."""
         return mask_to_image(self.predict_array(self._to_array(image)))
 
     def _to_array(self, image):
-        """A PIL image as uint8 (H, W, in_channels); an array scaled to uint8."""
-        if isinstance(image, np.ndarray):
-            return to_8_bit(image, self.description.value_range)
+        """A PIL image, or an array of any numbers, as uint8 (H, W, in_channels)."""
         channels = self.description.in_channels
+        if isinstance(image, np.ndarray):
+            return from_array(image, channels, self.max_pixels, self.description.value_range)
+        if not isinstance(image, Image.Image):
+            raise UserError(
+                f"The image is a {type(image).__name__}. Expected a PIL.Image or a NumPy array; of "
+                "a file, Image.open(path), or predict_files([path])."
+            )
         if channels not in CONVERTED and channel_count(image) != channels:
             raise UserError(
                 f"The network takes images with {channels} channels, but this one, of mode "
@@ -245,7 +248,7 @@ class Unet:
         """Times each stage of segmenting an image, letterboxed, after a warm-up.
 
         Args:
-            image: PIL.Image of any shape, or uint8 (H, W, in_channels).
+            image: PIL.Image of any shape, or an array as for `predict_array`.
             test_interval: int, how many times.
 
         Returns:

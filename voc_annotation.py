@@ -90,9 +90,11 @@ def main(config=None):
     config = config or load_config(AnnotationConfig)
     pairs = samples, almost, name_problems = find_pairs(config.VOCdevkit_path)
     if not samples and not almost:
+        foreign = [detail for kind, detail in name_problems if kind == "picture_foreign"]
         raise UserError(
             f"{voc_folder(config.VOCdevkit_path)} holds no image with a mask. Put images into "
             "JPEGImages and PNG masks of the same names into SegmentationClass."
+            + "".join(f" JPEGImages holds {text}." for text in foreign)
         )
     if config.fix:
         folder = voc_folder(config.VOCdevkit_path)

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+_NEVER = -1e9  # a logit
+
 
 class UpsampledConv2D(keras.layers.Layer):
     """Nearest upsampling by 2, concatenation with a skip, and a 3x3 convolution, as one layer.
@@ -107,3 +109,23 @@ class AlignedUpSampling2D(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         batch, *size, channels = input_shape
         return (batch, *(side and 2 * side for side in size), channels)
+
+
+class ExcludeClasses(keras.layers.Layer):
+    """Lowers the logits of some classes so far that the softmax gives them a probability of 0.
+
+    Args:
+        num_classes: int, channels of the logits.
+        excluded: class ids.
+    """
+
+    def __init__(self, num_classes, excluded, **options):
+        super().__init__(**options)
+        # Finite: times a label of 0, minus infinity would make the loss no number.
+        self._offsets = [_NEVER if index in excluded else 0.0 for index in range(num_classes)]
+
+    def call(self, inputs):
+        return inputs + ops.convert_to_tensor(self._offsets, dtype=inputs.dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape

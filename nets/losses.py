@@ -199,11 +199,31 @@ def _focal(labels, valid, log_p, cls_weights, border, alpha, gamma, total):
 
 
 def _dice(labels, valid, probabilities, beta, smooth, present_only, total):
+    sums = _dice_sums(labels, valid, probabilities, total)
+    return dice_of_sums(*sums, beta, smooth, present_only)
+
+
+def _dice_sums(labels, valid, probabilities, total):
     axes = (0, 1, 2)
     tp = total(labels * probabilities, axis=axes)
-    fp = total(probabilities * valid[..., None], axis=axes) - tp
-    support = total(labels, axis=axes)
-    fn = support - tp
+    predicted = total(probabilities * valid[..., None], axis=axes)
+    return tp, predicted, total(labels, axis=axes)
+
+
+def batch_sums(y_true, logits):
+    """What losses are made of, of a batch, as `dice_of_sums` takes it.
+
+    Returns:
+        (pixels, (tp, predicted, support)): the number of valid pixels, and (C,) each: the sums of
+        y p, p and y over them.
+    """
+    labels, valid, _, probabilities = _prepare(y_true, logits, from_logits=True)
+    return ops.sum(valid), _dice_sums(labels, valid, probabilities, ops.sum)
+
+
+def dice_of_sums(tp, predicted, support, beta=1, smooth=1e-5, present_only=False):
+    """The Dice loss of one batch's sums, or of those added up over many."""
+    fp, fn = predicted - tp, support - tp
     weighted_tp = (1.0 + beta**2) * tp
     score = (weighted_tp + smooth) / (weighted_tp + beta**2 * fn + fp + smooth)
     if present_only:

@@ -1,46 +1,107 @@
-"""Which number format to compute in: measured, not guessed.
+"""Which number format to compute in: by what the machine can do, the same at each start.
 
-With AMX, bfloat16 trains this network about 4.5 times as fast as float32 on a CPU; on an
-older CPU it is slower. So "auto" times one convolution of the network's own kind.
+With AMX, bfloat16 trains this network about 4.5 times as fast as float32 on a CPU; on an older
+CPU, whose instructions can't multiply it, up to 8 times slower. So "auto" asks the processor. A
+GPU, and a processor that does not say, is timed at one convolution of the network's own kind; that
+is noted, since on a busy machine another measurement might decide otherwise.
 """
 
+import json
+import os
+import platform
 import statistics
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import keras
 import numpy as np
 from keras import ops
 
 from nets.checks import check_precision
+from nets.processor import bfloat16_units, hardware_names
+from utils.files import home_folder, write_json
 
 _SPEEDUP_WANTED = 1.5  # below it, the gain isn't worth the coarser numbers
+_OFF = ("0", "false", "False")
 
 
-def choose_precision(precision="auto"):
-    """Resolves "auto" to the precision policy that is fastest here.
+def choose_precision(precision="auto", trained="", said="as set"):
+    """Resolves "auto" to the policy of the training, or to the one that is fast here.
 
     Args:
         precision: one of `nets.checks.PRECISIONS`.
+        trained: str, the policy that weights were trained with, which "auto" takes unless it is
+            slow here; "": not known.
+        said: str, by whom or what another `precision` than "auto" is asked for.
 
     Returns:
         (policy, reason): a Keras dtype policy name, and a line for the user.
     """
     check_precision(precision)
     if precision != "auto":
-        return precision, f"precision: {precision}, as set."
-    candidates = ("bfloat16", "float16") if _has_gpu() else ("bfloat16",)
+        return precision, f"precision: {precision}, {said}."
+    if trained == "float32" or (trained == "mixed_float16" and _has_gpu()):
+        return trained, f"precision: {trained}, as in training."
+    policy, reason = _choose_fast()
+    if policy == trained:
+        return trained, f"precision: {trained}, as in training."
+    if trained:
+        reason = f"{reason} Training was in {trained}, which is slow here."
+    return policy, reason
+
+
+def _choose_fast():
+    """The policy that is fast on this machine, and why."""
+    if _has_gpu():
+        return _measured(("bfloat16", "float16"))
+    units = bfloat16_units()
+    if units == []:
+        return "float32", "precision: float32 (the processor can't multiply bfloat16)."
+    backend = keras.config.backend()
+    if units is None or backend not in ("tensorflow", "torch"):  # whose kernels use the units
+        return _measured(("bfloat16",))
+    if backend == "tensorflow" and os.environ.get("TF_ENABLE_ONEDNN_OPTS") in _OFF:
+        return "float32", "precision: float32 (TF_ENABLE_ONEDNN_OPTS is 0)."
+    return "mixed_bfloat16", f"precision: mixed_bfloat16 (the processor has {', '.join(units)})."
+
+
+def _measured(candidates):
+    """The choice among number formats by a stopwatch; once on each machine."""
+    path = notes_path()
+    names = hardware_names() if _has_gpu() else hardware_names()[:1]
+    key = " | ".join((platform.node(), platform.machine(), *names, keras.config.backend()))
+    notes = {}
+    with suppress(OSError, ValueError, RecursionError):
+        notes = dict(json.loads(path.read_text(encoding="utf-8")))
+    with suppress(KeyError, TypeError, ValueError):  # what is no note is measured anew
+        policy, reason = notes[key]
+        check_precision(policy)
+        return policy, f"{reason}; noted in {path})."
+    policy, reason = _time(candidates)
+    with suppress(OSError):  # then it is measured again
+        write_json(path, notes | {key: [policy, reason]})
+    return policy, f"{reason})."
+
+
+def notes_path():
+    """Path of the file that keeps what was measured: in Keras' folder of the user."""
+    return Path(os.environ.get("KERAS_HOME") or home_folder() / ".keras") / "unet_precision.json"
+
+
+def _time(candidates):
+    """(policy, reason without its end), by the time of a convolution."""
     baseline = time_convolution("float32")
     tried = []
     for dtype in candidates:
         speedup = baseline / time_convolution(dtype)
         tried.append(f"{dtype} {speedup:.1f} times as fast as float32")
         if speedup >= _SPEEDUP_WANTED:
-            return f"mixed_{dtype}", f"precision: mixed_{dtype} (a convolution in {tried[-1]})."
+            return f"mixed_{dtype}", f"precision: mixed_{dtype} (a convolution in {tried[-1]}"
     measured = ", ".join(tried)
     return (
         "float32",
-        f"precision: float32 (a convolution in {measured}; worth it from {_SPEEDUP_WANTED} on).",
+        f"precision: float32 (a convolution in {measured}; worth it from {_SPEEDUP_WANTED} on",
     )
 
 

@@ -26,7 +26,8 @@ from nets.checks import (
     check_num_classes,
     check_upsampling,
 )
-from nets.layers import AlignedUpSampling2D, UpsampledConv2D
+from nets.layers import AlignedUpSampling2D, ExcludeClasses, UpsampledConv2D
+from utils.labels import ignored_classes
 
 # Filters of the decoder's stages, in units of `width`: one stage for each halving of the
 # image in the encoder. The first four have feat4 to feat1 as skips.
@@ -47,6 +48,7 @@ def Unet(
     unit_range=False,
     stride_in_3x3=False,
     fused=True,
+    excluded=(),
 ):
     """Builds the U-Net.
 
@@ -68,6 +70,7 @@ def Unet(
         stride_in_3x3: bool. Whether ResNet50's stages stride as torchvision's do.
         fused: bool. Whether one layer upsamples, concatenates and convolves, which is faster and
             equal to a few digits; with the same weights either way.
+        excluded: ids of classes that are never predicted: their probability is 0.
 
     Returns:
         keras.Model from images (B, H, W, channels), float in [-1, 1], to class
@@ -94,6 +97,8 @@ def Unet(
     x = layers.Conv2D(
         num_classes, 1, dtype="float32", kernel_initializer=head_initializer, name="head_conv"
     )(x)
+    if excluded:
+        x = ExcludeClasses(num_classes, excluded, dtype="float32", name="head_exclude")(x)
     outputs = layers.Softmax(dtype="float32", name="head_softmax")(x)
     return keras.Model(inputs, outputs, name=f"unet_{backbone}")
 
@@ -125,6 +130,7 @@ def build(description, size=(None, None), **options):
         upsampling=description.upsampling,
         unit_range=description.unit_range,
         stride_in_3x3=description.stride_in_3x3,
+        excluded=ignored_classes(description.ignore_labels, description.num_classes),
         **options,
     )
 

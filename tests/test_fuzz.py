@@ -458,7 +458,9 @@ from utils.labels import voc_palette
 
 class Unet:
     precision_reason = report = "none"
-    description = types.SimpleNamespace(name_classes=("nothing", "cat"), in_channels=3)
+    description = types.SimpleNamespace(
+        name_classes=("nothing", "cat"), in_channels=3, value_range=None
+    )
     colors = voc_palette(256)
     def __init__(self, *args, **options): pass
     def predict_array(self, image, progress=False):

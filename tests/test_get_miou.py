@@ -111,18 +111,21 @@ def expected_results(voc_dir, out, names, ignore_labels=(255,), split=("val_a", 
     void = np.isin(true, ignore_labels)
     on_void = predicted[void]
     true, predicted = true[~void], predicted[~void]
-    classes = []
+    classes, ignored = [], []
     for index, name in enumerate(names):
         truth, found = true == index, predicted == index
+        if index in ignore_labels:  # it has pixels that are predicted, but no score
+            ignored.append(name)
+        defined = ratio if index not in ignore_labels else lambda *_: None
         both = int(np.sum(truth & found))
         classes.append(
             {
                 "id": index,
                 "name": name,
-                "iou": ratio(both, int(np.sum(truth | found))),
-                "recall": ratio(both, int(np.sum(truth))),
-                "precision": ratio(both, int(np.sum(found))),
-                "dice": ratio(2 * both, int(np.sum(truth)) + int(np.sum(found))),
+                "iou": defined(both, int(np.sum(truth | found))),
+                "recall": defined(both, int(np.sum(truth))),
+                "precision": defined(both, int(np.sum(found))),
+                "dice": defined(2 * both, int(np.sum(truth)) + int(np.sum(found))),
                 "frequency": ratio(int(np.sum(truth)), len(true)),
                 "true_pixels": int(np.sum(truth)),
                 "predicted_pixels": int(np.sum(found)),
@@ -142,7 +145,10 @@ def expected_results(voc_dir, out, names, ignore_labels=(255,), split=("val_a", 
         "pixels": len(true),
         "void_pixels": int(np.sum(void)),
         "void_share": float(np.mean(void)),
-        "absent": [one["name"] for one in classes if one["iou"] is None],
+        "absent": [
+            one["name"] for one in classes if one["iou"] is None and one["name"] not in ignored
+        ],
+        "ignored": ignored,
         "classes": classes,
     }
 
@@ -707,3 +713,18 @@ def test_two_runs_at_once_in_one_folder(voc_dir, store, tmp_path):
     for name in CHARTS:
         with Image.open(out / name) as image:
             image.load()
+
+
+def test_weights_for_more_classes_than_the_masks_hold_are_noted(voc_dir, store, evaluated, capsys):
+    store("val_a", np.full((48, 64), 4))
+    store("val_b", np.full((90, 31), 3))
+    scores, _ = evaluated(miou_mode=2, num_classes=5)
+    assert scores.miou == 0
+    out = capsys.readouterr().out
+    assert (
+        "note: the largest id of these masks is 2, and the predictions have ids 0 to 4. Are they "
+        "made for the same classes?"
+    ) in out
+    assert "WARNING: 100% of the pixels are predicted as classes that no mask holds." in out
+    evaluated(miou_mode=2, num_classes=5, ignore_labels=(0, 255))
+    assert "WARNING: 100%" in capsys.readouterr().out

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
@@ -274,6 +275,16 @@ def test_nothing_is_left_after_an_error(fields, message, labelme, convert, tmp_p
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_no_thread_outlives_an_error(labelme, convert):
+    for number in range(40):
+        labelme(f"{number:02}.json", "cat", imageHeight=7)
+    with pytest.raises(UserError) as caught:
+        convert(strict=True, num_workers=2)
+    # While the error, and with it the frames that raised it, exist.
+    assert not [one for one in threading.enumerate() if "PoolExecutor" in one.name]
+    assert caught.value
+
+
 @pytest.mark.parametrize(("fields", "message"), BROKEN.values(), ids=BROKEN)
 def test_what_is_broken_is_left_out_and_said(fields, message, labelme, convert, tmp_path, capsys):
     for name in ("a.json", "c.json"):
@@ -288,6 +299,12 @@ def test_what_is_broken_is_left_out_and_said(fields, message, labelme, convert, 
     assert head
     assert message in listed
     assert str(tmp_path / "json" / "b.json") in listed
+
+
+def test_if_only_images_without_classes_are_left_the_others_are_named(labelme, convert):
+    labelme("a.json")
+    path = labelme("b.json", "cat", shapes=[{"label": ""}])
+    assert refusal(convert) == f"{path}, shape 1 has the label ''. Expected a name."
 
 
 @pytest.mark.parametrize("count", [1, 2, 12])
@@ -399,6 +416,50 @@ def test_no_labels(labelme, convert):
     assert "no class besides the background: nothing to learn" in refusal(convert)
 
 
+# Names
+
+
+def test_one_label_in_two_forms_of_unicode_is_one_class(labelme, convert, capsys):
+    labelme("a.json", "cafe\u0301", "caf\xe9")
+    folder = convert()
+    assert classes_of(folder) == ["background", "caf\xe9", ""]
+    assert ids_of(folder, "a")[0, :10].tolist() == [1] * 10
+    assert "capitals" not in capsys.readouterr().out
+
+
+def test_classes_that_differ_in_capitals_are_two_and_said(labelme, convert, capsys):
+    labelme("a.json", "Cat", "cat", "Dog")
+    assert classes_of(convert()) == ["background", "Cat", "Dog", "cat", ""]
+    assert (
+        "\nClasses differ only in capitals: 'Cat' and 'cat'. If they are one, correct the labels "
+        "and convert again.\n"
+    ) in capsys.readouterr().out
+
+
+def test_names_of_files_stay_as_they_are(labelme, convert):
+    labelme("cafe\u0301.json", "cat")
+    assert names_of(convert()) == ["cafe\u0301"]
+
+
+def test_names_that_a_mac_takes_for_one(labelme, convert):
+    labelme("cafe\u0301.json", "cat")
+    labelme("caf\xe9.json", "cat")
+    assert "would both be written as" in refusal(convert)
+
+
+def test_a_guessed_encoding_is_said(labelme, convert, tmp_path, capsys):
+    for name in ("a.json", "b.json"):
+        path = labelme(name, "狗")
+        path.write_bytes(path.read_text(encoding="utf-8").encode("gbk"))
+    (tmp_path / "list.txt").write_bytes("狗\n".encode("gbk"))
+    folder = convert(classes=str(tmp_path / "list.txt"))
+    assert classes_of(folder) == ["background", "狗", ""]
+    said = "is no UTF-8; it was read as GB18030. If names look wrong, save it as UTF-8.\n"
+    printed = capsys.readouterr().out
+    assert f"{tmp_path / 'json' / 'a.json'} {said}So were 1 other files.\n" in printed
+    assert f"{tmp_path / 'list.txt'} {said}" in printed
+
+
 # Settings
 
 
@@ -460,6 +521,15 @@ def test_as_a_script(labelme, tmp_path):
     assert done.stderr == ""
     assert "'猫'" in done.stdout
     assert names_of(tmp_path / "VOCdevkit" / "VOC2007") == ["a"]
+    labelme("b.json", "")
+    done = run("--VOCdevkit_path", "second")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.endswith("b.json, shape 1 has the label ''. Expected a name.\n")
+    assert names_of(tmp_path / "second" / "VOC2007") == ["a"]
+    done = run("--VOCdevkit_path", "third", "--strict")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {Path('json', 'b.json')}, shape 1 has the label ''. ")
+    assert not (tmp_path / "third").exists()
     done = run()
     assert done.returncode == 2
     masks = Path("VOCdevkit", "VOC2007", "SegmentationClass")

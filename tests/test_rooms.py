@@ -26,11 +26,8 @@ ROOMS = {
     "utils.checking": {"utils.data", "utils.images", "utils.plots"},
     "utils.convert": {"utils.data", "utils.images"},
     "utils.evaluation": {"utils.data", "utils.images"},
-    # What it writes to be corrected must come back through `utils.convert` as it is: labels
-    # and pixels by the same rules.
-    "utils.prediction": {
-        "utils.convert.annotations", "utils.convert.rasterize", "utils.data", "utils.images",
-    },
+    # The labels that it writes to be corrected must come back through `utils.convert`.
+    "utils.prediction": {"utils.convert.annotations", "utils.data", "utils.images"},
     "utils.video": set(),
     "utils.runs": {"utils.data", "utils.images", "utils.evaluation", "utils.plots"},
     "training": {

@@ -253,6 +253,34 @@ def test_names_of_the_weights_file_are_kept_in_fine_tuning(config, tmp_path, sta
     assert description.name_classes == names
 
 
+@pytest.mark.usefixtures("quick")
+def test_a_head_for_other_names_is_noted_or_started_anew(config, start_weights, capsys, tmp_path):
+    options = {
+        "model_path": start_weights(name_classes=("ground", "cell", "core")),
+        "name_classes": ("ground", "core", "tree"),
+        "unfreeze_epoch": 1,
+        "init_lr": 1e-30,
+        "optimizer_type": "sgd",
+        "eval_flag": False,
+    }
+    before = read_weights(options["model_path"])["head_conv/kernel"]
+    for new_head in (False, True):
+        save_dir = tmp_path / str(new_head)
+        train.main(config(**options, new_head=new_head, save_dir=str(save_dir)))
+        after = read_weights(save_dir / "last_epoch_weights.weights.h5")["head_conv/kernel"]
+        assert np.array_equal(before, after) is not new_head
+        out = capsys.readouterr().out
+        told = (
+            "its classes have other names: 1 was 'cell', is 'core'; 2 was 'core', is 'tree'. If "
+            "these are other classes, not other names, start it anew with --new_head."
+        )
+        assert (told in out) is not new_head
+        assert ("The head starts anew (new_head)" in out) is new_head
+    same = options | {"name_classes": ("ground", "cell", "core"), "save_dir": str(tmp_path / "s")}
+    train.main(config(**same))
+    assert "other names" not in capsys.readouterr().out
+
+
 def test_a_broken_image_is_named_and_nothing_is_overwritten(config, voc_dir):
     settings = config()
     kept = Path(settings.save_dir) / "last_epoch_weights.weights.h5"
@@ -269,7 +297,10 @@ def test_a_broken_image_is_named_and_nothing_is_overwritten(config, voc_dir):
 def test_a_training_beside_another_leaves_its_files_alone(config, capsys):
     settings = config(unfreeze_epoch=1)
     first = open_run(
-        settings.save_dir, "never", lambda state: [], lambda before: before["unfreeze_epoch"] < 9
+        settings.save_dir,
+        "never",
+        lambda state: [],
+        lambda state: state.facts["run"]["settings"]["unfreeze_epoch"] < 9,
     )
     kept = first.public / "last_epoch_weights.weights.h5"
     kept.write_bytes(b"of the first")
@@ -306,7 +337,10 @@ def test_an_early_stop_is_the_end_of_a_run(config, capsys):
     assert read_state(folder).facts["finished"] is True
     assert (
         open_run(
-            settings.save_dir, "auto", lambda state: [], lambda before: before["unfreeze_epoch"] < 9
+            settings.save_dir,
+            "auto",
+            lambda state: [],
+            lambda state: state.facts["run"]["settings"]["unfreeze_epoch"] < 9,
         ).state
         is None
     )
@@ -315,7 +349,7 @@ def test_an_early_stop_is_the_end_of_a_run(config, capsys):
             settings.save_dir,
             "auto",
             lambda state: [],
-            lambda before: before["unfreeze_epoch"] < 10,
+            lambda state: state.facts["run"]["settings"]["unfreeze_epoch"] < 10,
         ).folder
         == folder
     )

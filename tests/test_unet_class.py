@@ -26,7 +26,7 @@ from utils.prediction.inference import predict_mask
 from utils.prediction.tiles import predict_tiles, predict_windows
 
 NAMES = ("background", "cell", "猫")
-DESCRIPTION = Description(3, "vgg", (32, 48), NAMES, 8, (1, 255))
+DESCRIPTION = Description(3, "vgg", (32, 48), NAMES, 8, (7, 255))
 COLORS = voc_palette(256)
 
 
@@ -608,7 +608,9 @@ def test_a_failure_leaves_the_policy_alone(plain, tmp_path):
 @pytest.mark.usefixtures("unchanged_policy")
 def test_auto_takes_what_the_measurement_says(weights, monkeypatch):
     chosen = "mixed_bfloat16", "a reason"
-    monkeypatch.setattr(unet_module, "choose_precision", {"auto": chosen}.__getitem__)
+    monkeypatch.setattr(
+        unet_module, "choose_precision", lambda *given: {("auto", ""): chosen}[given]
+    )
     unet = Unet(weights)
     assert unet.precision_reason == "a reason"
     assert unet.model.get_layer("block1_conv1").compute_dtype == "bfloat16"
@@ -694,3 +696,81 @@ def test_a_network_of_windows_predicts_at_the_scale_of_training(network, tmp_pat
     Image.fromarray(image).save(tmp_path / "image.png")
     (outcome,) = unet.predict_files([tmp_path / "image.png"], batch_size=2)
     assert (outcome.value[1] == mask).mean() > 0.999
+
+
+# Arrays
+
+
+@pytest.mark.parametrize("mix_type", [0, 1, 2, 3])
+def test_the_caller_s_array_is_not_painted_over(fixed, noise, mix_type):
+    unet = fixed(np.ones((40, 50), np.uint8), mix_type=mix_type)
+    expected = np.array(unet.detect_image(Image.fromarray(noise)))
+    given = noise.copy()
+    given.flags.writeable = False
+    np.testing.assert_array_equal(np.array(unet.detect_image(given)), expected)
+    np.testing.assert_array_equal(given, noise)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "factor"),
+    [("uint16", 257), ("float32", 1 / 255), ("float64", 1), ("int64", 1), (">i4", 257)],
+)
+def test_arrays_of_other_numbers_are_images_of_8_bits(shared, noise, dtype, factor):
+    noise[0, 0] = 255  # the scale of a kind of numbers is told by the largest
+    given = (noise * np.float64(factor)).astype(dtype)
+    np.testing.assert_array_equal(shared.predict_array(given), shared.predict_array(noise))
+    assert shared.detect_image(given).tobytes() == shared.detect_image(noise).tobytes()
+    assert shared.get_miou_png(given).tobytes() == shared.get_miou_png(noise).tobytes()
+
+
+def test_views_of_arrays_are_images_too(shared, noise):
+    mask = shared.predict_array(np.ascontiguousarray(noise[::-1, :, ::-1]))
+    np.testing.assert_array_equal(shared.predict_array(noise[::-1, :, ::-1]), mask)
+    black_and_white = noise > 100
+    expected = shared.predict_array(black_and_white.astype(np.uint8) * 255)
+    np.testing.assert_array_equal(shared.predict_array(black_and_white), expected)
+
+
+@pytest.mark.parametrize("method", ["detect_image", "get_miou_png", "predict_array"])
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (np.zeros((0, 5, 3), np.uint8), r"has no pixels: its array has the shape \(0, 5, 3\)"),
+        (np.zeros((5, 0, 3), np.uint8), r"has no pixels: its array has the shape \(5, 0, 3\)"),
+        (np.zeros((5, 5), np.uint8), r"takes arrays \(height, width, 3\); got \(5, 5\)"),
+        (np.zeros((5, 5, 3), complex), r"array of complex128. Give uint8, 0 to 255, or"),
+        (np.full((5, 5, 3), "a"), r"array of <U1. Give uint8"),
+        (np.full((5, 5, 3), -7, np.int8), r"int8 with numbers from -7 to -7. Expected none below"),
+        (np.linspace(-1, 1, 75).reshape(5, 5, 3), r"float64 with numbers from -1 to 1. .* itself"),
+        ("a.jpg", r"is a str. Expected a PIL.Image or a NumPy array; of a file, Image.open"),
+        ([[[1, 2, 3]]], r"is a list. Expected"),
+        (None, r"is a NoneType. Expected"),
+    ],
+)
+def test_what_is_no_image_is_refused(shared, method, given, message):
+    with pytest.raises(UserError, match=message):
+        getattr(shared, method)(given)
+
+
+def test_an_array_of_too_many_pixels_is_refused(shared, monkeypatch):
+    monkeypatch.setattr(shared, "max_pixels", 24)
+    with pytest.raises(UserError, match=r"image given as an array has 5x5 = 25 pixels; max_pixels"):
+        shared.predict_array(np.zeros((5, 5, 3), np.uint8))
+
+
+# Number format
+
+
+@pytest.mark.parametrize(
+    ("trained", "policy"), [("float32", "float32"), ("mixed_bfloat16", "mixed_bfloat16")]
+)
+def test_it_computes_as_in_training(network, tmp_path, monkeypatch, trained, policy):
+    # A machine that would choose the other one.
+    monkeypatch.setattr("nets.precision._has_gpu", lambda: False)
+    monkeypatch.setattr("nets.precision.bfloat16_units", lambda: ["amx_bf16"])
+    monkeypatch.setattr(keras.config, "backend", lambda: "tensorflow")
+    path = tmp_path / "of.weights.h5"
+    save_weights(network, path, dataclasses.replace(DESCRIPTION, precision=trained))
+    unet = Unet(path)
+    assert unet.model.layers[2].dtype_policy.name == policy
+    assert unet.precision_reason == f"precision: {policy}, as in training."

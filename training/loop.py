@@ -9,6 +9,7 @@ from nets.unet import set_encoder_trainable
 from training.network import make_predictor
 from training.optimization import (
     compile_trainer,
+    make_epoch_loss,
     make_loss,
     make_optimizer,
     restore_optimizer,
@@ -47,10 +48,8 @@ class Training:
 
     def run_phase(self, phase):
         """Trains the epochs of a `training.phases.Phase`, or what an interrupted run left of it."""
-        first_epoch = max(phase.first_epoch, self._epochs_done)
-        if first_epoch >= phase.last_epoch or self.callbacks.stopped:
-            return
-        if self.limit and self.limit.share() >= phase.share:
+        first_epoch = self._first_epoch(phase)
+        if first_epoch is None:
             return
         self._freeze(phase, first_epoch)
         loss = make_loss(self.settings.loss, self.devices.total)
@@ -84,6 +83,31 @@ class Training:
             if advice is None:
                 raise
             raise RunError(advice) from error
+        self._thaw_early(phase)
+
+    def _first_epoch(self, phase):
+        """The epoch, from 0, that a phase begins with or continues at; None: it is over."""
+        record, patience = self.callbacks.phases, self.callbacks.patience
+        patience.ends_run = phase.ends_run
+        self._thaw_early(phase)  # where a run was interrupted before it went on
+        if patience.exhausted or (record.thawed and not phase.train_encoder):
+            return None
+        if self.limit and self.limit.share() >= phase.share:
+            return None
+        # Thawed early, it goes on at once: what the frozen phase did not use is the next one's.
+        first = self._epochs_done
+        if not (record.thawed and phase.train_encoder):
+            first = max(phase.first_epoch, first)
+        return first if first < phase.last_epoch else None
+
+    def _thaw_early(self, phase):
+        """Ends a phase, but not the run, whose validation loss has stayed for too long."""
+        patience, record = self.callbacks.patience, self.callbacks.phases
+        ended = patience.exhausted and not patience.ends_run
+        if ended and not phase.train_encoder and record.title == phase.title:
+            print(f"\n{patience} The encoder is thawed now.")
+            patience.start_anew()
+            record.thawed = True
 
     def _lead(self, phase):
         """The callback that sets the learning rate, by epochs or by the clock."""
@@ -140,12 +164,14 @@ class Training:
         with self.devices.scope():
             rate, _ = self.settings.optimizer.rates(phase.batch_size)
             optimizer = make_optimizer(self.settings.optimizer, rate)
-            trainer = compile_trainer(self.model, optimizer, loss, self.settings.network.recompute)
-            begun = first_epoch > phase.first_epoch
-            if self.limit:  # the epochs of a phase are not known before
-                begun = self.run.state is not None and self.limit.phase == phase.title
-                self.limit.phase = phase.title
-            if begun:
+            of_epoch = make_epoch_loss(self.settings.loss, self.description.num_classes)
+            recompute = self.settings.network.recompute
+            trainer = compile_trainer(self.model, optimizer, loss, recompute, [of_epoch])
+            record = self.callbacks.phases
+            # Earlier versions did not note the phase of a run without a time limit.
+            same = record.title == phase.title if record.title else first_epoch > phase.first_epoch
+            record.start(phase)
+            if self.run.state is not None and same:
                 restore_optimizer(trainer, self.run.state.arrays)
         return trainer
 

@@ -1,14 +1,18 @@
 """The network to train: built, started from weights, and used for prediction meanwhile."""
 
+from dataclasses import replace
+
 import keras
 
 from nets.precision import choose_precision, dtype_policy
 from nets.unet import build, small_head
-from nets.weights.description import INHERITED, Description
+from nets.weights.description import HEAD, INHERITED, Description
 from nets.weights.storage import load_weights, open_weights
 from training.optimization import restore
 from utils.distributed.devices import Devices
 from utils.labels import class_names
+
+_NAMED = 8  # classes with other names that are listed
 
 
 def build_network(settings, start, state=None, devices=None):
@@ -40,8 +44,9 @@ def build_network(settings, start, state=None, devices=None):
         description = _describe(settings, stored)
     # A run that resumes computes as it began, even if "auto" would choose otherwise today.
     wanted = state.facts["policy"] if state else agree_on_precision(settings.precision, devices)
-    policy, reason = choose_precision(wanted)
+    policy, reason = choose_precision(wanted, said="as in the run" if state else "as set")
     print(reason)
+    description = replace(description, precision=policy)
     keras.utils.set_random_seed(settings.seed)
     # The article's own initializer fades through thirteen layers without weights.
     options = {"head_initializer": small_head()} if start else {"encoder_initializer": "he_normal"}
@@ -51,12 +56,36 @@ def build_network(settings, start, state=None, devices=None):
         if state:
             restore(model.set_weights, state.arrays, "weights")
         elif stored:
-            # Of its own file for the same classes and channels, all must fit.
-            known, own = stored.description, (settings.num_classes, settings.in_channels)
-            same = known and (known.num_classes, known.in_channels) == own
-            print(load_weights(model, stored, allow_mismatch=not same))
+            _start_from(model, stored, settings)
     synchronize_normalization(model, devices)
     return model, description
+
+
+def _start_from(model, stored, settings):
+    """Loads what fits of a weights file, with a head of its own or not; prints what it did."""
+    # Of its own file for the same classes and channels, all must fit.
+    known, own = stored.description, (settings.num_classes, settings.in_channels)
+    same = known and (known.num_classes, known.in_channels) == own
+    if settings.new_head:
+        layers = {name: arrays for name, arrays in stored.layers.items() if name != HEAD}
+        print(f"The head starts anew (new_head); that of {stored.path} is left out.")
+        stored, same = replace(stored, layers=layers), False
+    elif same and settings.name_classes:
+        _note_other_names(known.name_classes, settings.name_classes)
+    print(load_weights(model, stored, allow_mismatch=not same))
+
+
+def _note_other_names(stored, wanted):
+    """Says which classes of a head that is taken over have other names now."""
+    pairs = zip(stored, wanted, strict=True)
+    changes = [f"{i} was {was!r}, is {now!r}" for i, (was, now) in enumerate(pairs) if was != now]
+    if changes:
+        more = f", and {rest} more" if (rest := len(changes) - _NAMED) > 0 else ""
+        print(
+            f"note: the head of the weights is taken over, but its classes have other names: "
+            f"{'; '.join(changes[:_NAMED])}{more}. If these are other classes, not other names, "
+            "start it anew with --new_head."
+        )
 
 
 def _describe(settings, stored):

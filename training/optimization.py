@@ -4,9 +4,10 @@ import keras
 
 from errors import UserError
 from nets import losses
+from nets.epoch_loss import EpochLoss
 from nets.precision import dtype_policy
 from nets.remat import rematerialized
-from nets.weights.description import HEAD
+from nets.weights.description import SOFTMAX
 from utils.labels import VOID
 
 
@@ -85,7 +86,19 @@ class BorderLoss(keras.losses.Loss):
         return self.function(targets[0], y_pred, *targets[1:])
 
 
-def compile_trainer(model, optimizer, loss, recompute=False):
+def make_epoch_loss(settings, num_classes):
+    """The loss of `make_loss` over all batches of an epoch as one, a metric.
+
+    Args:
+        settings: as for `make_loss`.
+        num_classes: int.
+    """
+    factory = losses.Focal_Loss if settings.focal_loss else losses.CE
+    pixel_loss = factory(settings.cls_weights or None, from_logits=True)
+    return EpochLoss(pixel_loss, num_classes, settings.dice_loss, settings.dice_present_only)
+
+
+def compile_trainer(model, optimizer, loss, recompute=False, metrics=()):
     """Compiles a trainer that shares the network's layers and ends in logits, before the softmax.
 
     From logits no pixel loses its gradient, see `nets.losses`. The network itself stays without
@@ -97,16 +110,23 @@ def compile_trainer(model, optimizer, loss, recompute=False):
         optimizer: as for `keras.Model.compile`.
         loss: as `make_loss` gives it.
         recompute: bool, whether activations are computed again instead of kept.
+        metrics: more Keras metrics of the logits, such as `make_epoch_loss` gives; they get the
+            batches' sample weights.
     """
     # Keras scales the loss under mixed_float16 only if the model itself has that policy.
     with dtype_policy(model.dtype_policy):
-        trainer = keras.Model(model.inputs, model.get_layer(HEAD).output)
+        trainer = keras.Model(model.inputs, model.get_layer(SOFTMAX).input)
         trainer = rematerialized(trainer) if recompute else trainer
     num_classes = model.output_shape[-1]
     metric = keras.metrics.MeanIoU(
         num_classes, name="batch_miou", ignore_class=VOID, sparse_y_pred=False
     )
-    trainer.compile(optimizer=optimizer, loss=BorderLoss(loss), metrics=[metric])
+    trainer.compile(
+        optimizer=optimizer,
+        loss=BorderLoss(loss),
+        metrics=[metric],
+        weighted_metrics=[*metrics],
+    )
     # Made within the first step, its variables would have that step traced twice.
     trainer.optimizer.build(trainer.trainable_variables)
     return trainer

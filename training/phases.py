@@ -1,6 +1,6 @@
 """The phases of a training: encoder frozen, then everything. Needs no Keras."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from errors import UserError, check_at_least
 
@@ -17,6 +17,7 @@ class Phase:
         batch_size: int, images per step.
         train_encoder: bool.
         share: float, of the time limit that is gone when it ends; None: there is no limit.
+        ends_run: bool, whether it is the last one.
     """
 
     title: str
@@ -25,11 +26,38 @@ class Phase:
     batch_size: int
     train_encoder: bool
     share: float | None = None
+    ends_run: bool = True
 
     @property
     def batch_setting(self):
         """The name of the setting that `batch_size` comes from."""
         return "unfreeze_batch_size" if self.train_encoder else "freeze_batch_size"
+
+
+class PhaseRecord:
+    """Which phase a run is in, for its state: what is thawed stays so when the run resumes.
+
+    Attributes:
+        title: str, of the phase that trains or trained last; "": none, or not known.
+        thawed: bool, whether the encoder has been thawed.
+    """
+
+    def __init__(self):
+        self.title, self.thawed = "", False
+
+    def start(self, phase):
+        """Notes that a phase begins."""
+        self.title = phase.title
+        self.thawed = phase.train_encoder
+
+    @property
+    def state(self):
+        """{"title", "thawed"}, as JSON can hold it; may be set."""
+        return {"title": self.title, "thawed": self.thawed}
+
+    @state.setter
+    def state(self, state):
+        self.title, self.thawed = state["title"], state["thawed"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +100,7 @@ class PhaseSettings:
             Phase("encoder frozen", self.init_epoch, thaw, self.freeze_batch_size, False),
             Phase("all layers", thaw, self.unfreeze_epoch, self.unfreeze_batch_size, True),
         )
-        return [phase for phase in phases if phase.first_epoch < phase.last_epoch]
+        return _mark_last([phase for phase in phases if phase.first_epoch < phase.last_epoch])
 
     def _by_time(self, frozen):
         first, last = self.init_epoch, self.init_epoch + ENDLESS
@@ -80,4 +108,8 @@ class PhaseSettings:
             (frozen, Phase("encoder frozen", first, last, self.freeze_batch_size, False, frozen)),
             (1 - frozen, Phase("all layers", first, last, self.unfreeze_batch_size, True, 1.0)),
         )
-        return [phase for length, phase in phases if length > 0]
+        return _mark_last([phase for length, phase in phases if length > 0])
+
+
+def _mark_last(phases):
+    return [*(replace(phase, ends_run=False) for phase in phases[:-1]), phases[-1]]

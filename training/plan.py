@@ -21,7 +21,7 @@ HOURS = 8  # planned for where no time limit is set: a night
 WIDTHS = (64, 32, 16)
 _ASIDE = 40.0, 0.8  # seconds of setup; share of the rest that is training, not validation
 _PASSES, _PASSES_PRETRAINED = 40, 12  # over the set that a network should have
-_STEPS = 1500  # that an optimizer should have
+_STEPS, _STEPS_SCRATCH = 1500, 4000  # that an optimizer should have; from scratch, if batches allow
 _HOPELESS = 150  # steps below which a user is warned
 _THINNEST = 4.0  # pixels across a structure that should stay
 _SMALLEST, _ENOUGH = 0.35, 0.6  # shares of an image's size: never wanted less, enough if thin
@@ -277,11 +277,12 @@ class _Planner:
         crop = self._choose(
             "input_shape", crop, f"the largest crop with {_STEPS} steps, or the smallest"
         )
+        least = _STEPS if self.pretrained else _STEPS_SCRATCH
         batch = next(
             (
                 size
                 for size in _BATCHES
-                if steps(size, crop) >= _STEPS and size * math.prod(crop) <= self._room()
+                if steps(size, crop) >= least and size * math.prod(crop) <= self._room()
             ),
             _BATCHES[-1],
         )

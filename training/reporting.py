@@ -7,6 +7,7 @@ from keras.callbacks import LambdaCallback
 from nets.weights.storage import save_weights
 from training.network import make_predictor
 from training.optimization import collect_arrays
+from training.phases import PhaseRecord
 from utils.evaluation.evaluate import evaluate
 from utils.evaluation.metrics import sum_counts
 from utils.prediction.inference import predict_mask
@@ -15,6 +16,7 @@ from utils.prediction.tiles import predict_windows
 from utils.runs.callbacks import AveragedWeights, Checkpoints, RunLog, SaveState, ValidationMeanIoU
 from utils.runs.guards import Patience
 from utils.runs.progress import Progress
+from utils.runs.resume import EPOCH, update_callbacks
 from utils.runs.tensorboard import Board
 
 _SHOWN = 4  # validation images that TensorBoard shows
@@ -34,6 +36,7 @@ class Callbacks:
     board: Board
     average: AveragedWeights | None
     state: SaveState
+    phases: PhaseRecord
     progress: Progress
 
     @property
@@ -98,7 +101,7 @@ def make_callbacks(settings, network, samples, run, facts, devices, limit):
         score_now, report.eval_period if report.eval_flag else 0, last_epoch, limit
     )
     lasting = {
-        "patience": Patience(report.early_stopping_patience),
+        "patience": Patience(report.early_stopping_patience, report.early_stopping_min_delta),
         "checkpoints": Checkpoints(
             lambda path: save_weights(model, path, description),
             run.folder,
@@ -106,12 +109,14 @@ def make_callbacks(settings, network, samples, run, facts, devices, limit):
             run.public,
         ),
         "log": RunLog(run.folder),
+        "phases": PhaseRecord(),
     }
     if limit:
         lasting["limit"] = limit
     if run.state:
+        stored = update_callbacks(run.state.facts)
         for name, callback in lasting.items():
-            callback.state = run.state.facts["callbacks"][name]
+            callback.state = stored[name]
     board = Board(
         run.folder,
         scoring,
@@ -127,7 +132,11 @@ def make_callbacks(settings, network, samples, run, facts, devices, limit):
         over = limit.is_finished() if limit else epoch == last_epoch
         return over or lasting["patience"].stopped
 
-    facts = facts | {"policy": model.dtype_policy.name, "description": description.to_json()}
+    facts = facts | {
+        "policy": model.dtype_policy.name,
+        "description": description.to_json(),
+        "loss_of": EPOCH,
+    }
     return Callbacks(
         scoring=scoring,
         board=board,

@@ -17,7 +17,7 @@ from nets.checks import (
 from training.phases import PhaseSettings
 from utils.data.augment import Augment
 from utils.data.borders import BorderWeights
-from utils.labels import check_ignore_labels, class_names
+from utils.labels import check_ignore_labels, check_ignored_classes, class_names
 from utils.runs.lr_schedule import SCHEDULES, learning_rate, rate_of_share, scaled_rate
 
 
@@ -38,6 +38,7 @@ class NetworkSettings:
     imagenet_url: str = ""
     precision: str = "auto"
     recompute: bool = False
+    new_head: bool = False
     seed: int = 11
 
     def __post_init__(self):
@@ -50,6 +51,7 @@ class NetworkSettings:
         check_precision(self.precision)
         class_names(self.num_classes, self.name_classes)
         check_ignore_labels(self.ignore_labels)
+        check_ignored_classes(self.ignore_labels, self.num_classes)
         check_decoder_norm(self.decoder_norm)
         if self.recompute and self.decoder_norm == "batch":
             raise UserError(
@@ -180,10 +182,13 @@ class ReportSettings:
     eval_flag: bool = True
     eval_period: int = 5
     early_stopping_patience: int = 0
+    early_stopping_min_delta: float = 0.0
 
     def __post_init__(self):
         check_at_least(self, 1, "eval_period")
-        check_at_least(self, 0, "save_period", "early_stopping_patience")
+        check_at_least(
+            self, 0, "save_period", "early_stopping_patience", "early_stopping_min_delta"
+        )
 
 
 @dataclass(frozen=True)

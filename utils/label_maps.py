@@ -5,6 +5,7 @@ them (voc/format.py): lines `label:color_rgb:parts:actions`.
 """
 
 import re
+import unicodedata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,7 +103,8 @@ def _read_line(line, from_cvat, origin):
             "0 to 255. Correct the line, or put # before it."
         )
     groups = list(match.groups())
-    name = " ".join(groups.pop(0 if from_cvat else -1).split())
+    # In one form of Unicode, as in class lists, so that equal names are equal.
+    name = unicodedata.normalize("NFC", " ".join(groups.pop(0 if from_cvat else -1).split()))
     if not name or "\0" in name:
         raise UserError(f"{origin}: the colour {', '.join(groups)} has no name. Add it.")
     # Numbers of thousands of digits are more than int() takes.

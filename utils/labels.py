@@ -20,6 +20,22 @@ def check_ignore_labels(ignore_labels):
         raise UserError(f"ignore_labels must be 0 to 255; got {wrong[0]}.")
 
 
+def ignored_classes(ignore_labels, num_classes):
+    """The ignored labels that are classes too, in order: never trained, predicted or averaged."""
+    return tuple(sorted({label for label in ignore_labels if label < num_classes}))
+
+
+def check_ignored_classes(ignore_labels, num_classes):
+    """Raises UserError if fewer than two classes are left to tell apart."""
+    ignored = ignored_classes(ignore_labels, num_classes)
+    if num_classes - len(ignored) < 2:
+        raise UserError(
+            f"ignore_labels holds {', '.join(map(str, ignored))} of the {num_classes} classes, "
+            "which leaves fewer than two to tell apart. Take ids out of ignore_labels, or raise "
+            "num_classes."
+        )
+
+
 def voc_palette(num_classes):
     """The PASCAL VOC colours: the bits of the class id, spread over red, green and blue.
 

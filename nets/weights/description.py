@@ -10,11 +10,11 @@ import numpy as np
 
 from errors import UserError
 from nets.backbones import BACKBONES, find_backbone
-from nets.checks import DECODER_NORMS, UPSAMPLINGS
+from nets.checks import DECODER_NORMS, PRECISIONS, UPSAMPLINGS
 
 # Fields of Description that a network started from a file must share with it.
 INHERITED = ("upsampling", "unit_range", "stride_in_3x3")
-HEAD = "head_conv"
+HEAD, SOFTMAX = "head_conv", "head_softmax"
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Description:
             predicted; None: whole.
         value_range: (low, high) or "percentiles", what of images of more than 8 bits becomes black
             and white; None, as of weights that say nothing: each image is scaled by itself.
+        precision: str, Keras' policy of the training; "": not known.
         upsampling, unit_range, stride_in_3x3: as for `nets.unet.Unet`; what weights of
             unet-pytorch and torchvision need.
         versions: the packages that wrote the file.
@@ -49,6 +50,7 @@ class Description:
     decoder_norm: str = "none"
     window: tuple[int, int] | None = None
     value_range: tuple[float, float] | str | None = None
+    precision: str = ""
     upsampling: str = "nearest"
     unit_range: bool = False
     stride_in_3x3: bool = False
@@ -83,6 +85,7 @@ class Description:
             decoder_norm=str(values.get("decoder_norm", "none")),
             window=tuple(int(side) for side in values.get("window") or ()) or None,
             value_range=_value_range(values.get("value_range")),
+            precision=str(values.get("precision", "")),
             upsampling=str(values.get("upsampling", "nearest")),
             unit_range=bool(values.get("unit_range", False)),
             stride_in_3x3=bool(values.get("stride_in_3x3", False)),
@@ -90,6 +93,7 @@ class Description:
         )
         for name, known in (
             ("backbone", BACKBONES), ("upsampling", UPSAMPLINGS), ("decoder_norm", DECODER_NORMS),
+            ("precision", ("", *PRECISIONS[1:])),
         ):  # fmt: skip
             if getattr(described, name) not in known:
                 raise ValueError(f"{name} is {getattr(described, name)!r}")

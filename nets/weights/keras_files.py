@@ -5,6 +5,7 @@ in the order in which the network runs.
 """
 
 import json
+import math
 import re
 
 import h5py
@@ -15,7 +16,9 @@ from nets.weights.description import HEAD, Description, Stored
 
 ATTRIBUTE = "unet_keras"  # of an HDF5 file, where its description stands as JSON
 _UNNAMED = re.compile(r"conv2d(_\d+)?")
-_MOST_COMPRESSED = 1100  # times; deflate can't do better
+_MOST_COMPRESSED = 10  # times: weights are noise, which hardly gets smaller
+_MOST_NAMES = 2**16  # of layers or weights
+_LEAST_ROOM = 2**26  # bytes that any file may take
 # The convolutions that follow each encoder, as they run.
 _DECODERS = {
     name: [f"decoder{stage}_conv{index}" for stage in range(1, one.stages + 1) for index in (1, 2)]
@@ -38,6 +41,7 @@ def read_keras(path):
     """
     try:
         with h5py.File(path, "r") as file:
+            _check_file(file, path)
             legacy = file.get("model_weights", file)  # a whole model, or its weights alone
             if "layer_names" in legacy.attrs or "layer_names0" in legacy.attrs:
                 return Stored(path, "Keras 2 weights", _read_legacy(legacy, path))
@@ -50,9 +54,52 @@ def read_keras(path):
             f"{path} is not a weights file, or is broken ({error}). Expected a .weights.h5 file. "
             "If it was copied or downloaded, do so again."
         ) from error
+    except UserError:
+        raise
+    except Exception as error:  # whatever damage leads HDF5 and h5py to
+        raise _broken(path, "its structure", error) from error
     raise UserError(
         f"{path} is an HDF5 file, but holds no Keras weights. Expected a .weights.h5 file."
     )
+
+
+def _check_file(file, path):
+    """Refuses what leads out of the file, and arrays far larger than it; reads no array.
+
+    Raises:
+        UserError: for links to other places, and for arrays that lie in other files, are no
+            numbers or would take far more memory than the file.
+    """
+    room = max(_LEAST_ROOM, _MOST_COMPRESSED * path.stat().st_size)
+    pending, seen = [file], set()
+    while pending:
+        group = pending.pop()
+        for name in group:
+            place = f"{group.name.rstrip('/')}/{name}"
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise UserError(f"{path}: {place} is a link, which weights files have none of.")
+            one = group[name]
+            if isinstance(one, h5py.Dataset):  # counted for each of its names
+                room -= _size(one, place, path)
+                if room < 0:
+                    shape = f"its shape is {one.shape}, far more than the file holds"
+                    raise _broken(path, place, shape)
+                continue
+            address = h5py.h5o.get_info(one.id).addr
+            if isinstance(one, h5py.Group) and address not in seen:
+                seen.add(address)
+                pending.append(one)
+
+
+def _size(dataset, place, path):
+    """The bytes that reading a dataset takes."""
+    if dataset.external or dataset.is_virtual:
+        raise UserError(f"{path}: {place} lies in another file, which those of weights never do.")
+    if dataset.dtype.kind not in "fiub":
+        # Keras' own seeds and the like are numbers too.
+        raise UserError(f"{path}: {place} holds {dataset.dtype}. Expected arrays of numbers.")
+    # A chunk is unpacked as a whole.
+    return max(dataset.nbytes, math.prod(dataset.chunks or ()) * dataset.dtype.itemsize)
 
 
 def _read_description(text, path):
@@ -113,14 +160,20 @@ def _read_names(group, attribute):
         if part not in group.attrs:
             break
         parts.append(part)
+    for part in parts:
+        shape = group.attrs.get_id(part).shape or ()
+        if len(shape) != 1 or shape[0] > _MOST_NAMES:
+            raise ValueError(f"{part} has the shape {shape}")
     names = [name for part in parts for name in group.attrs[part]]
+    if len(set(names)) < len(names):
+        raise ValueError(f"{attribute} names something twice")
     return [name.decode("utf-8") if isinstance(name, bytes) else str(name) for name in names]
 
 
 def _read(group, key, path):
     try:
         dataset = group[key]
-        if dataset.nbytes > _MOST_COMPRESSED * dataset.id.get_storage_size():
+        if not dataset.chunks and dataset.nbytes > dataset.id.get_storage_size():
             raise ValueError(f"its shape is {dataset.shape}, far more than the file holds")
         return dataset[()]
     except (OSError, ValueError, AttributeError) as error:

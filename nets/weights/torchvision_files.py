@@ -58,7 +58,7 @@ def vgg_indices():
 
 def to_keras(tensor):
     """(out, in, height, width) becomes (height, width, in, out)."""
-    array = tensor.float().numpy()
+    array = tensor.detach().float().numpy()
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
 
 

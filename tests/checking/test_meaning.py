@@ -148,6 +148,17 @@ def test_void_beside_objects_is_void():
     assert meaning.ids[255] == 255
 
 
+def test_0_and_255_that_may_be_the_other_way_round(tmp_path):
+    content = grey((0, 2, 2, 9, 9), background=255)
+    (ids,), meaning = convert([content])
+    told(meaning, "255, 95% of the pixels, is class 1")
+    assert (ids == (content.values > 0)).all()
+    path = tmp_path / "map.txt"
+    path.write_text("255 255 255 background\n0 0 0 object\n")
+    (ids,), _ = convert([content], color_map=path)
+    assert (ids == (content.values == 0)).all()
+
+
 # Mixed conventions
 
 

@@ -497,7 +497,7 @@ def test_classes_that_occur_nowhere(run):
 @problem("class_only_in_val")
 def test_classes_that_are_in_val_alone(run, change):
     change(lambda ids: by_table(ids, v1=3), "val_b")
-    assert_problem(run(), "class_only_in_val", 1, "class 3")
+    assert_problem(run(), "class_only_in_val", 1, "class 3, in 1 image")
 
 
 @problem("in_both_lists")
@@ -522,13 +522,13 @@ def test_folds_are_judged_too(run, voc_dir, change, write_list):
     for split in ("train", "val"):
         names = [path.split("_") for path in ("train_a", "val_b")]
         write_list(voc_dir, f"{split}_0", ["_".join(name) for name in names if name[0] == split])
-    assert_problem(run(), "class_only_in_val", 2, "class 3")
+    assert_problem(run(), "class_only_in_val", 2, "class 3, in 1 image")
 
 
 # Those of images of more than 8 bits, or of several pages, are in test_brightness.
 OF_NUMBERS = {
-    "picture_pages", "picture_more", "picture_inverted", "values_mixed", "values_dim",
-    "values_beyond", "values_not_finite",
+    "picture_foreign", "picture_pages", "picture_more", "picture_inverted", "values_mixed",
+    "values_dim", "values_beyond", "values_not_finite", "mask_several",
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageOps
 
 from errors import UserError
@@ -51,6 +52,8 @@ def touch(path):
         ("b/a.jpg", "train/b/a.jpg"),
         ("a.JPG", "a.jpg"),
         ("a.jpg", "A.JPG"),
+        ("cafe\u0301.jpg", "caf\xe9.jpg"),
+        ("caf\xe9.jpg", "pictures/cafe\u0301.JPG"),
         ("images/猫 1.v2.png", "images/猫 1.v2.png"),
         ("a b.jpg", "https://host/data/upload/1/a%20b.jpg"),
         ("upload/a.jpg", "http://host/data/upload/a.jpg?token=x/y.jpg"),
@@ -243,3 +246,66 @@ def test_16_bits_and_transparency_survive_a_turn(pixels, tmp_path):
     alpha = Image.fromarray(np.dstack([pixels, pixels[..., :1]]))
     written = Image.open(saved(encode(alpha, orientation=3), tmp_path / "a"))
     assert np.array_equal(np.array(written), np.rot90(np.array(alpha), 2))
+
+
+# More channels than PNG holds
+
+
+@pytest.mark.parametrize("kind", ["in each pixel", "planar", "pages"])
+def test_a_tiff_of_five_channels_is_copied(kind, rng, tmp_path):
+    values = rng.integers(0, 256, (5, 8, 5)).astype(np.uint8)
+    path = tmp_path / "five.TIF"
+    if kind == "in each pixel":
+        tifffile.imwrite(path, values, photometric="minisblack", planarconfig="contig")
+    elif kind == "planar":
+        planes = values.transpose(2, 0, 1)
+        tifffile.imwrite(path, planes, photometric="minisblack", planarconfig="separate")
+    else:
+        with tifffile.TiffWriter(path) as file:
+            for number in range(5):
+                file.write(values[..., number], photometric="minisblack")
+    found = read_annotated_image(path, (5, 8), ("upright", "stored"), "a.json")
+    assert (found.size, found.data) == ((5, 8), path.read_bytes())
+    save_annotated_image(found, tmp_path, "written")
+    assert np.array_equal(read_image(tmp_path / "written.tif", in_channels=5), values)
+    with pytest.raises(
+        UserError, match=r"^a\.json says that the image is 5x8 pixels, but .*five\."
+    ):
+        read_annotated_image(path, (8, 5), ("upright", "stored"), "a.json")
+
+
+def test_a_broken_tiff_of_five_channels(rng, tmp_path):
+    path = tmp_path / "five.tif"
+    values = rng.random((50, 80, 5))
+    tifffile.imwrite(path, values, photometric="minisblack", planarconfig="contig")
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(UserError, match=r"^a\.json: The image .*five\.tif can't be read: "):
+        read_annotated_image(path, ANY, ("upright",), "a.json")
+
+
+def test_a_tiff_of_colours_still_becomes_png(pixels, tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, pixels, photometric="rgb")
+    found = read_annotated_image(path, ANY, ("upright",), "a.json")
+    assert (found.data, found.extension, found.size) == (None, ".png", (5, 8))
+
+
+def test_a_tiff_whose_second_page_is_smaller_is_its_first(rng, tmp_path):
+    values = rng.integers(0, 256, (6, 8)).astype(np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(values, photometric="minisblack")
+        file.write(values[::2, ::2], photometric="minisblack")
+    found = read_annotated_image(tmp_path / "a.tif", ANY, ("upright",), "a.json")
+    save_annotated_image(found, tmp_path, "written")
+    assert np.array_equal(read_image(tmp_path / "written.png")[..., 0], values)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_tiff_of_several_pages_keeps_them(count, rng, tmp_path):
+    values = rng.integers(0, 256, (5, 8, count)).astype(np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        for number in range(count):
+            file.write(values[..., number], photometric="minisblack")
+    found = read_annotated_image(tmp_path / "a.tif", ANY, ("upright",), "a.json")
+    save_annotated_image(found, tmp_path, "written")
+    assert np.array_equal(read_image(tmp_path / "written.tif", in_channels=count), values)

@@ -13,6 +13,7 @@ from utils.convert.annotations import (
     make_classes,
     read_class_list,
     read_json,
+    shown,
 )
 
 
@@ -31,11 +32,13 @@ def class_list(tmp_path):
 # JSON
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_json_in_every_encoding_of_unicode(encoding, tmp_path):
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "gbk"]
+)
+def test_json_in_many_encodings(encoding, tmp_path):
     path = tmp_path / "猫.json"
-    path.write_bytes('{"label": "猫"}'.encode(encoding))
-    assert read_json(path) == {"label": "猫"}
+    path.write_bytes('{"label": "狗"}'.encode(encoding))
+    assert read_json(path) == {"label": "狗"}
 
 
 @pytest.mark.parametrize(
@@ -50,9 +53,31 @@ def test_a_file_that_is_no_json(content, tmp_path):
         read_json(path)
 
 
+def test_json_that_is_nested_too_deep(tmp_path):
+    path = tmp_path / "one.json"
+    path.write_bytes(b'{"shapes": ' + b"[" * 10_000 + b"]" * 10_000 + b"}")
+    with pytest.raises(UserError, match=r"one\.json can't be read as JSON: it is nested too deep"):
+        read_json(path)
+
+
 def test_a_json_file_that_is_missing(tmp_path):
     with pytest.raises(UserError, match=r"gone\.json can't be read as JSON"):
         read_json(tmp_path / "gone.json")
+
+
+# Values in messages
+
+
+def test_values_are_shown_as_they_are_but_short():
+    assert shown("1") == "'1'"
+    assert shown(1) == "1"
+    assert shown([1, "a", None]) == "[1, 'a', None]"
+    assert len(shown("x" * 10_000)) == 60
+    assert len(shown(list(range(10_000)))) < 60
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert shown(deep) == "[[[[...]]]]"
 
 
 # Points
@@ -93,6 +118,11 @@ def test_what_are_no_points(points):
 
 def test_labels_are_trimmed():
     assert clean_label("  traffic \t light\n", "x") == "traffic light"
+
+
+def test_a_label_has_one_form():
+    """A Mac may write é as e and an accent."""
+    assert clean_label("cafe\u0301", "x") == clean_label("caf\xe9", "x") == "caf\xe9"
 
 
 @pytest.mark.parametrize("label", ["", "  ", None, 3, ["cat"], "\ud83d"])
@@ -186,8 +216,13 @@ def test_bad_class_lists(text, message, class_list):
         read_class_list(class_list(text))
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "gbk", "gb18030"])
+def test_class_lists_in_other_encodings(encoding, class_list):
+    assert read_class_list(class_list("cat\n狗\n", encoding)) == ("background", "cat", "狗")
+
+
 def test_class_lists_that_cannot_be_read(class_list, tmp_path):
-    for path in (tmp_path / "gone.txt", tmp_path, class_list("狗", "gbk")):
+    for path in (tmp_path / "gone.txt", tmp_path, class_list("ÿ\n", "latin-1")):
         with pytest.raises(UserError, match=r"The class list .* can't be read: "):
             read_class_list(path)
 

@@ -103,6 +103,17 @@ def test_the_test_split_of_the_download_is_void(tmp_path, capsys):
     assert convert(folder)[1].keys() == masks.keys()
 
 
+def test_fine_masks_come_before_coarse_ones(tmp_path):
+    folder = tmp_path / "cityscapes"
+    masks = make(folder)
+    for path in list(folder.rglob("*_gtFine_labelIds.png")):
+        save(path.with_name(path.name.replace("Fine", "Coarse")), np.zeros((6, 8)))
+    assert convert(folder)[1] == {name: to_train_ids(mask) for name, mask in masks.items()}
+    name = next(iter(masks))
+    next(folder.rglob(f"{name.removesuffix('_leftImg8bit')}_gtFine_labelIds.png")).unlink()
+    assert convert(folder)[1][name] == [[255] * 8] * 6
+
+
 def test_a_class_list(tmp_path):
     folder = tmp_path / "cityscapes"
     masks = make(folder)

@@ -76,6 +76,25 @@ def test_a_class_list_orders_the_overlap(tmp_path):
     assert found == {name: painted(masks, classes) for name, masks in made.items()}
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_images_elsewhere(tmp_path, layout):
+    made = make(tmp_path / "data", layout)
+    (tmp_path / "data" / "images").rename(tmp_path / "pictures")
+    _, found, classes = convert(
+        tmp_path / "data", format="class_masks", image_dir=str(tmp_path / "pictures")
+    )
+    assert classes == CLASSES
+    assert found == {name: painted(masks, CLASSES) for name, masks in made.items()}
+
+
+def test_masks_outside_the_folders_of_classes_are_left_out(tmp_path, capsys):
+    made = make(tmp_path / "data")
+    save(tmp_path / "data" / "masks" / "1.png", np.zeros((6, 8)))
+    status, found, _ = convert(tmp_path / "data", format="class_masks")
+    assert (status, found.keys()) == (1, made.keys())
+    assert "1.png is in none of the folders of classes." in capsys.readouterr().out
+
+
 def test_a_class_without_a_mask_is_not_in_the_image(tmp_path, capsys):
     made = make(tmp_path / "data")
     (tmp_path / "data" / "masks" / "dog" / "2.png").unlink()
@@ -83,6 +102,18 @@ def test_a_class_without_a_mask_is_not_in_the_image(tmp_path, capsys):
     status, found, _ = convert(tmp_path / "data")
     assert (status, found["2"]) == (0, painted(made["2"], CLASSES))
     assert "Of 1 images, some classes have no mask" in capsys.readouterr().out
+
+
+def test_a_mask_without_an_image_may_be_that_of_an_image_without_one(tmp_path, capsys):
+    made = make(tmp_path / "data", names="abc")
+    path = tmp_path / "data" / "masks" / "dog" / "a.png"
+    path.rename(path.with_name("a1.png"))
+    status, found, _ = convert(tmp_path / "data")
+    assert (status, sorted(found)) == (1, ["b", "c"])
+    assert found["b"] == painted(made["b"], CLASSES)
+    printed = capsys.readouterr().out
+    assert "a.jpg has no mask of dog, while " in printed
+    assert "a1.png has no image. Do they belong together?" in printed
 
 
 def test_background_and_void_by_name(tmp_path):
@@ -132,14 +163,16 @@ def test_names_that_end_in_numbers_are_objects_or_classes(tmp_path):
         convert(folder)
 
 
-def test_folders_that_do_not_pair_or_are_not_there(tmp_path, capsys):
+def test_folders_that_do_not_pair_or_are_not_there(tmp_path):
+    """Images without the masks of one class would be wrong, so nothing is written."""
     folder = tmp_path / "data"
     make(folder)
     for name in ("1", "2", "10"):
         path = folder / "masks" / "car" / f"{name}.png"
         path.rename(path.with_name(f"x{int(name) + 3}y.png"))
-    assert convert(folder)[0] == 1
-    assert "don't belong to the images in" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"car don't belong to the images in .*images by their nam"):
+        convert(folder)
+    assert not (tmp_path / "VOCdevkit").exists()
     picture(tmp_path / "other" / "images" / "a.jpg")
     with pytest.raises(UserError, match=r"other has no masks by class\. Expected images/ beside"):
         convert(tmp_path / "other", format="class_masks")

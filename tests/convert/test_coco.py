@@ -172,6 +172,8 @@ def test_an_annotation_of_no_image_is_left_out_alone(folder):
     ((origin, reason),) = found
     assert origin == f"{folder / 'coco.json'}, annotation 2"
     assert "has the image_id 7, which the file does not list. Export it again, or" in reason
+    _, found = skipped(two_images(annotation(), *[annotation(image=7)] * 3), folder)
+    assert [one.reason for one in found] == [f"{reason} So do 2 more annotations."]
 
 
 def test_an_annotation_of_any_image_stops_the_file(folder):

@@ -145,11 +145,11 @@ def change_segment(**fields):
         (change_segment(id=6), r"a\.png holds the segment 5, which segments_info of a\.jpg in "),
         (
             lambda data: data["annotations"].append(data["annotations"][0]),
-            r"annotation 2 is the second of one image\. Export",
+            r"has 2 annotations of the image a\.jpg\. Expected one, with all",
         ),
         (
             lambda data: data["images"].append({"id": 4, "file_name": "images/a.jpg"}),
-            r"has no annotation of the image images/a\.jpg\.",
+            r"has 0 annotations of the image images/a\.jpg\. Expected one",
         ),
     ],
 )

@@ -139,6 +139,13 @@ def test_two_masks_of_one_name(tmp_path):
         convert(tmp_path / "cvat")
 
 
+def test_two_exports(tmp_path):
+    make(tmp_path / "cvat" / "one")
+    make(tmp_path / "cvat" / "two")
+    with pytest.raises(UserError, match=r"holds 2 exports, beginning with .*one and .*two\. Colo"):
+        convert(tmp_path / "cvat")
+
+
 def test_a_folder_without_a_label_map(tmp_path):
     make(tmp_path / "cvat")
     (tmp_path / "cvat" / "labelmap.txt").unlink()

@@ -44,6 +44,10 @@ def groups(tmp_path):
         ("jpg_images/a.png", "png_masks/a.png", ("png",)),
         ("images/a.png", "masks/train/a.png", ()),  # a split, no class
         ("x/y/images/a.png", "x/y/masks/a.png", ("x", "y")),
+        ("a.jpg", "a_mask.png", ()),
+        ("train/a.jpg", "train/a_mask.png", ("train",)),  # Roboflow
+        ("case 1/a_1.tif", "case 1/a_1_mask.tif", ("case 1",)),
+        ("images/a_sat.png", "images/mask-a.png", ()),
     ],
 )
 def test_images_and_masks_find_each_other(groups, image, mask, key):
@@ -60,6 +64,12 @@ def test_several_groups(groups):
         ("val",): ("val/images/b.png", "val/masks/b.png"),
     }
     assert single == {("test",): ("test/images/c.png", "")}
+
+
+def test_names_of_masks_count_only_where_nothing_else_is_annotated(groups, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.json").write_text("{}")
+    assert groups("a.jpg", "a_mask.png") == [{}, {(): ("a.jpg a_mask.png", "")}]
 
 
 def test_other_files_and_folders_do_not_count(groups, tmp_path):

@@ -19,6 +19,18 @@ CONTENTS = {
         {"images": [], "annotations": [{"segments_info": []}], "categories": []},
         "COCO panoptic, from 'segments_info' in a.json",
     ),
+    "supervisely": (
+        {"size": {"height": 1, "width": 1}, "objects": []},
+        "Supervisely, from 'objects' and 'size' in a.json",
+    ),
+    "via": (
+        {"_via_settings": {}, "_via_img_metadata": {"a": {"filename": "a.png", "regions": []}}},
+        "VGG Image Annotator, from 'filename' and 'regions' in a.json",
+    ),
+    "label_studio": (
+        [{"id": 1, "data": {"image": "a.png"}, "annotations": []}],
+        "Label Studio, from tasks with 'data' and 'annotations' in a.json",
+    ),
 }
 
 

@@ -53,16 +53,20 @@ def test_images_elsewhere(tmp_path, capsys):
 
 def test_what_is_not_clear_is_left_out(tmp_path, capsys):
     folder = tmp_path / "export"
-    expected = make(folder, tasks=(1, 2, 3, 4, 5))
+    expected = make(folder, tasks=(1, 2, 3, 4, 5, 6))
     (folder / "images" / "1.jpg").unlink()
     picture(folder / "images" / "task-2.jpg")
     second = NAME.format(task=3, annotation=99, by="2", label="Car", number=0)
     save(folder / second, np.zeros((6, 8)))
     next(folder.glob("task-4-*-Sky-0.png")).write_bytes(b"no image")
+    next(folder.glob("task-6-*-Sky-0.png")).rename(
+        folder / NAME.format(task=6, annotation=26, by="1", label=" ", number=0)
+    )
     status, found, _ = convert(folder)
     assert (status, found) == (1, {"5": expected["5"]})
     printed = capsys.readouterr().out
     assert "belongs to no image: there is no 1.jpg or task-1.jpg." in printed
+    assert "has the label ' '. Expected a name" in printed
     assert "The task 2 has 2 images, " in printed
     assert "The task 3 has 2 annotations, 23, 99, such as " in printed
     assert "task-4-annotation-24-by-1-tag-Sky-0.png can't be read" in printed

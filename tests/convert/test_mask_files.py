@@ -79,7 +79,15 @@ def test_what_is_refused(write, tmp_path):
         (write(colors, "c.png"), r"c\.png is in colours\. Expected grey or a palette"),
         (write(clear, "d.png"), r"d\.png is partly transparent\. What that means, it does not"),
         (write(grey, "e.tif", save_all=True, append_images=[grey]), r"holds 2 pages\. Expected on"),
-        (write(Image.fromarray(IDS * np.float32(0.5)), "f.tif"), r"f\.tif holds fractions\. Expec"),
+        (
+            write(Image.fromarray(IDS * np.float32(0.5)), "f.tif"),
+            r"f\.tif holds 0\.5\. Expected class ids",
+        ),
+        (
+            write(Image.fromarray(IDS * np.float32(1e30)), "h.tif"),
+            r"h\.tif holds 1\.0*\d*e\+30\. Expect",
+        ),
+        (write(Image.fromarray(IDS * np.float32("nan")), "i.tif"), r"i\.tif holds nan\. Expected"),
         (write(Image.new("CMYK", (2, 2)), "g.tif"), r"g\.tif has the mode CMYK\. Expected grey"),
         (tmp_path / "broken.png", r"broken\.png can't be read: cannot identify image file"),
         (tmp_path / "none.png", r"none\.png can't be read: .*No such file"),

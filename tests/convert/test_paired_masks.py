@@ -101,6 +101,18 @@ def test_the_masks_of_single_objects_become_one(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "6 masks of single objects became one foreground each for 2 images." in printed
     assert "belong to several classes" not in printed
+    (tmp_path / "list.txt").write_text("nucleus\n")
+    _, found, classes = convert(folder, classes=str(tmp_path / "list.txt"))
+    assert (found, classes) == (expected, ["background", "nucleus"])
+
+
+@pytest.mark.parametrize("annotations", ["data", "data/masks"])
+def test_images_in_image_dir(tmp_path, annotations):
+    stored = make(tmp_path / "data", "{}", "{}")
+    found = convert(
+        tmp_path / annotations, format="image_masks", image_dir=str(tmp_path / "data" / "images")
+    )[1]
+    assert found == as_lists(stored, v255=1)
 
 
 def test_what_is_broken_or_alone_is_left_out(tmp_path, capsys):
@@ -121,13 +133,34 @@ def test_what_is_broken_or_alone_is_left_out(tmp_path, capsys):
         "2.png has no mask. The masks have '_mask' behind the name",
         "3_mask.png belongs to no image. The masks have '_mask'",
         "4_mask.png says that the image is 8x6 pixels, but ",
-        "5_mask.png holds 128, unlike the others: 0 is background, 255 the foreground.",
+        "5_mask.png holds 128; of the others: 0 is background, 255 the foreground.",
         "6_mask.png is in colours. Expected grey or a palette",
     ):
         assert message in printed
     with pytest.raises(UserError):
         convert(folder, strict=True)
     assert not (tmp_path / "VOCdevkit").exists()
+
+
+def test_roboflow(tmp_path):
+    """train/a.jpg, train/a_mask.png and train/_classes.csv; not all classes need occur."""
+    stored = {}
+    for part in ("train", "valid"):
+        folder = tmp_path / "data" / part
+        for name in (f"{part}1", f"{part}2"):
+            picture(folder / f"{name}.jpg")
+            stored[name] = random_mask(len(stored), (0, 1, 3))
+            save(folder / f"{name}_mask.png", stored[name])
+        names = "Pixel Value, Class\n0, background\n1, cat\n2, ant\n3, dog\n"
+        (folder / "_classes.csv").write_text(names)
+    _, found, classes = convert(tmp_path / "data")
+    assert (found, classes) == (as_lists(stored), ["background", "cat", "ant", "dog"])
+    (tmp_path / "list.txt").write_text("dog\ncat\nant\n")
+    _, found, classes = convert(tmp_path / "data", classes=str(tmp_path / "list.txt"))
+    assert (found, classes) == (as_lists(stored, v1=2, v3=1), ["background", "dog", "cat", "ant"])
+    (tmp_path / "list.txt").write_text("dog\ncat\n")
+    with pytest.raises(UserError, match=r"\(value 2\) has the label 'ant', which is not in"):
+        convert(tmp_path / "data", classes=str(tmp_path / "list.txt"))
 
 
 def test_names_that_do_not_pair(tmp_path):

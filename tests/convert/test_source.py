@@ -43,7 +43,7 @@ def test_nothing_there(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty holds no files, nor do its subfolders\.$"):
         Source(tmp_path / "empty")
-    with pytest.raises(UserError, match=r"data holds no \.xml files, nor do its subfolders\. Set"):
+    with pytest.raises(UserError, match=r"There are no \.xml files in .*data, nor in its subfol"):
         Source(folder).need(".xml")
 
 

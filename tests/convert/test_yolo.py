@@ -3,9 +3,11 @@
 import brute_force
 import numpy as np
 import pytest
-from conversions import convert, picture, survives
+from conversions import convert, masks_in, picture, survives
 
+import json_to_dataset
 from errors import UserError
+from utils.convert.yolo import read_yolo_labels
 
 YAML = "train: images/train\nnc: 2\nnames:\n  0: cat\n  1: dog\n"
 SIZE = (12, 16)
@@ -68,6 +70,43 @@ def test_a_flat_folder_with_classes_txt(tmp_path):
     assert convert(folder) == (0, masks, ["background", "cat", "dog"])
 
 
+def test_names_that_are_no_utf_8(tmp_path, capsys):
+    folder = tmp_path / "data"
+    masks = make(folder)
+    (folder / "data.yaml").write_bytes("names: [猫, 狗]".encode("gb18030"))
+    assert convert(folder) == (0, masks, ["background", "猫", "狗"])
+    assert "data.yaml is no UTF-8; it was read as GB18030." in capsys.readouterr().out
+
+
+def test_the_yaml_file_alone(tmp_path):
+    masks = make(tmp_path / "data")
+    assert (
+        json_to_dataset.main(
+            json_to_dataset.ConvertConfig(
+                annotations=str(tmp_path / "data" / "data.yaml"), VOCdevkit_path=str(tmp_path / "V")
+            )
+        )
+        == 0
+    )
+    assert masks_in(tmp_path / "V" / "VOC2007") == masks
+
+
+def test_two_sets_of_names(tmp_path):
+    folder = tmp_path / "data"
+    make(folder)
+    (folder / "train").mkdir()
+    (folder / "train" / "data.yaml").write_text(YAML)
+    assert convert(folder)[0] == 0
+    (folder / "train" / "data.yaml").write_text("names: [dog, cat]")
+    with pytest.raises(UserError, match=r"data\.yaml and .*data\.yaml name different classes"):
+        convert(folder)
+
+
+def test_a_text_file_that_is_gone(tmp_path):
+    with pytest.raises(UserError, match=r"none\.txt can't be read: .*No such file"):
+        read_yolo_labels(tmp_path / "none.txt", {0: "cat"})
+
+
 def test_a_background_among_the_names_is_id_0(tmp_path):
     folder = tmp_path / "data"
     make(folder)
@@ -88,6 +127,17 @@ def test_images_without_a_text_file_are_background_and_counted(tmp_path, capsys)
     printed = capsys.readouterr().out
     assert "1 images have no text file and became background." in printed
     assert "1 images in" in printed and "are left out: no folder labels belongs to" in printed
+
+
+def test_text_files_without_an_image_may_be_those_of_images_without_one(tmp_path, capsys):
+    folder = tmp_path / "data"
+    masks = make(folder)
+    path = folder / "labels" / "train" / "a.txt"
+    path.rename(path.with_name("a1.txt"))
+    assert convert(folder)[:2] == (1, {"b": masks["b"], "c": masks["c"]})
+    printed = capsys.readouterr().out
+    assert "a.jpg has no text file, while " in printed
+    assert "became background" not in printed
 
 
 def test_boxes_are_no_outlines(tmp_path, capsys):
@@ -133,12 +183,12 @@ def test_what_is_broken_or_alone_is_left_out(tmp_path, capsys):
     folder = tmp_path / "data"
     masks = make(folder, parts=[("train", "abcd")])
     (folder / "images" / "train" / "a.jpg").write_bytes(b"no image")
-    (folder / "labels" / "train" / "b.txt").write_bytes(b"\xff\xfe0")
+    (folder / "labels" / "train" / "b.txt").write_bytes(b"\xff")
     (folder / "images" / "train" / "c.jpg").unlink()
     assert convert(folder)[:2] == (1, {"d": masks["d"]})
     printed = capsys.readouterr().out
-    assert "a.jpg can't be read: cannot identify image file" in printed
-    assert "b.txt can't be read: 'utf-8' codec" in printed
+    assert "a.jpg can't be read: it is no image." in printed
+    assert "b.txt is neither UTF-8, UTF-16 nor GB18030 text" in printed
     assert "c.txt belongs to no image of that name." in printed
 
 

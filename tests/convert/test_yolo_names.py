@@ -72,7 +72,7 @@ def test_a_list_of_lines(write):
         ("names: []", "names no classes"),
         ("names: ['']", "has the label ''. Expected a name"),
         ("nc: 3\nnames: [a, b]", "has nc: 3, but 2 names. Correct the one that is wrong"),
-        (b"names: [\xff]", "can't be read: 'utf-8' codec"),
+        (b"names: [\xff]", "is neither UTF-8, UTF-16 nor GB18030 text"),
     ],
 )
 def test_what_is_not_understood_is_refused(write, text, message):

@@ -357,7 +357,7 @@ def test_no_file_is_blamed_when_memory_runs_out(samples, monkeypatch):
     def fail(*args):
         raise error
 
-    monkeypatch.setattr("utils.images.reading._open", fail)
+    monkeypatch.setattr("utils.images.opening.open_header", fail)
     monkeypatch.setattr("utils.images.reading.plain_jpeg_size", lambda path: None)
     dataset = training(samples)
     with pytest.raises(MemoryError):

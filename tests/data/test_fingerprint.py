@@ -96,7 +96,7 @@ def test_of_many_images_some_are_looked_at(make_samples, monkeypatch):
     seen = []
     monkeypatch.setattr(
         "utils.data.fingerprint.read_image",
-        lambda path, in_channels: seen.append(path) or np.zeros((8, 8, 3), np.uint8),
+        lambda path, **_: seen.append(path) or np.zeros((8, 8, 3), np.uint8),
     )
     found = take_fingerprint(samples * 100, 3, workers=1)
     assert (found.count, len(seen)) == (300, 60)
@@ -108,7 +108,7 @@ def test_of_large_images_fewer_are_looked_at(make_samples, monkeypatch):
     monkeypatch.setattr("utils.data.fingerprint.image_size", lambda path: (4000, 5000))
     monkeypatch.setattr(
         "utils.data.fingerprint.read_image",
-        lambda path, in_channels: seen.append(path) or np.zeros((8, 8, 3), np.uint8),
+        lambda path, **_: seen.append(path) or np.zeros((8, 8, 3), np.uint8),
     )
     take_fingerprint(samples * 100, 3, workers=1)
     assert len(seen) == 12

@@ -233,3 +233,17 @@ def test_a_prediction_out_of_range_is_refused():
 def test_a_negative_prediction_is_refused():
     with pytest.raises(ValueError, match=r"A predicted id is -1; num_classes is 2\."):
         confusion_matrix(np.array([0, 1]), np.array([0, -1]), 2)
+
+
+def test_an_ignored_class_is_in_no_mean_even_where_it_is_predicted():
+    matrix = np.array([[0, 0, 0], [2, 6, 1], [1, 0, 3]])  # class 0 is void in the truth
+    counts = Counts(matrix, np.array([9, 0, 0]), np.array([[1, 2, 3], [4, 4, 4]]), ignored=(0,))
+    scores = score(counts)
+    np.testing.assert_array_equal(scores.iou, [np.nan, 6 / 9, 3 / 5])
+    assert scores.miou == (6 / 9 + 3 / 5) / 2
+    assert scores.mean_dice == (12 / 15 + 6 / 8) / 2
+    np.testing.assert_array_equal(scores.precision, [np.nan, 1, 3 / 4])
+    np.testing.assert_array_equal(scores.boundary_iou, [np.nan, 2 / 4, 3 / 4])
+    assert scores.accuracy == 9 / 13  # what is predicted as it is wrong all the same
+    assert (scores.ignored, scores.absent) == ([0], [])
+    assert sum_counts([counts, counts]).ignored == (0,)

@@ -11,6 +11,7 @@ from utils.data.voc import Sample
 from utils.evaluation.metrics import Counts, score
 from utils.evaluation.score_tables import (
     display_width,
+    find_other_classes,
     format_scores,
     percent,
     score_image,
@@ -126,6 +127,7 @@ def test_scores_for_json(scores):
         "void_pixels": 1236,
         "void_share": 1236 / 1245,
         "absent": ["猫"],
+        "ignored": [],
         "classes": [
             {
                 "id": 0, "name": "background", "iou": 6 / 8, "recall": 6 / 7, "precision": 6 / 7,
@@ -197,3 +199,47 @@ def test_images_by_hand(tmp_path):
         ["a, b", "1", "5", "2", "3", "0.5", "0.25", "0.5", "0.0"],
         ["猫", "2", "3", "0", "6", "", "", "", ""],
     ]  # fmt: skip
+
+
+def test_ignored_classes_are_named():
+    matrix = np.array([[0, 0, 0], [2, 6, 1], [0, 0, 0]])
+    scores = score(Counts(matrix, np.array([9, 0, 0]), np.zeros((2, 3), int), (0,)))
+    lines = format_scores(scores, NAMES).splitlines()
+    assert "ignored (ignore_labels), left out of all scores: background" in lines
+    assert "neither in the truth nor predicted" not in "\n".join(lines)
+    values = scores_to_dict(scores, NAMES)
+    assert (values["ignored"], values["absent"]) == (["background"], [])
+    assert values["classes"][0]["iou"] is None
+
+
+OTHERS = ("sky", "road", "car", "cow", "person")
+
+
+@pytest.mark.parametrize(
+    ("matrix", "found"),
+    [
+        # 70 of 100 pixels are cows and persons, of which the masks hold none.
+        (
+            [[10, 0, 0, 30, 0], [0, 10, 0, 0, 40], [0, 0, 10, 0, 0], [0] * 5, [0] * 5],
+            "70% of the pixels are predicted as classes that no mask holds.\n"
+            "  predicted: 4 person, 3 cow\n  in the masks: 0 sky, 1 road, 2 car\n",
+        ),
+        # All are interchanged: one in five would be right by guessing.
+        (
+            [[1, 50, 0, 0, 0], [50, 1, 0, 0, 0], [0] * 5, [0] * 5, [0] * 5],
+            "2.0% of the pixels are right, far fewer than by guessing.\n"
+            "  predicted: 0 sky, 1 road\n  in the masks: 0 sky, 1 road\n",
+        ),
+        # A poor network, a good one, a mask of one class that is missed, and nothing at all.
+        ([[30, 0, 0, 40, 0], [20, 0, 0, 0, 10], [0] * 5, [0] * 5, [0] * 5], ""),
+        (np.diag([5, 4, 3, 2, 1]), ""),
+        ([[0] * 5, [7, 0, 0, 0, 0], [0] * 5, [0] * 5, [0] * 5], "100% of the pixels"),
+        (np.zeros((5, 5), int), ""),
+    ],
+)
+def test_weights_for_other_classes_are_found_out(matrix, found):
+    text = find_other_classes(score(counts_of(np.array(matrix))), OTHERS)
+    assert text.startswith(f"WARNING: {found}" if found else "")
+    assert bool(text) == bool(found)
+    if found:
+        assert text.endswith("give the weights of a training with these masks.")

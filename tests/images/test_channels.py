@@ -6,7 +6,7 @@ import tifffile
 from PIL import Image
 
 from errors import UserError
-from utils.images.channels import check_channels, check_pixels, to_8_bit, to_array, to_rgb
+from utils.images.channels import check_channels, check_pixels, to_array, to_rgb
 
 
 @pytest.mark.parametrize(
@@ -165,35 +165,6 @@ def test_one_channel_of_several_is_not_taken_for_grey(tmp_path, rng):
     assert f"Of the image {path}, Pillow shows only one of 5 channels. Give the path" in str(
         caught.value
     )
-
-
-@pytest.mark.parametrize(
-    ("dtype", "values", "expected"),
-    [
-        ("uint8", [0, 7, 255], [0, 7, 255]),
-        ("bool", [False, True], [0, 255]),
-        ("bool", [False, False], [0, 0]),
-        ("uint16", [0, 128, 129, 257, 65535], [0, 0, 1, 1, 255]),
-        (">u2", [0, 129, 65535], [0, 1, 255]),
-        ("int16", [-5, 0, 255], [0, 0, 255]),
-        ("int16", [-5, 257, 514], [0, 1, 2]),
-        ("uint32", [0, 257, 10**6], [0, 1, 255]),
-        ("float32", [-1, 0.5, 1, np.nan], [0, 128, 255, 0]),
-        ("float64", [0.5, 200.4], [0, 200]),
-        ("float16", [0, 250, 1000, np.inf], [0, 64, 255, 0]),
-    ],
-)
-def test_numbers_become_8_bits(dtype, values, expected):
-    values = np.array(values, dtype)
-    assert to_8_bit(values[None]).tolist() == [expected]
-    # The same in each strip of an image of many rows.
-    tall = to_8_bit(np.tile(values[:, None, None], (200, 1, 3)))
-    assert tall.dtype == np.uint8
-    assert tall[..., 2].ravel().tolist() == expected * 200
-
-
-def test_channels_share_one_scale():
-    assert to_8_bit(np.array([[[0.0, 250.0], [500.0, 1000.0]]])).tolist() == [[[0, 64], [128, 255]]]
 
 
 def test_channels_are_shown_as_rgb(rng):

@@ -344,3 +344,18 @@ def test_the_size_of_a_png_is_known_without_decoding_it(tmp_path, rng, monkeypat
 
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
     assert image_size(path) == (8, 12)
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "CMYK", "I;16"])
+def test_a_turned_tiff_is_not_garbled(tmp_path, rng, mode, orientation):
+    """Pillow garbles those that it maps into memory: what can be read without decoding."""
+    shape = (9, 14) if mode in ("L", "I;16") else (9, 14, len(mode))
+    stored = rng.integers(0, 256, shape).astype(np.uint16 if mode == "I;16" else np.uint8)
+    image = Image.fromarray(stored, None if mode == "I;16" else mode)
+    image.save(tmp_path / "a.tif", tiffinfo={274: orientation})
+    upright = UPRIGHT[orientation](stored.reshape(9, 14, -1))
+    opened = open_image(tmp_path / "a.tif")
+    np.testing.assert_array_equal(np.array(opened).reshape(upright.shape), upright)
+    with Image.open(tmp_path / "a.tif") as unread:
+        np.testing.assert_array_equal(to_array(unread), to_array(opened))

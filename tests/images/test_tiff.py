@@ -130,7 +130,8 @@ def test_three_pages_are_three_colours(tmp_path, channels, dtype, compression):
     pages = [Image.fromarray(np.ascontiguousarray(stored[dtype][..., i])) for i in range(3)]
     pages[0].save(path, save_all=True, append_images=pages[1:], compression=compression)
     np.testing.assert_array_equal(read_image(path), small)
-    assert (read_header(path).channels, read_header(path).pages) == ((3,), 3)
+    header = read_header(path)
+    assert (header.mode, header.channels, header.pages) == (f"3 x {dtype}", (3,), 3)
 
 
 def test_overviews_are_no_pages(tmp_path, channels):
@@ -175,11 +176,14 @@ def test_grey_of_colour_files(tmp_path, rng, name):
 
 def test_any_channels_are_read_to_be_shown(tmp_path, channels):
     path = write(tmp_path / "a.tif", channels)
-    np.testing.assert_array_equal(read_to_show(path), channels[..., :3] // 257)
+    shown = read_to_show(path).astype(int)
+    assert np.abs(shown - channels[..., :3] // 257).max() <= 3  # between its percentiles
     with pytest.raises(UserError, match="37x21 = 777 pixels; max_pixels is 776"):
         read_to_show(path, 776)
     Image.fromarray(channels[..., 0]).save(path)
-    np.testing.assert_array_equal(read_to_show(path), (channels[..., :1] // 257).repeat(3, axis=2))
+    shown = read_to_show(path).astype(int)
+    assert shown.shape == (21, 37, 3)
+    assert np.abs(shown - channels[..., :1] // 257).max() <= 3
 
 
 def test_which_files_are_tiff(tmp_path):
@@ -279,7 +283,7 @@ def test_pages_that_are_not_alike_are_further_images(tmp_path, other):
             file.write(page, contiguous=False)
     assert np.all(read_image(path) == 9)
     assert read_header(path).has_more
-    with pytest.raises(UserError, match="has 3 channels, but in_channels is 2"):
+    with pytest.raises(UserError, match="has 1 channel, but in_channels is 2"):
         read_image(path, in_channels=2)
 
 

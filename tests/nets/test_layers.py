@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from nets.layers import AlignedUpSampling2D, UpsampledConv2D
+from nets.layers import AlignedUpSampling2D, ExcludeClasses, UpsampledConv2D
 from nets.precision import dtype_policy
 
 
@@ -111,3 +111,16 @@ def test_aligned_upsampling_by_hand(length):
     assert found.shape == (1, 2 * length, 6, 2)
     expected = np.linspace(0, length - 1, 2 * length)
     np.testing.assert_allclose(found[0, :, 4, 1], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_excluded_classes_have_probability_0_and_the_others_theirs(rng, policy):
+    logits = rng.normal(0, 5, (2, 3, 4, 4)).astype(np.float32)
+    logits[0, 0, 0, 1] = 1e4  # however sure it is
+    with dtype_policy(policy):
+        layer = ExcludeClasses(4, (1, 3), dtype="float32")
+    found = keras.ops.convert_to_numpy(keras.ops.softmax(layer(logits)))
+    exact = np.exp(logits[..., [0, 2]].astype(np.float64))
+    np.testing.assert_allclose(found[..., [0, 2]], exact / exact.sum(-1, keepdims=True), rtol=1e-5)
+    np.testing.assert_array_equal(found[..., [1, 3]], 0)
+    assert layer.compute_output_shape((None, 8, 8, 4)) == (None, 8, 8, 4)

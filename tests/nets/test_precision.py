@@ -5,17 +5,25 @@ import keras
 import pytest
 
 from errors import UserError
-from nets import precision
+from nets import precision, processor
 from nets.checks import PRECISIONS, check_precision
 from nets.precision import choose_precision, dtype_policy
 
 
 @pytest.fixture
-def machine(monkeypatch):
-    """Pretends to be a machine: seconds of the convolution by dtype, and its GPUs."""
+def machine(monkeypatch, tmp_path):
+    """Pretends to be a machine: seconds of the convolution by dtype, its GPUs, and what its
+    processor says of itself, which is nothing by default."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    monkeypatch.setattr(processor, "_GPUS", tmp_path / "gpus")
 
-    def pretend(seconds, gpus=()):
+    def pretend(seconds, gpus=(), says=None, backend="tensorflow"):
         timed = []
+        monkeypatch.setattr(keras.config, "backend", lambda: backend)
+        monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
+        if says is not None:
+            (tmp_path / "cpuinfo").write_text(says, encoding="utf-8")
 
         def time_convolution(dtype):
             timed.append(dtype)
@@ -132,10 +140,121 @@ def test_auto_never_takes_float16_without_a_gpu(machine):
     assert "float16" not in timed
 
 
-def test_measuring_works_on_this_machine():
+def test_measuring_works(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "none")
     policy, reason = choose_precision("auto")
     assert policy in {"float32", "mixed_bfloat16", "mixed_float16"}
     assert reason.startswith(f"precision: {policy} (a convolution in ")
+
+
+X86 = "processor\t: 0\nmodel name\t: A {0}\nflags\t\t: fpu sse2 avx2{0} clzero\n\nprocessor\t: 1\n"
+ARM = "processor\t: 0\nFeatures\t: fp asimd{} sm4\nCPU implementer\t: 0x41\n"
+
+
+@pytest.mark.parametrize(
+    ("says", "units"),
+    [
+        (X86.format(""), []),
+        (X86.format(" avx512_bf16"), ["avx512_bf16"]),
+        (X86.format(" amx_bf16 avx512_bf16 amx_tile"), ["amx_bf16", "avx512_bf16"]),
+        (ARM.format(""), []),
+        (ARM.format(" bf16 i8mm"), ["bf16"]),
+        ("processor : 0\nmodel name : one that says no more\n", None),
+    ],
+)
+def test_the_processor_decides_without_timing(machine, says, units):
+    # By the stopwatch both would be chosen otherwise.
+    seconds = {"float32": 1.0, "bfloat16": 0.1} if units == [] else {"float32": 1.0, "bfloat16": 9}
+    timed = machine(seconds, says=says)
+    assert processor.bfloat16_units() == units
+    policy, reason = choose_precision("auto")
+    if units is None:
+        assert timed == ["float32", "bfloat16"]
+        return
+    assert timed == []
+    if units:
+        assert policy == "mixed_bfloat16"
+        assert reason == f"precision: mixed_bfloat16 (the processor has {', '.join(units)})."
+    else:
+        assert policy == "float32"
+        assert reason == "precision: float32 (the processor can't multiply bfloat16)."
+
+
+def test_units_that_the_backend_does_not_use_decide_nothing(machine, monkeypatch):
+    says = X86.format(" avx512_bf16")
+    timed = machine({"float32": 1.0, "bfloat16": 2.0}, says=says, backend="jax")
+    assert choose_precision("auto")[0] == "float32"
+    assert timed == ["float32", "bfloat16"]
+    machine({}, says=says)
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    expected = "precision: float32 (TF_ENABLE_ONEDNN_OPTS is 0)."
+    assert choose_precision("auto") == ("float32", expected)
+
+
+def test_what_was_measured_is_noted_and_measured_once(machine, tmp_path):
+    machine({"float32": 1.6, "bfloat16": 1.0})
+    first, reason = choose_precision("auto")
+    timed = machine({"float32": 0.8, "bfloat16": 1.0})  # busy now
+    assert choose_precision("auto") == (
+        first,
+        f"{reason.removesuffix(').')}; noted in {tmp_path / 'keras' / 'unet_precision.json'}).",
+    )
+    assert (first, timed) == ("mixed_bfloat16", [])
+    (tmp_path / "keras" / "unet_precision.json").write_text("[")
+    assert choose_precision("auto")[0] == "float32"  # what can't be read is measured anew
+
+
+def test_notes_are_of_one_machine_and_backend(machine, tmp_path, monkeypatch):
+    fast, slow = {"float32": 2.0, "bfloat16": 1.0}, {"float32": 1.0, "bfloat16": 1.0}
+    machine(fast)
+    assert choose_precision("auto")[0] == "mixed_bfloat16"
+    machine(slow, backend="torch")
+    assert choose_precision("auto")[0] == "float32"
+    machine(slow)
+    assert choose_precision("auto")[0] == "mixed_bfloat16"
+    monkeypatch.setattr(precision.platform, "node", lambda: "another")
+    assert choose_precision("auto")[0] == "float32"
+    information = tmp_path / "gpus" / "0000:01:00.0" / "information"
+    information.parent.mkdir(parents=True)
+    for model, policy in (("A", "mixed_bfloat16"), ("B", "float32"), ("A", "mixed_bfloat16")):
+        information.write_text(f"Model: \t\t {model}\nIRQ: 1\n")
+        seconds = (fast if model == "A" else slow) | {"float16": 1.0}
+        machine(seconds, gpus=["gpu:0"])
+        assert choose_precision("auto")[0] == policy
+
+
+def test_where_nothing_can_be_noted_it_is_measured_each_time(machine, tmp_path):
+    (tmp_path / "keras").write_text("a file")
+    for seconds in ({"float32": 2.0, "bfloat16": 1.0}, {"float32": 1.0, "bfloat16": 1.0}):
+        timed = machine(seconds)
+        choose_precision("auto")
+        assert timed == ["float32", "bfloat16"]
+
+
+@pytest.mark.parametrize(
+    ("trained", "flags", "gpus", "expected"),
+    [
+        ("float32", " amx_bf16", (), ("float32", "as in training.")),
+        ("mixed_bfloat16", " amx_bf16", (), ("mixed_bfloat16", "as in training.")),
+        ("mixed_bfloat16", "", (), ("float32", "in mixed_bfloat16, which is slow here.")),
+        ("mixed_float16", "", (), ("float32", "in mixed_float16, which is slow here.")),
+        ("mixed_float16", "", ("gpu:0",), ("mixed_float16", "as in training.")),
+        ("", "", (), ("float32", "(the processor can't multiply bfloat16).")),
+    ],
+)
+def test_auto_computes_as_in_training_unless_that_is_slow(machine, trained, flags, gpus, expected):
+    machine({}, says=X86.format(flags), gpus=gpus)
+    policy, reason = choose_precision("auto", trained)
+    assert policy == expected[0]
+    assert reason.endswith(expected[1])
+    assert choose_precision("mixed_bfloat16", trained)[0] == "mixed_bfloat16"
+
+
+def test_it_says_whose_choice_it_is():
+    assert choose_precision("float32", said="as in the run")[1] == (
+        "precision: float32, as in the run."
+    )
 
 
 def test_timing_is_the_median_after_two_warm_ups(monkeypatch):

@@ -146,7 +146,7 @@ def test_result_and_note(form, exported):
     assert note["format"] == form
     assert note["size"] == {"height": 64, "width": 80}
     assert note["letterbox"] == {"keep_aspect": True, "centred": True, "fill": [128] * 3}
-    assert (note["channels"], note["color_order"]) == (3, "RGB")
+    assert (note["channels"], note["color_order"], note["value_range"]) == (3, "RGB", None)
     tensor = {"dtype": "float32", "layout": "NHWC"}
     assert note["input"] == {"name": "image", "shape": [batch, 64, 80, 3], **tensor}
     assert note["output"] == {"name": "probabilities", "shape": [batch, 64, 80, 3], **tensor}

@@ -26,7 +26,7 @@ class FakeUnet:
 
     precision_reason = report = ""
     colors = voc_palette(256)
-    description = SimpleNamespace(in_channels=3, name_classes=("nothing", "cell"))
+    description = SimpleNamespace(in_channels=3, name_classes=("nothing", "cell"), value_range=None)
 
     def __init__(self, *_, **__):
         FakeUnet.last = self

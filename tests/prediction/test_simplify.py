@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from random_masks import distance_from_outlines, random_mask
 
+from utils.convert.rasterize import fill_polygon
 from utils.prediction.outlines import find_outlines
 from utils.prediction.simplify import bounds_of, fill_rings, rings_of, simplify_regions
 
@@ -20,6 +21,18 @@ def test_the_distance_from_outlines():
     mask = np.zeros((9, 9), np.uint8)
     mask[:4, :4] = 1
     assert distance_from_outlines(mask)[4, 4] == pytest.approx(0.5**0.5)
+
+
+@pytest.mark.parametrize("number", range(20))
+def test_rings_are_filled_as_polygons_are(number):
+    mask = random_mask(number)
+    regions, numbers = find_outlines(mask)
+    for region in simplify_regions(regions, numbers, number % 4):
+        rings, (rows, columns) = rings_of(region), bounds_of(region)
+        expected = np.zeros(mask.shape, bool)
+        for ring in rings:
+            expected ^= fill_polygon(list(map(tuple, ring.points.tolist())), mask.shape)
+        np.testing.assert_array_equal(fill_rings(rings, rows, columns), expected[rows, columns])
 
 
 @pytest.mark.parametrize("number", range(60))

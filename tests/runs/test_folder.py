@@ -9,6 +9,7 @@ import pytest
 from errors import UserError
 from utils.runs import folder as runs
 from utils.runs.folder import (
+    clear_dead_runs,
     discard,
     make_run_folder,
     open_run,
@@ -16,6 +17,7 @@ from utils.runs.folder import (
     remove_temporaries,
     withdraw,
 )
+from utils.runs.lock import FolderLock
 from utils.runs.state import State, save_state
 
 
@@ -25,7 +27,7 @@ def nothing_changed(state):
 
 def epochs(wanted):
     """Whether so many epochs are more than a run had."""
-    return lambda settings: wanted > settings["unfreeze_epoch"]
+    return lambda state: wanted > state.facts["run"]["settings"]["unfreeze_epoch"]
 
 
 def save(folder, epoch, finished=False, epochs=10):
@@ -252,3 +254,108 @@ def test_a_file_that_is_nowhere_else_is_not_withdrawn(tmp_path):
     (tmp_path / "best.h5").write_text("of a version before")
     withdraw(tmp_path / "best.h5")
     assert (tmp_path / "best.h5").read_text() == "of a version before"
+
+
+# What killed runs left
+
+
+def dead_run(save_dir, *names):
+    """A run's folder whose lock is free, with empty files of these names."""
+    folder = make_run_folder(save_dir)
+    FolderLock(folder).release()
+    for name in names:
+        (folder / name).touch()
+    return folder
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        (),
+        ("settings.json", "plan.txt", "events.out.tfevents.1764.host.12.v2"),
+        (".77-0a1b2c3d.weights.h5", ".77-0a1b2c3e.json"),
+    ],
+)
+def test_a_new_run_clears_what_dead_ones_left(tmp_path, names):
+    for _ in range(3):
+        dead_run(tmp_path, *names)
+    run = open_run(tmp_path, "auto", nothing_changed, epochs(10))
+    assert files(run.folder) == set()  # it may bear the name of a dead one
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [run.folder.name]
+
+
+@pytest.mark.parametrize("name", ["last_epoch_weights.weights.h5", "state_ep0001.h5", "notes.txt"])
+def test_a_dead_run_that_saved_something_is_kept(tmp_path, name):
+    folder = dead_run(tmp_path, name, "settings.json", ".77-0a1b2c3d.weights.h5")
+    clear_dead_runs(tmp_path)
+    assert files(folder) == {name, "settings.json"}
+
+
+def test_a_run_that_lives_is_left_alone(tmp_path):
+    folder = make_run_folder(tmp_path)
+    lock = FolderLock(folder)
+    temporary = folder / ".77-0a1b2c3d.weights.h5"
+    temporary.touch()
+    clear_dead_runs(tmp_path)
+    assert temporary.exists()
+    lock.release()
+    clear_dead_runs(tmp_path)
+    assert not folder.exists()
+
+
+def test_folders_without_a_lock_are_none_of_a_dead_run(tmp_path):
+    folder = tmp_path / "loss_of_mine"
+    folder.mkdir()
+    (folder / "settings.json").touch()
+    clear_dead_runs(tmp_path)
+    assert files(folder) == {"settings.json"}
+
+
+def test_beside_weights_only_old_temporaries_go_from_a_shared_folder(tmp_path):
+    names = (".77-0a1b2c3d.json", ".77-0a1b2c3d.csv", ".77-0a1b2c3d.weights.h5", ".data_check.json")
+    for name in names:
+        (tmp_path / name).touch()
+    two_hours_ago = time.time() - 7200
+    for name in (names[1], names[3]):
+        os.utime(tmp_path / name, (two_hours_ago, two_hours_ago))
+    remove_temporaries(tmp_path, shared=True)
+    assert files(tmp_path) == {".77-0a1b2c3d.json", ".data_check.json"}
+
+
+def test_a_new_run_after_a_finished_one_says_so(tmp_path, capsys):
+    folder = left_run(tmp_path, 10, finished=True)
+    open_run(tmp_path, "auto", nothing_changed, epochs(10))
+    assert f"{folder} is finished, with 10 epochs. This is a new run." in capsys.readouterr().out
+
+
+def test_a_folder_that_vanishes_before_it_is_locked_is_made_anew(tmp_path, monkeypatch):
+    made = []
+
+    def make(save_dir):
+        made.append(make_run_folder(save_dir))
+        if len(made) == 1:
+            made[0].rmdir()
+        return made[-1]
+
+    monkeypatch.setattr(runs, "make_run_folder", make)
+    run = open_run(tmp_path, "never", nothing_changed, epochs(10))
+    assert run.folder == made[1]
+    assert run.locks[1].held
+
+
+def test_a_folder_that_never_stays_is_an_error(tmp_path, monkeypatch):
+    def make(save_dir):
+        folder = make_run_folder(save_dir)
+        folder.rmdir()
+        return folder
+
+    monkeypatch.setattr(runs, "make_run_folder", make)
+    with pytest.raises(OSError, match=r"vanished while it was made. Does another process clear"):
+        open_run(tmp_path, "never", nothing_changed, epochs(10))
+
+
+def test_where_no_lock_can_be_had_a_run_has_a_folder_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(FolderLock, "_try", lambda self: False)
+    run = open_run(tmp_path, "never", nothing_changed, epochs(10))
+    assert run.folder.is_dir() and not run.locks[1].held
+    assert list(tmp_path.glob("loss_*")) == [run.folder]

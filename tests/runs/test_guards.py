@@ -170,6 +170,31 @@ def test_when_patience_ends(patience, losses, stop):
         )
 
 
+def test_an_improvement_below_the_least_one_does_not_count():
+    # 1.0, then 0.9999 and so on: a tenth is reached with the fourth, of 0.85, against 1.0.
+    hook = Patience(3, min_delta=0.1)
+    assert run(hook, [1.0, 0.9999, 0.95, 0.85, 0.84, 0.83, 0.76]) == 7
+    assert str(hook) == (
+        "In 3 epochs the validation loss did not fall below 0.85 by more than 0.1 "
+        "(early_stopping_patience is 3)."
+    )
+    assert run(Patience(3), [1.0, 0.9999, 0.95, 0.85, 0.84, 0.83, 0.76]) is None
+
+
+def test_a_phase_before_the_last_ends_without_the_run():
+    hook = Patience(2)
+    hook.set_model(Network())
+    hook.ends_run = False
+    for loss in (1.0, 2.0, 2.0):
+        hook.on_epoch_end(0, {"val_loss": loss})
+    assert hook.model.stop_training and hook.exhausted
+    assert not hook.stopped
+    hook.start_anew()
+    hook.ends_run = True
+    assert not hook.exhausted
+    assert run(hook, [1.5, 1.5]) == 2  # the lowest loss stays that of the former phase
+
+
 def test_patience_lives_over_two_phases():
     patience = Patience(3)
     assert run(patience, [2, 3, 3]) is None

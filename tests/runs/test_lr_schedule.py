@@ -49,6 +49,11 @@ def test_warm_up_starts_at_1e_6_at_least():
     assert learning_rate(0, 100, 5e-6, 5e-8) == 1e-6
 
 
+def test_no_rate_of_the_warm_up_is_above_the_highest():
+    # s = min(max(3e-8, 1e-6), 3e-7)
+    assert [learning_rate(epoch, 100, 3e-7, 3e-9) for epoch in range(4)] == [3e-7] * 4
+
+
 def test_cosine_is_the_default():
     assert learning_rate(50, 100, 1e-2, 1e-4) == learning_rate(50, 100, 1e-2, 1e-4, "cos")
 

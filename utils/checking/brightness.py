@@ -17,6 +17,7 @@ _LEAST_USED = 0.1  # share of a range
 _FEW = 0.01  # share of an image's numbers beyond a range that is worth no word
 _SHARES = (0, 0.001, 0.005, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.995, 0.999, 1)
 _SAMPLE = 1_000_000  # numbers of an image of which quantiles are taken
+_STRIP = 10_000_000  # numbers looked at at a time
 _CANDIDATES = 2000  # numbers among which a quantile of the set is sought
 
 
@@ -30,22 +31,30 @@ def describe_values(values):
         "dtype": str; "count": int; "not_finite": int; of the finite numbers, "below": int, those
         below 0, "above": those above each usual white, and "quantiles": at `_SHARES`.
     """
-    flat = values.ravel()
-    finite = flat
-    if values.dtype.kind == "f":
-        finite = flat[np.isfinite(flat)]
-    if not finite.size:
-        finite = np.zeros(1, values.dtype)
-    sample = np.sort(finite[:: max(finite.size // _SAMPLE, 1)].astype(np.float64))
-    quantiles = np.quantile(sample, _SHARES).tolist()
-    quantiles[0], quantiles[-1] = float(finite.min()), float(finite.max())
-    high = quantiles[-1]
+    flat, is_float = values.ravel(), values.dtype.kind == "f"
+    name = values.dtype.newbyteorder("=").name
+    sample = flat[:: max(flat.size // _SAMPLE, 1)].astype(np.float64)
+    sample = sample[np.isfinite(sample)]
+    lows, highs, finite_count, below = [], [], 0, 0
+    above = np.zeros(len(_EDGES), np.int64)
+    for start in range(0, flat.size, _STRIP):  # a copy of a large image would be large
+        strip = flat[start : start + _STRIP]
+        strip = strip[np.isfinite(strip)] if is_float else strip
+        if strip.size:
+            lows.append(strip.min())
+            highs.append(strip.max())
+            finite_count += strip.size
+            below += np.count_nonzero(strip < 0)
+            strip = strip.astype(np.float32) if name == "float16" else strip  # has no 65535
+            above += [np.count_nonzero(strip > edge) for edge in _EDGES]
+    quantiles = np.quantile(sample, _SHARES).tolist() if sample.size else [0.0] * len(_SHARES)
+    quantiles[0], quantiles[-1] = float(min(lows, default=0)), float(max(highs, default=0))
     return {
-        "dtype": values.dtype.newbyteorder("=").name,
+        "dtype": name,
         "count": int(flat.size),
-        "not_finite": int(flat.size - finite.size) if values.dtype.kind == "f" else 0,
-        "below": int(np.count_nonzero(finite < 0)) if quantiles[0] < 0 else 0,
-        "above": [int(np.count_nonzero(finite > edge)) if high > edge else 0 for edge in _EDGES],
+        "not_finite": int(flat.size - finite_count),
+        "below": int(below),
+        "above": above.tolist(),
         "quantiles": quantiles,
     }
 
@@ -175,7 +184,7 @@ def _set_quantiles(images):
         weight * _share_below(candidates, quantiles)
         for weight, quantiles in zip(weights, points, strict=True)
     )
-    low = candidates[np.searchsorted(shares, _VANISHING, "right") - 1]
+    low = candidates[max(np.searchsorted(shares, _VANISHING, "right") - 1, 0)]
     high = candidates[min(np.searchsorted(shares, 1 - _VANISHING), len(candidates) - 1)]
     return float(low), float(high)
 

@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from utils.data.masks import read_label_ids, refused_mask
-from utils.images.channels import check_pixels
+from utils.images.channels import check_pixels, load_image
+from utils.images.header import holds_several
 
 GREY_CODE = 0x010101  # times a grey value: its colour's code
 MOST_COLORS = 4096  # more of them are no mask
@@ -131,6 +132,10 @@ def read_content(path):
             refused = refused_mask(image)
             if refused == "lossy":
                 return MaskContent(refusal="compressed with loss")
+            if holds_several(image):
+                return MaskContent(
+                    refusal="several images in one file: write all class ids into a single one"
+                )
             if refused is None:
                 content = _values(read_label_ids(path), image.mode == "L")
                 content.palette = palette_of(image, np.unique(content.values))
@@ -154,6 +159,7 @@ def palette_of(image, values):
 def _decode(image):
     if image.format in ("TIFF", "GIF") and image.info.get("compression") in ("jpeg", "tiff_jpeg"):
         return MaskContent(refusal="compressed with loss")
+    load_image(image)
     if image.mode in ("P", "L", "1") or image.mode.startswith("I"):
         content = _values(np.array(image).astype(np.int64), image.mode not in ("P", "1"))
         content.palette = palette_of(image, np.unique(content.values))

@@ -165,14 +165,16 @@ def _fix_sample(sample, folder, meaning, border):
 def _fit_image(path, size):
     """The image turned to fit its mask, or None if it needs no change.
 
-    One with more than three channels is never changed: what is written anew has three.
+    One with more than three channels, or more than 8 bits, is never changed: what is written
+    anew has three of 8 bits.
 
     Raises:
         UserError: if it is broken, or fits no way.
     """
     header = read_header(path)
-    if 3 not in header.channels:
-        found = read_image(path, in_channels=header.channels[0]).shape[:2]
+    if header.is_deep or not header.by_pillow:
+        channels = 3 if 3 in header.channels else header.channels[0]
+        found = read_image(path, in_channels=channels).shape[:2]
         fits, turned = found == size, None
     else:
         image = open_image(path)

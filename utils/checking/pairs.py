@@ -13,6 +13,7 @@ from utils.data.voc import (
     voc_folder,
 )
 from utils.files import name_key
+from utils.images.foreign import describe_foreign
 
 _LEAST_BY_RULE = 3  # beside pairs of equal names, fewer may be chance
 
@@ -58,6 +59,8 @@ def _files(folder):
     # Names may hold bytes that are no text and can't be printed.
     duplicates = [text.encode("utf-8", "backslashreplace").decode() for text in duplicates]
     problems = [("duplicate_names", text) for text in duplicates]
+    foreign = describe_foreign(sorted(os.listdir(folder / "JPEGImages")))
+    problems += [("picture_foreign", text) for text in foreign]
     for files in (images, masks):
         unlistable = [name for name, path in files.items() if not can_list(stem_of(path))]
         problems += [("names_unlistable", repr(files.pop(name).name)) for name in unlistable]

@@ -74,6 +74,11 @@ PROBLEMS = {
         "images with other channels than the network takes",
         "Set in_channels to their number of channels, or replace them.",
     ),
+    "picture_foreign": Problem(
+        False,
+        "types of files in JPEGImages that can't be read as they are",
+        "Left out. Do what is said above, and run this again.",
+    ),
     "picture_pages": Problem(
         False, "TIFF files whose pages are read as the channels of one image", "Fine if they are."
     ),
@@ -120,6 +125,11 @@ PROBLEMS = {
         "Export them again as PNG; what is lost can't be brought back.",
     ),
     "mask_format": Problem(True, "masks that are not PNG files", f"{_FIX} as PNG."),
+    "mask_several": Problem(
+        True,
+        "masks that hold several images, of which only the first would count",
+        "Write all class ids of an image into a single PNG.",
+    ),
     "mask_16-bit": Problem(True, "masks with 16-bit values", f"{_FIX} in 8 bits."),
     "mask_alpha": Problem(True, "masks with an alpha channel", f"{_FIX} without it."),
     "mask_colour": Problem(
@@ -201,7 +211,8 @@ PROBLEMS = {
     "class_only_in_val": Problem(
         False,
         "classes that are in val but not in train, so they are never learnt",
-        "Split anew with --stratify, or add images.",
+        "Add images of classes that one image alone holds: it can't be in both. Where several do, "
+        "--stratify puts some in train.",
     ),
     "in_both_lists": Problem(
         True,
@@ -227,13 +238,13 @@ def format_problems(report, only_fatal=False):
     for kind in kinds:
         if only_fatal and not report.is_fatal(kind):
             continue
-        lines.append(_format_problem(kind, report.problems[kind], report.is_fatal(kind)))
+        lines.append(_format_problem(report, kind))
     return "\n".join(lines)
 
 
-def _format_problem(kind, found, fatal):
-    problem = PROBLEMS[kind]
-    lines = [f"{'problem' if fatal else 'note'}: {problem.title}: {found.count:,}"]
+def _format_problem(report, kind):
+    problem, found = PROBLEMS[kind], report.problems[kind]
+    lines = [f"{'problem' if report.is_fatal(kind) else 'note'}: {problem.title}: {found.count:,}"]
     lines += [f"    {detail}" for detail in found.first]
     more = found.count - len(found.first)
     if more > 0 and kind not in _COUNTED_TOGETHER:
@@ -245,7 +256,7 @@ def format_brightness(report):
     """What images of more than 8 bits are read in, and what is odd about it, as text; or ""."""
     kinds = [kind for kind in report.problems if kind.startswith(("values_", "picture_more"))]
     lines = [report.brightness.text] if report.brightness.text else []
-    return "\n".join([*lines, *(_format_problem(kind, report.problems[kind]) for kind in kinds)])
+    return "\n".join([*lines, *(_format_problem(report, kind) for kind in kinds)])
 
 
 def format_report(report):

@@ -239,7 +239,10 @@ class Report:
         in_train = frozenset().union(*(self.presence.get(name, ()) for name in train))
         in_val = frozenset().union(*(self.presence.get(name, ()) for name in val))
         for value in sorted(in_val - in_train - self.ignored):
-            self.problem("class_only_in_val", f"class {value}")
+            images = int(self.images[value])
+            self.problem(
+                "class_only_in_val", f"class {value}, in {images} image{'s' if images > 1 else ''}"
+            )
         known = {}
         for name in train:
             known.setdefault(name, name)

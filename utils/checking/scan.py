@@ -94,10 +94,9 @@ def _scan_image(path, facts, decode):
             pixels = read_image(path, in_channels=channels)
         if decode:
             facts.image_mode = header.mode
-            facts.image_bytes = _hash(Path(path).read_bytes())
-            facts.image_pixels = _hash(
-                repr((pixels.shape, pixels.dtype.name)).encode() + pixels.tobytes()
-            )
+            facts.image_bytes = _hash_file(path)
+            kind = repr((pixels.shape, pixels.dtype.name)).encode()
+            facts.image_pixels = _hash(kind, np.ascontiguousarray(pixels))
     except UserError as error:
         facts.image_error = str(error)
 
@@ -132,8 +131,17 @@ def _summarize(ids, image):
     )
 
 
-def _hash(data):
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
+def _hash(*parts):
+    digest = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        digest.update(part)
+    return int.from_bytes(digest.digest(), "big")
+
+
+def _hash_file(path):
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8))
+    return int.from_bytes(digest.digest(), "big")
 
 
 class FactsCache:

@@ -94,9 +94,15 @@ def _is_void(meaning, census, values, num_classes, ignore_labels, keep):
     if VOID not in values:
         return True
     objects = sorted(values - {VOID})
-    if objects in ([0], []):
-        return keep
     share = census.pixels[VOID] / max(census.total, 1)
+    if objects in ([0], []):
+        if not keep and 0 in objects and share > _MOST_VOID:
+            meaning.readings.append(
+                f"255, {share:.0%} of the pixels, is class 1, 0 the background. If it is the "
+                "other way round, give --color_map a file of two lines: '255 255 255 background' "
+                "and '0 0 0 object'."
+            )
+        return keep
     others = sum(census.pixels[value] for value in objects if value > 0)
     if keep or (num_classes and objects[-1] < num_classes):
         doubtful = others and census.pixels[VOID] > _VOID_TIMES * others

@@ -11,7 +11,11 @@ from PIL.ExifTags import Base
 
 from errors import UserError
 from utils.convert.annotations import shown
-from utils.images.channels import check_pixels, to_array
+from utils.convert.encoded import image_reason
+from utils.convert.text import one_form
+from utils.images.channels import CONVERTED, check_pixels, to_array
+from utils.images.reading import read_header, read_image
+from utils.images.tiff import is_tiff
 
 _COPIED = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png"}  # an MPO is a JPEG of two images
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
@@ -21,14 +25,17 @@ class AnnotatedImage(NamedTuple):
     """An image as the annotations were drawn on it.
 
     Attributes:
-        image: PIL.Image, any mode; its EXIF counts no more.
+        image: PIL.Image, any mode; its EXIF counts no more. None for a file that Pillow does
+            not know, which is copied.
         data: bytes of a file that shows just this and can be copied, or None.
         extension: str, of that file.
+        size: (height, width).
     """
 
-    image: Image.Image
+    image: Image.Image | None
     data: bytes | None
     extension: str
+    size: tuple[int, int]
 
 
 class ImageFinder:
@@ -51,7 +58,7 @@ class ImageFinder:
         self._listings = {}
 
     def find(self, file_name, folders):
-        """Finds an image, whatever the case of its letters.
+        """Finds an image, whatever the case of its letters and their form in Unicode.
 
         The name may have backslashes, folders of another machine, or be a URL: the longest
         end of it that leads to a file counts.
@@ -114,9 +121,10 @@ class ImageFinder:
         if parent not in self._listings:
             names = {}
             for name in os.listdir(parent) if os.path.isdir(parent) else ():
-                names.setdefault(name.lower(), []).append(name)
+                names.setdefault(one_form(name).lower(), []).append(name)
             self._listings[parent] = names
-        same = self._listings[parent].get(path.name.lower(), [])
+        # A Mac writes é as e and an accent, in names of files or of annotations alone.
+        same = self._listings[parent].get(one_form(path.name).lower(), [])
         return parent / same[0] if len(same) == 1 and os.path.isfile(parent / same[0]) else None
 
 
@@ -150,6 +158,8 @@ def read_annotated_image(source, declared, frames, origin):
         UserError: if it can't be decoded, or has another size.
     """
     embedded = isinstance(source, bytes)
+    if not embedded and is_tiff(source) and (found := _read_as_is(source, declared, origin)):
+        return found
     name = f"the image in {origin}" if embedded else str(source)
     try:
         data = source if embedded else source.read_bytes()
@@ -157,26 +167,54 @@ def read_annotated_image(source, declared, frames, origin):
         check_pixels(*image.size, name)
         image.load()
         turned = image.getexif().get(Base.Orientation) in range(2, 9)
-        shown = {"stored": image, "upright": ImageOps.exif_transpose(image)}
+        frame_of = {"stored": image, "upright": ImageOps.exif_transpose(image)}
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads to
-        raise UserError(f"{origin}: {name} can't be read: {error}") from error
+        reason = image_reason(error)
+        raise UserError(f"{origin}: {name} can't be read: {reason}") from error
     for frame in frames:
-        if _has_size(shown[frame], declared):
+        size = _size_of(frame_of[frame])
+        if _fits(size, declared):
             copied = _COPIED.get(image.format) if not turned else None
-            return AnnotatedImage(shown[frame], data if copied else None, copied or ".png")
-    height, width = declared
+            data = data if copied else None
+            return AnnotatedImage(frame_of[frame], data, copied or ".png", size)
     hint = ""
-    if _has_size(image, declared):
+    if _fits(_size_of(image), declared):
         hint = " when its EXIF orientation is applied. Turn the file itself and annotate it again"
-    raise UserError(
-        f"{origin} says that the image is {width}x{height} pixels, but {name} is "
-        f"{shown[frames[0]].width}x{shown[frames[0]].height}{hint}. They must belong together."
+    raise _other_size(origin, name, declared, _size_of(frame_of[frames[0]]), hint)
+
+
+def _read_as_is(path, declared, origin):
+    """A TIFF of more than grey or colours, to be copied as `read_image` reads it; or None."""
+    converted = False
+    try:
+        channels = read_header(path).channels
+        converted = set(CONVERTED) <= set(channels)
+        more = [count for count in channels if count not in CONVERTED]
+        if not more:
+            return None
+        size = read_image(path, in_channels=max(more)).shape[:2]
+    except UserError as error:
+        if converted:  # its further pages may be small versions of the first
+            return None
+        raise UserError(f"{origin}: {error}") from error
+    if not _fits(size, declared):
+        raise _other_size(origin, path, declared, size)
+    return AnnotatedImage(None, path.read_bytes(), ".tif", size)
+
+
+def _size_of(image):
+    return image.height, image.width
+
+
+def _fits(size, declared):
+    return all(own in (None, side) for side, own in zip(size, declared, strict=True))
+
+
+def _other_size(origin, name, declared, size, hint=""):
+    return UserError(
+        f"{origin} says that the image is {shown(declared[1])}x{shown(declared[0])} pixels, but "
+        f"{name} is {size[1]}x{size[0]}{hint}. They must belong together."
     )
-
-
-def _has_size(image, declared):
-    height, width = declared
-    return height in (None, image.height) and width in (None, image.width)
 
 
 def save_annotated_image(annotated, folder, name):

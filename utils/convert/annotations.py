@@ -8,10 +8,10 @@ import reprlib
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 from errors import UserError
+from utils.convert.text import one_form, read_text
 from utils.labels import VOID
 
 BACKGROUND = "background"
@@ -37,17 +37,24 @@ class Item(NamedTuple):
 
 
 def read_json(path):
-    """Reads a JSON file in any of Unicode's encodings.
+    """Reads a JSON file in any of the encodings of `utils.convert.text.read_text`.
 
     Raises:
         UserError: if the file is missing or no JSON.
     """
+    return read_json_text(path)[0]
+
+
+def read_json_text(path):
+    """(content, encoding) of a JSON file; raises as `read_json`."""
     try:
-        return json.loads(Path(path).read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(
-            f"{path} can't be read as JSON: {error}. Save or export it again."
-        ) from error
+        text, encoding = read_text(path)
+        return json.loads(text), encoding
+    except RecursionError:
+        reason = "it is nested too deep"
+    except (OSError, ValueError) as error:
+        reason = error
+    raise UserError(f"{path} can't be read as JSON: {reason}. Save or export it again.")
 
 
 _repr = reprlib.Repr()
@@ -80,8 +87,12 @@ def _is_coordinate(value):
 
 
 def clean_label(label, origin):
-    """A label without spaces around it; raises UserError if nothing is left to write."""
-    text = " ".join(label.split()) if isinstance(label, str) else ""
+    """A label without spaces around it, in one form of Unicode.
+
+    Raises:
+        UserError: if nothing is left to write.
+    """
+    text = one_form(" ".join(label.split())) if isinstance(label, str) else ""
     # JSON can spell control codes, which would act on a terminal that lists the classes, and
     # halves of letters, which no text file can hold.
     has_codes = any(unicodedata.category(letter) == "Cc" for letter in text)
@@ -91,7 +102,7 @@ def clean_label(label, origin):
 
 
 def read_class_list(path):
-    """Reads a class list: UTF-8 text, a name a line.
+    """Reads a class list: text, a name a line, in an encoding that `read_text` knows.
 
     The background may lead it or be left out; `__ignore__`, labelme's void, is not a class.
 
@@ -102,7 +113,7 @@ def read_class_list(path):
         UserError: if the file can't be read, a name stands twice, or the background late.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path)[0].splitlines()
     except (OSError, ValueError) as error:
         raise UserError(f"The class list {path} can't be read: {error}") from error
     names = [clean_label(line, path) for line in lines if line.strip()]

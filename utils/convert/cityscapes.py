@@ -1,7 +1,8 @@
 """Cityscapes: leftImg8bit/<split>/<city>/*_leftImg8bit.png and gtFine/<split>/<city>/*.png.
 
 Of the 34 label ids, 19 are classes that are scored, with the ids 0 to 18; the rest is void. There
-is no background: road is class 0. Masks are `_labelIds`, or else `_labelTrainIds` or `_color`.
+is no background: road is class 0. Masks are `_labelIds`, or else `_labelTrainIds` or `_color`; of
+gtFine, or else of gtCoarse.
 
 Source: github.com/mcordts/cityscapesScripts, cityscapesscripts/helpers/labels.py.
 """
@@ -55,7 +56,7 @@ _VOID_COLORS = (
     (150, 100, 100), (150, 120, 90), (0, 0, 90), (0, 0, 110),
 )  # fmt: skip
 _KINDS = ("labelIds", "labelTrainIds", "color")  # the first that is there counts
-_MASK = re.compile(r"(.+)_gt(?:Fine|Coarse)_(labelIds|labelTrainIds|color)\.png")
+_MASK = re.compile(r"(.+)_gt(Fine|Coarse)_(labelIds|labelTrainIds|color)\.png")
 _IMAGE = "_leftImg8bit"
 _LOOKED_AT = 3  # masks of the test split
 
@@ -99,16 +100,14 @@ def scan_cityscapes(source, options):
 
 
 def _find_masks(source):
-    """{name: (Path, kind)}, of each image the best kind."""
+    """{name: (Path, kind)}, of each image the best."""
     found = {}
     for path in source.files:
         match = _MASK.fullmatch(path.name)
         if match:
-            found.setdefault(match[1], {})[match[2]] = path
-    return {
-        name: next((kinds[kind], kind) for kind in _KINDS if kind in kinds)
-        for name, kinds in found.items()
-    }
+            rank = (match[2] != "Fine", _KINDS.index(match[3]))
+            found.setdefault(match[1], {})[rank] = path
+    return {name: (ranks[min(ranks)], _KINDS[min(ranks)[1]]) for name, ranks in found.items()}
 
 
 def _without_dummies(masks):

@@ -85,27 +85,8 @@ def _split(stem, images, behind):
 
 def scan_class_masks(source, options):
     """Finds the masks of each image; see `utils.convert.scan.Format`. All masks are read."""
-    groups, _ = find_class_groups(source)
     skips = Skips(options.strict)
-    layers = {}  # {image path: [(label, mask path)]}
-    seen = []
-    for group, name in groups:
-        with skips.catching(group.masks[0].parent):
-            seen += group.images
-            _add_folder(group, clean_label(name, str(group.masks[0].parent)), layers, skips)
-    if not groups:
-        for group in find_groups(source)[0]:
-            with skips.catching(group.masks[0].parent):
-                seen += group.images
-                _add_names(group, layers, skips)
-    if not seen:
-        raise UserError(
-            f"{source.path} has no masks by class. Expected images/ beside masks/<class>/, or "
-            "masks/<image>_<class>.png."
-        )
-    alone = [path for path in dict.fromkeys(seen) if path not in layers]
-    for path in alone:
-        skips.add(path, f"The image {path} has no mask of any class.")
+    layers = _find_layers(source, options.finder.image_dir, skips)
     labels = order_labels({label for found in layers.values() for label, _ in found}, options)
     images = [Layered(path, layers[path]) for path in sorted(layers)]
     scan = scan_layers(images, labels, skips)
@@ -115,8 +96,50 @@ def scan_class_masks(source, options):
     return scan
 
 
+def _find_layers(source, image_dir, skips):
+    """{image path: [(label, mask path)]} of the images that have masks."""
+    layers, seen, strays = {}, [], []
+    groups, others = find_class_groups(source, image_dir)
+    by_name = () if groups else find_groups(source, image_dir)[0]
+    if not groups and not by_name:
+        raise UserError(
+            f"{source.path} has no masks by class. Expected images/ beside masks/<class>/, or "
+            "masks/<image>_<class>.png; or set annotations to the masks and image_dir to the "
+            "images."
+        )
+    for group, name in groups:
+        # An error is one of the whole set: images without this class would be wrong.
+        label = clean_label(name, str(group.masks[0].parent))
+        strays += _add_folder(group, label, layers, skips)
+        seen += group.images
+    for path in others if groups else ():
+        skips.add(path, f"The mask {path} is in none of the folders of classes.")
+    for group in by_name:
+        with skips.catching(group.masks[0].parent):
+            strays += _add_names(group, layers, skips)
+            seen += group.images
+    for path in dict.fromkeys(seen):
+        if path not in layers:
+            skips.add(path, f"The image {path} has no mask of any class.")
+    return _without_doubtful(layers, strays[0], skips) if strays else layers
+
+
+def _without_doubtful(layers, stray, skips):
+    """The images that have a mask of each class: a mask without an image may be another's."""
+    labels = {label for found in layers.values() for label, _ in found}
+    kept = {}
+    for path, found in layers.items():
+        missing = sorted(labels - {label for label, _ in found})
+        if missing:
+            reason = f"The image {path} has no mask of {', '.join(missing)}, while {stray} has no"
+            skips.add(path, f"{reason} image. Do they belong together?")
+        else:
+            kept[path] = found
+    return kept
+
+
 def _add_folder(group, label, layers, skips):
-    """Adds the masks of a folder masks/<class>/ to `layers`."""
+    """Adds the masks of a folder masks/<class>/ to `layers`; those of no image, list of Path."""
     images, masks = by_stem(group.images), by_stem(group.masks, "masks")
     found = suggest_pairs(images, masks)
     if found is None:
@@ -125,14 +148,16 @@ def _add_folder(group, label, layers, skips):
             f"{group.images[0].parent} by their names: {show_some(list(masks)[:2])} and "
             f"{show_some(list(images)[:2])}. Name each mask as its image."
         )
-    for stem in masks.keys() - set(found.masks.values()):
-        skips.add(masks[stem], f"The mask {masks[stem]} belongs to no image. {found.sentence}")
+    strays = [masks[stem] for stem in sorted(masks.keys() - set(found.masks.values()))]
+    for path in strays:
+        skips.add(path, f"The mask {path} belongs to no image. {found.sentence}")
     for image, mask in found.masks.items():
         layers.setdefault(images[image], []).append((label, masks[mask]))
+    return strays
 
 
 def _add_names(group, layers, skips):
-    """Adds the masks of a folder whose names hold image and class to `layers`."""
+    """Adds masks whose names hold image and class to `layers`; those of no image."""
     images, masks = by_stem(group.images), by_stem(group.masks, "masks")
     found = split_names(images, masks)
     folder = group.masks[0].parent
@@ -142,12 +167,13 @@ def _add_names(group, layers, skips):
             f"before it: {show_some(list(masks)[:3])}. Expected <image>_<class>.png."
         )
     _check_no_numbers({label for _, label in found.values()}, folder)
-    for stem, path in masks.items():
-        if stem not in found:
-            skips.add(path, f"The mask {path} belongs to no image by its name.")
-            continue
-        image, label = found[stem]
-        layers.setdefault(images[image], []).append((clean_label(label, str(path)), path))
+    labels = {stem: clean_label(label, str(masks[stem])) for stem, (_, label) in found.items()}
+    strays = [path for stem, path in masks.items() if stem not in found]
+    for path in strays:
+        skips.add(path, f"The mask {path} belongs to no image by its name.")
+    for stem, (image, _) in found.items():
+        layers.setdefault(images[image], []).append((labels[stem], masks[stem]))
+    return strays
 
 
 def _check_no_numbers(labels, folder):

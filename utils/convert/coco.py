@@ -9,12 +9,13 @@ from errors import UserError
 from utils.convert.annotations import Item, shown
 from utils.convert.coco_records import (
     CocoFile,
+    count_crowds,
     find_images,
     index_records,
     join_files,
     look_up,
+    read_annotations,
     read_categories,
-    similar_id,
     used_categories,
 )
 from utils.convert.coco_regions import CocoRegion, becomes_void, load_coco, read_segmentation
@@ -81,53 +82,22 @@ def scan_coco(path, data, finder, crowd="auto", fill_boxes=False, skips=None):
     skips = skips or Skips(strict=True)
     images = index_records(data["images"], f"{path}, images")
     names = read_categories(data, path)
-    regions, broken = {key: [] for key in images}, {}
-    for number, annotation in enumerate(data["annotations"], 1):
-        origin = f"{path}, annotation {number}"
-        key = image_key(annotation, images, origin)
-        try:
-            region = _read_region(annotation, images, names, crowd, fill_boxes, origin)
-            regions[key].append(region)
-        except UserError as error:
-            if key is None:
-                skips.add(origin, error)
-            else:
-                broken.setdefault(key, error)
-    found = find_images(path, images, finder, skips)
-    items = []
-    for key, image in found.items():
+    read = partial(_read_region, names=names, crowd=crowd, fill_boxes=fill_boxes)
+    regions, broken = read_annotations(path, data, images, skips, read)
+    items, kept = [], []
+    for key, image in find_images(path, images, finder, skips).items():
         if key in broken:
             skips.add(image.origin, broken[key])
             continue
         labels = frozenset(region.label for region in regions[key] if not region.is_void)
         load = partial(load_coco, image, regions[key])
         items.append(Item(image.path.stem, image.origin, labels, load))
-    kept = [region for key in found if key not in broken for region in regions[key]]
-    used = {region.label for region in kept}
-    voids = sum(region.is_crowd and region.is_void for region in kept)
-    crowds = (voids, sum(region.is_crowd for region in kept) - voids)
-    return CocoFile(used_categories(names, used, data), items, crowds)
+        kept += regions[key]
+    categories = used_categories(names, {region.label for region in kept}, data)
+    return CocoFile(categories, items, count_crowds(kept))
 
 
-def image_key(annotation, images, origin):
-    """The id of the image that an annotation belongs to, even if it is not written alike.
-
-    Returns:
-        one of the keys of `images`, or None: it belongs to none of them.
-
-    Raises:
-        UserError: if it may belong to any of them.
-    """
-    if not isinstance(annotation, dict):
-        raise UserError(f"{origin} is {shown(annotation)}. Expected braces.")
-    key = annotation.get("image_id")
-    if isinstance(key, bool) or not isinstance(key, (int, float, str)):
-        look_up(images, annotation, "image_id", origin)
-    return key if key in images else similar_id(images, key)
-
-
-def _read_region(annotation, images, names, crowd, fill_boxes, origin):
-    image = look_up(images, annotation, "image_id", origin)
+def _read_region(annotation, image, origin, names, crowd, fill_boxes):
     label = look_up(names, annotation, "category_id", origin)
     file_name = image.get("file_name")
     name = file_name if isinstance(file_name, str) else shown(file_name)

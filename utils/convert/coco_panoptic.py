@@ -13,13 +13,15 @@ import numpy as np
 from errors import UserError
 from utils.convert.annotated_images import read_annotated_image
 from utils.convert.annotations import Item, class_id, shown
-from utils.convert.coco import has_lists, has_segments, image_key
+from utils.convert.coco import has_lists, has_segments
 from utils.convert.coco_records import (
     CocoFile,
+    count_crowds,
     find_images,
     index_records,
     join_files,
     look_up,
+    read_annotations,
     read_categories,
     used_categories,
 )
@@ -66,36 +68,25 @@ def scan_panoptic(path, data, options, skips):
     images = index_records(data["images"], f"{path}, images")
     names = read_categories(data, path)
     rest, note = _unlabeled_value(data, options.unlabeled)
-    own, broken = {}, {}
-    for number, annotation in enumerate(data["annotations"], 1):
-        origin = f"{path}, annotation {number}"
-        key = image_key(annotation, images, origin)
-        try:
-            look_up(images, annotation, "image_id", origin)
-            if key in own:
-                raise UserError(f"{origin} is the second of one image. Export the file again.")
-            own[key] = _read_segments(path, annotation, names, options, origin)
-        except UserError as error:
-            if key is None:
-                skips.add(origin, error)
-            else:
-                broken.setdefault(key, error)
+    read = partial(_read_segments, path=path, names=names, crowd=options.crowd)
+    own, broken = read_annotations(path, data, images, skips, read)
     items, kept = [], []
     for key, image in find_images(path, images, options.finder, skips).items():
-        if key not in own and key not in broken:
-            broken[key] = f"{path} has no annotation of the image {image.file_name}."
+        if key not in broken and len(own[key]) != 1:
+            broken[key] = (
+                f"{path} has {len(own[key])} annotations of the image {image.file_name}. Expected "
+                "one, with all its segments. Export the file again."
+            )
         if key in broken:
             skips.add(image.origin, broken[key])
             continue
-        png, segments = own[key]
+        ((png, segments),) = own[key]
         labels = frozenset(one.label for one in segments.values() if not one.is_void)
         load = partial(load_panoptic, image, png, segments, rest)
         items.append(Item(image.path.stem, image.origin, labels, load))
         kept += segments.values()
-    voids = sum(one.is_crowd and one.is_void for one in kept)
-    crowds = (voids, sum(one.is_crowd for one in kept) - voids)
     categories = used_categories(names, {one.label for one in kept}, data)
-    return CocoFile(categories, items, crowds), note
+    return CocoFile(categories, items, count_crowds(kept)), note
 
 
 def _unlabeled_value(data, unlabeled):
@@ -110,7 +101,7 @@ def _unlabeled_value(data, unlabeled):
     return VOID if meaning == "void" else 0, f"Pixels of no segment became {meaning} ({said})."
 
 
-def _read_segments(path, annotation, names, options, origin):
+def _read_segments(annotation, image, origin, path, names, crowd):
     """(Path of the PNG, {id: CocoRegion})."""
     file_name = annotation.get("file_name")
     if not isinstance(file_name, str) or not file_name:
@@ -135,7 +126,7 @@ def _read_segments(path, annotation, names, options, origin):
             raise UserError(f"{place}: its id is a text. Expected a number, as in the PNG.")
         label = look_up(names, segment, "category_id", place)
         is_crowd = segment.get("iscrowd") == 1
-        segments[key] = CocoRegion(label, is_crowd, becomes_void(segment, options.crowd), [], place)
+        segments[key] = CocoRegion(label, is_crowd, becomes_void(segment, crowd), [], place)
     return png, segments
 
 
@@ -157,7 +148,7 @@ def load_panoptic(image, png, segments, rest, classes):
     """
     annotated = read_annotated_image(image.path, image.size, ("upright",), image.origin)
     ids = read_segment_ids(png)
-    size = (annotated.image.height, annotated.image.width)
+    size = annotated.size
     if ids.shape != size:
         raise UserError(
             f"{png} has {ids.shape[1]}x{ids.shape[0]} pixels, but its image {image.path} "

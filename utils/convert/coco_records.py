@@ -83,7 +83,7 @@ def look_up(records, annotation, field, origin):
     if key is None:
         raise UserError(f"{origin} has no {field}. Export the file again, or delete it.")
     if isinstance(key, (bool, list, dict)) or key not in records:
-        other = similar_id(records, key)
+        other = _similar_id(records, key)
         but = (
             f", {_kind(key)}, but the file lists {shown(other)}, {_kind(other)}. Write both alike."
             if other is not None
@@ -93,15 +93,77 @@ def look_up(records, annotation, field, origin):
     return records[key]
 
 
-def similar_id(records, key):
+def _image_key(annotation, images, origin):
+    """The id of the image that an annotation belongs to, even if it is not written alike.
+
+    Returns:
+        one of the keys of `images`, or None: it belongs to none of them.
+
+    Raises:
+        UserError: if it may belong to any of them.
+    """
+    if not isinstance(annotation, dict):
+        raise UserError(f"{origin} is {shown(annotation)}. Expected braces.")
+    key = annotation.get("image_id")
+    if isinstance(key, bool) or not isinstance(key, (int, float, str)):
+        look_up(images, annotation, "image_id", origin)
+    return key if key in images else _similar_id(images, key)
+
+
+def _similar_id(records, key):
     """The id that reads the same, "1" for 1 or 1 for "1"; or None."""
-    if isinstance(key, (bool, list, dict)):
-        return None
-    return next((other for other in records if str(other) == str(key).strip()), None)
+    other = None
+    if isinstance(key, str) and key.strip().isdecimal() and len(key) < 20:
+        other = int(key)
+    elif isinstance(key, int) and not isinstance(key, bool):
+        other = str(key)
+    return other if other in records else None
 
 
 def _kind(key):
     return "a text" if isinstance(key, str) else "a number"
+
+
+def read_annotations(path, data, images, skips, read):
+    """Reads a file's annotations, those of each image apart.
+
+    Args:
+        path: Path of the JSON file.
+        data: its content.
+        images: {id: record}.
+        skips: Skips, which gets the annotations of no image, as one.
+        read: function(annotation, record of its image, origin) -> anything.
+
+    Returns:
+        ({image id: list of what `read` gives}, {image id: UserError} of the images that have
+        an annotation it refuses).
+
+    Raises:
+        UserError: for an annotation that may belong to any image.
+    """
+    found, broken, orphans = {key: [] for key in images}, {}, []
+    for number, annotation in enumerate(data["annotations"], 1):
+        origin = f"{path}, annotation {number}"
+        key = _image_key(annotation, images, origin)
+        try:
+            image = look_up(images, annotation, "image_id", origin)
+            found[key].append(read(annotation, image, origin))
+        except UserError as error:
+            if key is None:
+                orphans.append((origin, error))
+            else:
+                broken.setdefault(key, error)
+    if orphans:
+        origin, error = orphans[0]
+        more = f" So do {len(orphans) - 1} more annotations." if len(orphans) > 1 else ""
+        skips.add(origin, f"{error}{more}")
+    return found, broken
+
+
+def count_crowds(regions):
+    """(regions with iscrowd=1 that become void, those that become their class)."""
+    voids = sum(region.is_crowd and region.is_void for region in regions)
+    return voids, sum(region.is_crowd for region in regions) - voids
 
 
 def used_categories(names, used, data):

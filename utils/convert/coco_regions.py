@@ -111,7 +111,7 @@ def load_coco(image, regions, classes):
     # Label Studio takes the size as stored and the outlines as displayed: they don't fit
     # together where EXIF swaps the sides, so only an upright image of that size will do.
     annotated = read_annotated_image(image.path, image.size, ("upright",), image.origin)
-    size = (annotated.image.height, annotated.image.width)
+    size = annotated.size
     mask = np.zeros(size, np.uint8)
     for region in regions:
         value = VOID if region.is_void else class_id(region.label, classes, region.origin)

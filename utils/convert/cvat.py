@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 from errors import UserError
 from utils.convert.annotations import Item, clean_label, shown
 from utils.convert.cvat_shapes import DRAWN, read_shape
-from utils.convert.regions import FoundImage, labels_of, load_regions
+from utils.convert.regions import FoundImage, boxes_note, labels_of, load_regions
 from utils.convert.scan import Scan, Skips
 
 _HEAD = 4096  # bytes in which the name of the root stands
@@ -45,9 +45,7 @@ def scan_cvat_files(source, options):
         for kind, count in counts.items()
         if kind in _NO_AREA
     ]
-    if counts["box"]:
-        notes.append(f"{counts['box']} boxes were filled. A box is rarely what an object covers.")
-    return Scan(items, list(labels), notes, skips.found)
+    return Scan(items, list(labels), notes + boxes_note(counts["box"]), skips.found)
 
 
 def read_xml(path):

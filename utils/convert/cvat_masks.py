@@ -31,14 +31,14 @@ _MAP, _MASKS, _IMAGES = "labelmap.txt", "SegmentationClass", "JPEGImages"
 
 def guess_cvat_masks(source):
     """What tells that the folder is CVAT's; see `utils.convert.scan.Format`."""
-    path = _find_map(source)
-    return f"{source.show(path)} beside {_MASKS}" if path else None
+    maps = _find_maps(source)
+    return f"{source.show(maps[0])} beside {_MASKS}" if maps else None
 
 
-def _find_map(source):
-    """The first label map beside a folder of masks, or None."""
+def _find_maps(source):
+    """The label maps beside a folder of masks: list of Path."""
     maps = [path for path in source.files if path.name.lower() == _MAP]
-    return next((path for path in maps if (path.parent / _MASKS).is_dir()), None)
+    return [path for path in maps if (path.parent / _MASKS).is_dir()]
 
 
 def scan_cvat_masks(source, options):
@@ -46,14 +46,19 @@ def scan_cvat_masks(source, options):
 
     What colours a mask holds shows when its turn comes.
     """
-    map_path = _find_map(source)
-    if map_path is None:
+    maps = _find_maps(source)
+    if len(maps) > 1:
+        raise UserError(
+            f"{source.path} holds {len(maps)} exports, beginning with {maps[0].parent} and "
+            f"{maps[1].parent}. Colours mean something else in each: convert one at a time."
+        )
+    if not maps:
         raise UserError(
             f"{source.path} has no {_MAP} beside a folder {_MASKS}. Set annotations to the "
             'unpacked export "Segmentation mask 1.1".'
         )
-    label_map = read_label_map(map_path)
-    folder = map_path.parent
+    label_map = read_label_map(maps[0])
+    folder = maps[0].parent
     masks = _by_name(image_files(Source(folder / _MASKS).files), folder / _MASKS)
     image_folder = options.finder.image_dir or folder / _IMAGES
     images = _find_images(image_folder)

@@ -1,6 +1,8 @@
-"""What annotation files hold as base64 text."""
+"""What annotation files hold as base64 text: images mostly."""
 
 import base64
+
+from PIL import UnidentifiedImageError
 
 from errors import UserError
 
@@ -22,3 +24,8 @@ def decode_base64(text, name):
         return base64.b64decode(text.rpartition(",")[2])
     except (AttributeError, ValueError) as error:
         raise UserError(f"{name} is not base64 text: {error}. Save the file again.") from error
+
+
+def image_reason(error):
+    """str: why bytes are no image, of what Pillow raised. Its own words may hold an address."""
+    return "it is no image." if isinstance(error, UnidentifiedImageError) else str(error)

@@ -10,10 +10,13 @@ from utils.convert.coco import guess_coco, scan_coco_files
 from utils.convert.coco_panoptic import guess_panoptic, scan_panoptic_files
 from utils.convert.cvat import guess_cvat, scan_cvat_files
 from utils.convert.cvat_masks import guess_cvat_masks, scan_cvat_masks
+from utils.convert.label_studio import guess_label_studio, scan_label_studio_files
 from utils.convert.label_studio_masks import guess_label_studio_masks, scan_label_studio_masks
 from utils.convert.labelme import guess_labelme, scan_labelme_files
 from utils.convert.paired_masks import guess_paired_masks, scan_paired_masks
 from utils.convert.scan import Format
+from utils.convert.supervisely import guess_supervisely, scan_supervisely_files
+from utils.convert.via import guess_via, scan_via_files
 from utils.convert.yolo import guess_yolo, scan_yolo
 
 FORMATS = (
@@ -44,6 +47,27 @@ FORMATS = (
         "an XML file with <annotations>, version 1.1",
         guess_cvat,
         scan_cvat_files,
+    ),
+    Format(
+        "label_studio",
+        "Label Studio",
+        "the export named JSON, a list of tasks with 'data' and 'annotations'",
+        guess_label_studio,
+        scan_label_studio_files,
+    ),
+    Format(
+        "supervisely",
+        "Supervisely",
+        "a folder ann/ of JSON files with 'objects' and 'size', beside img/",
+        guess_supervisely,
+        scan_supervisely_files,
+    ),
+    Format(
+        "via",
+        "VGG Image Annotator",
+        "a project of VIA 2 or its annotations as JSON, with 'filename' and 'regions'",
+        guess_via,
+        scan_via_files,
     ),
     Format(
         "cvat_masks",

@@ -42,10 +42,9 @@ def scan_label_studio_masks(source, options):
     skips = Skips(options.strict)
     tasks = {}  # {task: {annotation: [(label, path)]}}
     for path in masks:
-        with skips.catching(path):
-            task, annotation, _, _, label, _ = _NAME.fullmatch(path.stem).groups()
-            layer = (clean_label(label, str(path)), path)
-            tasks.setdefault(_number(task), {}).setdefault(_number(annotation), []).append(layer)
+        task, annotation, _, _, label, _ = _NAME.fullmatch(path.stem).groups()
+        found = tasks.setdefault(_number(task), {})
+        found.setdefault(_number(annotation), []).append((label, path))
     images = _find_images(source, options.finder.image_dir, masks)
     if not tasks.keys() & images.keys():
         raise _no_images(source, options.finder.image_dir, tasks)
@@ -93,6 +92,7 @@ def _join(task, annotations, images):
             f"such as {first}. Which counts? Remove the files of the others."
         )
     (layers,) = annotations.values()
+    layers = [(clean_label(label, str(path)), path) for label, path in layers]
     return Layered(images[task][0], layers)
 
 

@@ -98,5 +98,4 @@ def load_labelme(path, image_path, classes):
     else:
         source = decode_base64(data["imageData"], f"imageData of {path}")
         image = read_annotated_image(source, declared, ("stored", "upright"), str(path))
-    size = (image.image.height, image.image.width)
-    return image, paint_shapes(shapes, size, classes)
+    return image, paint_shapes(shapes, image.size, classes)

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 from errors import UserError
 from utils.convert.annotations import check_points, class_id, clean_label, shown
-from utils.convert.encoded import decode_base64
+from utils.convert.encoded import decode_base64, image_reason
 from utils.convert.rasterize import place_crop
 from utils.images.channels import check_pixels
 
@@ -123,7 +123,8 @@ def _crop_of_png(text, origin):
     except UserError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads to
-        raise UserError(f"The mask of {origin} can't be read: {error}") from error
+        reason = image_reason(error)
+        raise UserError(f"The mask of {origin} can't be read: {reason}") from error
 
 
 def _crop_of_lists(rows, origin):

@@ -57,9 +57,9 @@ def scan_layers(images, labels, skips, any_value=False):
         one._replace(layers=sorted(one.layers, key=lambda layer: rank[layer[0]])) for one in images
     ]
     items, overlaps = [], []
-    counts = ordered_map(
-        partial(_overlap_or_error, any_value=any_value), images, 0, "Reading the masks"
-    )
+    read = partial(_overlap_or_error, any_value=any_value)
+    # All at once: its threads may not outlive an error that `skips` raises.
+    counts = list(ordered_map(read, images, 0, "Reading the masks"))
     for one, count in zip(images, counts, strict=True):
         origin = str(one.layers[0][1])
         if isinstance(count, UserError):

@@ -14,6 +14,7 @@ from utils.images.channels import check_pixels
 
 _LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")
 _SHOWN = 6  # values or colours in one message
+_LARGEST = 1 << 31  # of numbers that may be ids; those of float32 may be far larger
 _CODES = np.array([1 << 16, 1 << 8, 1])
 
 
@@ -43,10 +44,11 @@ def read_values(path):
         return np.array(image).astype(np.int64)
     if image.mode == "F":
         numbers = np.array(image)
-        if not np.isfinite(numbers).all() or (numbers != np.rint(numbers)).any():
+        is_whole = (numbers == np.rint(numbers)) & (np.abs(numbers) < _LARGEST)
+        if not is_whole.all():  # not so of NaN and infinity
             raise UserError(
-                f"The mask {path} holds fractions. Expected class ids, whole numbers. Save it as "
-                "8-bit PNG."
+                f"The mask {path} holds {numbers[~is_whole][0]}. Expected class ids, whole "
+                "numbers. Save it as 8-bit PNG."
             )
         return numbers.astype(np.int64)
     pixels = _without_alpha(image, path)

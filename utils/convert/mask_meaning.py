@@ -14,7 +14,7 @@ FOREGROUND = "foreground"
 _MOST_UNNAMED = 40  # ids that masks may hold without a list of the classes
 _MOST_ODD = 0.1  # share of masks that may be damaged before the whole set is in doubt
 _HELP = (
-    "Nothing is guessed. Put the images into VOC2007/JPEGImages and the masks into "
+    "Otherwise put the images into VOC2007/JPEGImages and the masks into "
     "VOC2007/SegmentationClass; voc_annotation.py --fix shows what the values may mean and "
     "changes them."
 )
@@ -52,7 +52,6 @@ def find_meaning(values, known=None):
         UserError: if the values are neither.
     """
     everything = set().union(*values)
-    everything = set().union(*values)
     if known and known > _MOST_UNNAMED:
         plausible = values
     else:  # edges that were smoothed give any number of values
@@ -77,8 +76,14 @@ def find_meaning(values, known=None):
 
 
 def _refusal(everything, known):
-    classes = f"0 to {known - 1}, as the class list has {known}" if known else "0, 1, 2, ..."
+    if known:
+        expected = f"class ids 0 to {known - 1}, as the class list has {known},"
+    else:
+        gap = next(value for value in range(VOID + 1) if value not in everything or value == VOID)
+        missing = f" ({gap} is missing)" if gap < max(everything - {VOID}, default=0) else ""
+        expected = f"class ids 0, 1, 2, ... without a gap{missing},"
+    listed = "" if known else " If they are ids, name all classes in a file and set classes to it."
     return UserError(
-        f"The masks hold the values {show_some(sorted(everything))}. Expected 0 and 255, or class "
-        f"ids {classes}{'' if known else ' without a gap'}, with 255 for void. {_HELP}"
+        f"The masks hold the values {show_some(sorted(everything))}. Expected 0 and 255, or "
+        f"{expected} with 255 for void.{listed} {_HELP}"
     )

@@ -1,11 +1,14 @@
 """Folders of images and of masks, as Kaggle has them.
 
     images/a.jpg, masks/a_mask.png         one mask per image; the names pair by a rule
+    a.jpg, a_mask.png                      the same in one folder, as Roboflow exports them
     <id>/images/x.png, <id>/masks/*.png    a mask per object; together they are the foreground
 
-Masks hold 0 and 255, or class ids (`utils.convert.mask_meaning`).
+Masks hold 0 and 255, or class ids (`utils.convert.mask_meaning`), whose names may stand in
+Roboflow's _classes.csv.
 
-Source of the second: Data Science Bowl 2018, kaggle.com/c/data-science-bowl-2018.
+Source: Roboflow, "Semantic Segmentation Masks"; Data Science Bowl 2018,
+kaggle.com/c/data-science-bowl-2018, for the last.
 """
 
 from functools import partial
@@ -13,7 +16,7 @@ from functools import partial
 import numpy as np
 
 from errors import UserError
-from utils.convert.annotations import Item, read_class_list
+from utils.convert.annotations import Item, class_id, read_class_list
 from utils.convert.class_masks import guess_class_masks, has_own_names
 from utils.convert.folders import Group, find_class_groups, find_groups
 from utils.convert.layers import Layered, scan_layers
@@ -26,6 +29,7 @@ from utils.convert.mask_files import (
 )
 from utils.convert.mask_meaning import FOREGROUND, find_meaning
 from utils.convert.scan import Scan, Skips
+from utils.convert.value_names import read_value_names
 from utils.data.pairing import suggest_pairs
 from utils.parallel import ordered_map
 
@@ -52,14 +56,14 @@ def _are_objects(groups):
 
 def scan_paired_masks(source, options):
     """Pairs images and masks; see `utils.convert.scan.Format`. All masks are read."""
-    groups, single = find_groups(source)
+    groups, single = find_groups(source, options.finder.image_dir)
     sides = [[group for group in single if group[side]] for side in (1, 2)]
     if not groups and len(sides[0]) == len(sides[1]) == 1:
         groups, single = [Group((), sides[0][0].images, sides[1][0].masks)], []
     if not groups:
         raise UserError(
             f"{source.path} has no folder of images beside one of masks. Name them images and "
-            "masks, or set annotations to where they are."
+            "masks, or set annotations to the masks and image_dir to the images."
         )
     notes = [
         f"{len(group.images or group.masks)} {'images' if group.images else 'masks'} in "
@@ -69,20 +73,22 @@ def scan_paired_masks(source, options):
     ]
     if _are_objects(groups):
         return _scan_objects(groups, options, notes)
-    return _scan_pairs(groups, options, notes)
+    return _scan_pairs(groups, options, notes, read_value_names(source))
 
 
 def _scan_objects(groups, options, notes):
+    listed = read_class_list(options.classes) if options.classes else ()
+    label = listed[1] if len(listed) == 2 else FOREGROUND
     layered = [
-        Layered(group.images[0], [(FOREGROUND, path) for path in group.masks]) for group in groups
+        Layered(group.images[0], [(label, path) for path in group.masks]) for group in groups
     ]
-    found = scan_layers(layered, [FOREGROUND], Skips(options.strict))
+    found = scan_layers(layered, [label], Skips(options.strict))
     count = sum(len(group.masks) for group in groups)
-    note = f"{count} masks of single objects became one foreground each for {len(groups)} images."
+    note = f"{count} masks of single objects became one {label} each for {len(groups)} images."
     return found._replace(notes=[note, *notes, *found.notes])
 
 
-def _scan_pairs(groups, options, notes):
+def _scan_pairs(groups, options, notes, names):
     skips = Skips(options.strict)
     pairs, sentences = [], {}
     for group in groups:
@@ -90,27 +96,43 @@ def _scan_pairs(groups, options, notes):
             found, sentence = _pair(group, skips)
             pairs += found
             sentences[sentence] = None
-    known = len(read_class_list(options.classes)) if options.classes else None
-    values = ordered_map(_values_or_error, [mask for _, mask in pairs], 0, "Reading the masks")
-    read = []
-    for (image, mask), found in zip(pairs, values, strict=True):
-        if isinstance(found, UserError):
-            skips.add(mask, found)
-        else:
-            read.append((image, mask, found))
-    if not read:
+    pairs = _with_values(pairs, skips)
+    if not pairs:
         return Scan([], [], notes, skips.found)
-    meaning = find_meaning([found for _, _, found in read], known)
+    listed = read_class_list(options.classes) if options.classes else ()
+    meaning = find_meaning([values for *_, values in pairs], len(names or listed) or None)
+    ids = {value: _id_in(listed, names, index) for value, index in meaning.ids.items()}
     items = []
-    for image, mask, found in read:
-        odd = sorted(found - meaning.ids.keys())
+    for image, mask, values in pairs:
+        odd = show_some(sorted(values - ids.keys()))
         if odd:
-            skips.add(mask, f"The mask {mask} holds {show_some(odd)}, unlike the others: "
-                      f"{meaning.note} Correct it.")  # fmt: skip
+            skips.add(mask, f"The mask {mask} holds {odd}; of the others: {meaning.note}")
         else:
-            load = partial(load_pair, image, mask, meaning.ids)
+            load = partial(load_pair, image, mask, ids)
             items.append(Item(image.stem, str(mask), frozenset(), load))
-    return Scan(items, meaning.labels, [*sentences, meaning.note, *notes], skips.found)
+    labels = names[1:] or meaning.labels
+    return Scan(items, labels, [*sentences, meaning.note, *notes], skips.found)
+
+
+def _with_values(pairs, skips):
+    """(image path, mask path, frozenset of its values) of all masks that can be read."""
+    masks = [mask for _, mask in pairs]
+    # All at once: its threads may not outlive an error that `skips` raises.
+    found = list(ordered_map(_values_or_error, masks, 0, "Reading the masks"))
+    read = []
+    for (image, mask), values in zip(pairs, found, strict=True):
+        if isinstance(values, UserError):
+            skips.add(mask, values)
+        else:
+            read.append((image, mask, values))
+    return read
+
+
+def _id_in(listed, names, index):
+    """The id of an id of the masks: by its name, where these have names and there is a list."""
+    if not listed or not 0 < index < len(names):
+        return index
+    return class_id(names[index], listed, f"The file of the masks' values (value {index})")
 
 
 def _pair(group, skips):

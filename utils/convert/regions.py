@@ -45,6 +45,11 @@ def labels_of(regions):
     return frozenset(region.label for region in regions)
 
 
+def boxes_note(count):
+    """list of str for the user: on the boxes that were filled, if there are any."""
+    return [f"{count} boxes were filled. A box is rarely what an object covers."] if count else []
+
+
 def load_regions(image, regions, frames, classes):
     """Reads an image and paints its regions, later ones over earlier ones.
 
@@ -62,7 +67,7 @@ def load_regions(image, regions, frames, classes):
             not in the list, and what drawing raises.
     """
     annotated = read_annotated_image(image.path, image.size, frames, image.origin)
-    size = (annotated.image.height, annotated.image.width)
+    size = annotated.size
     mask = np.zeros(size, np.uint8)
     for region in regions:
         mask[region.draw(size)] = class_id(region.label, classes, region.origin)

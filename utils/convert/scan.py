@@ -21,6 +21,8 @@ class Options:
         crowd: str, what COCO's iscrowd=1 becomes.
         fill_boxes: bool, whether boxes without an outline are filled.
         unlabeled: str, what COCO panoptic's pixels of no segment become.
+        class_attribute: str, the attribute of VIA's regions that names their class; empty: the
+            only one.
         classes: str, path of the class list; "": none is given.
     """
 
@@ -29,6 +31,7 @@ class Options:
     crowd: str = "auto"
     fill_boxes: bool = False
     unlabeled: str = "auto"
+    class_attribute: str = ""
     classes: str = ""
 
 

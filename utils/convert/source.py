@@ -6,7 +6,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from errors import UserError
-from utils.convert.annotations import read_json
+from utils.convert.annotations import read_json_text
+from utils.convert.text import encoding_note
 
 _KEPT_BYTES = (
     32 * 2**20
@@ -35,6 +36,7 @@ class Source:
         if not self.files:
             raise UserError(f"{path} holds no files, nor do its subfolders.")
         self._kept, self._kept_bytes = {}, 0
+        self._encoding_notes = {}
 
     @property
     def folder(self):
@@ -62,8 +64,8 @@ class Source:
         found = self.having(extension)
         if not found:
             raise UserError(
-                f"{self.path} holds no {extension} files, nor do its subfolders. Set annotations "
-                "to where they are, or format to auto."
+                f"There are no {extension} files in {self.path}, nor in its subfolders. Set "
+                "annotations to where they are, or format to auto."
             )
         return found
 
@@ -75,7 +77,20 @@ class Source:
         """The content of a JSON file; raises UserError as `read_json`."""
         if path in self._kept:
             return self._kept.pop(path)
-        return read_json(path)
+        return self._read(path)
+
+    def _read(self, path):
+        data, encoding = read_json_text(path)
+        if note := encoding_note(path, encoding):
+            self._encoding_notes[path] = note
+        return data
+
+    @property
+    def notes(self):
+        """list of str for the user: on the first file whose encoding was guessed."""
+        notes = list(self._encoding_notes.values())
+        more = [f"So were {len(notes) - 1} other files."] if len(notes) > 1 else []
+        return notes[:1] + more
 
     @cached_property
     def outlines(self):
@@ -87,7 +102,7 @@ class Source:
         found = {}
         for path in tqdm(self.having(".json"), "Looking for the format", disable=None, leave=False):
             try:
-                data = read_json(path)
+                data = self._read(path)
             except UserError:
                 continue  # whoever converts it says why
             found[path] = _outline(data, _OUTLINE_DEPTH)

@@ -19,8 +19,10 @@ from utils.convert.rasterize import box_corners, fill_polygon
 from utils.convert.regions import FoundImage, Region, labels_of, load_regions
 from utils.convert.scan import Scan, Skips
 from utils.convert.source import Source
+from utils.convert.text import encoding_note, read_text
 from utils.convert.yolo_names import read_yolo_names
 
+_YAML = (".yaml", ".yml")
 _NAME_FILES = ("classes.txt", "obj.names", "labels.txt")
 _SLACK = 0.001  # what rounding may add to 0 and 1
 _BOX = 4  # numbers of a box: centre, width and height
@@ -28,19 +30,25 @@ _BOX = 4  # numbers of a box: centre, width and height
 
 def guess_yolo(source):
     """What tells that the folder is YOLO's; see `utils.convert.scan.Format`."""
-    labels = _find_labels(source)
-    if not labels or _find_names(source) is None:
+    source = _whole(source)
+    labels, names = _find_labels(source), _find_names(source)
+    if not labels or not names:
         return None
     first = next(iter(labels.values()))[0]
-    return f"{source.show(_find_names(source))} and the text files in {source.show(first.parent)}"
+    return f"{source.show(names[0])} and the text files in {source.show(first.parent)}"
+
+
+def _whole(source):
+    """The folder of a data.yaml, where that alone is given; else the source itself."""
+    is_yaml = source.path.suffix.lower() in _YAML and source.path.is_file()
+    return Source(source.folder) if is_yaml else source
 
 
 def _find_names(source):
-    """The file of the class names, the one nearest to the top, or None."""
-    yamls = [path for path in source.having(".yaml", ".yml") if _has_names(path)]
+    """The files of the class names, the one nearest to the top first: list of Path."""
+    yamls = [path for path in source.having(*_YAML) if _has_names(path)]
     texts = [path for path in source.files if path.name.lower() in _NAME_FILES]
-    found = yamls or texts
-    return min(found, key=lambda path: len(path.parts)) if found else None
+    return sorted(yamls or texts, key=lambda path: len(path.parts))
 
 
 def _has_names(path):
@@ -71,20 +79,15 @@ def _key(path, source, word):
 
 def scan_yolo(source, options):
     """Reads the text files; see `utils.convert.scan.Format`."""
-    name_file = _find_names(source)
-    if name_file is None:
-        raise UserError(
-            f"{source.path} has neither a data.yaml with names nor a classes.txt. Put it there: it "
-            "says what the class numbers mean."
-        )
-    names = read_yolo_names(name_file)
+    source = _whole(source)
+    names, note = _read_names(source)
     labels, images = _find_labels(source), _find_images(source, options.finder.image_dir)
     if not labels or not images:
         raise UserError(
             f"{source.path} has no {'images' if labels else 'text files in a folder labels'}. "
             "Expected images/ and labels/, or train/images/ and train/labels/; or set image_dir."
         )
-    items, notes, skips = [], [], Skips(options.strict)
+    items, notes, skips = [], [note] if note else [], Skips(options.strict)
     empty = 0
     for key in sorted(labels.keys() | images.keys()):
         if key not in labels:
@@ -94,17 +97,44 @@ def scan_yolo(source, options):
                 "belongs to them."
             )
             continue
-        texts = by_stem(labels[key], "text files")
-        own = by_stem(images.get(key, []))
-        for stem in texts.keys() - own.keys():
-            skips.add(texts[stem], f"{texts[stem]} belongs to no image of that name.")
-        empty += len(own.keys() - texts.keys())
-        for stem, image in own.items():
-            with skips.catching(texts.get(stem, image)):
-                items.append(_make_item(image, texts.get(stem), names, options.fill_boxes))
+        for image, text in _pair(labels[key], images.get(key, []), skips):
+            empty += text is None
+            with skips.catching(text or image):
+                items.append(_make_item(image, text, names, options.fill_boxes))
     if empty:
         notes.append(f"{empty} images have no text file and became background.")
     return Scan(items, list(names.values()), notes, skips.found)
+
+
+def _pair(texts, images, skips):
+    """(image path, text path or None) of a folder."""
+    texts, images = by_stem(texts, "text files"), by_stem(images)
+    strays = sorted(texts.keys() - images.keys())
+    for stem in strays:
+        skips.add(texts[stem], f"{texts[stem]} belongs to no image of that name.")
+    if strays:  # they may belong to the images without one, which are then no background
+        for stem in sorted(images.keys() - texts.keys()):
+            reason = f"{images[stem]} has no text file, while {texts[strays[0]]} has no image."
+            skips.add(images.pop(stem), f"{reason} Are they one under two names?")
+    return [(path, texts.get(stem)) for stem, path in images.items()]
+
+
+def _read_names(source):
+    """({class number: name}, a note for the user or "")."""
+    files = _find_names(source)
+    if not files:
+        raise UserError(
+            f"{source.path} has neither a data.yaml with names nor a classes.txt. Put it there: it "
+            "says what the class numbers mean."
+        )
+    names = read_yolo_names(files[0])
+    for other in files[1:]:
+        if read_yolo_names(other) != names:
+            raise UserError(
+                f"{files[0]} and {other} name different classes. Convert their folders one by one, "
+                "or remove the one that does not count."
+            )
+    return names, encoding_note(files[0], read_text(files[0])[1])
 
 
 def _find_images(source, image_dir):
@@ -143,8 +173,8 @@ def read_yolo_labels(path, names, fill_boxes=False):
         UserError: for a line that is no outline.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
+        lines = read_text(path)[0].splitlines()
+    except OSError as error:
         raise UserError(f"{path} can't be read: {error}.") from error
     return [
         _read_line(line.split(), names, fill_boxes, f"{path}, line {number}")

@@ -7,6 +7,7 @@ import re
 
 from errors import UserError
 from utils.convert.annotations import clean_label
+from utils.convert.text import read_text
 
 # 'cat', "cat" or cat, of which the last has no sign that means something else in YAML.
 _PLAIN = r"""[^\s,'"\[\]{}#&*!|>%@`?:-][^,\[\]{}#\n]*"""
@@ -33,8 +34,8 @@ def read_yolo_names(path):
             name twice.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
+        text, _ = read_text(path)
+    except OSError as error:
         raise UserError(f"{path} can't be read: {error}.") from error
     if path.suffix.lower() in (".yaml", ".yml"):
         names = _from_yaml(text, path)

@@ -37,16 +37,17 @@ def degrade(image, strengths, rng):
     """
     if strengths.gamma or strengths.contrast:
         image = change_tones(image, strengths.gamma, strengths.contrast, rng)
-    if _happens(strengths.blur, rng):
+    if _chosen(strengths.blur, rng):
         image = blur(image, rng.uniform(0, strengths.blur))
-    if _happens(strengths.low_resolution, rng):
+    if _chosen(strengths.low_resolution, rng):
         image = lower_resolution(image, 1 - rng.uniform(0, strengths.low_resolution))
-    if _happens(strengths.noise, rng):
+    if _chosen(strengths.noise, rng):
         image = add_noise(image, rng.uniform(0, strengths.noise), rng)
     return image
 
 
-def _happens(strength, rng):
+def _chosen(strength, rng):
+    """Draws whether an image is one of the half that is changed; at strength 0 draws nothing."""
     return strength > 0 and rng.random() < _PROBABILITY
 
 
@@ -102,7 +103,7 @@ def cut_out(image, largest, rng):
         largest: float, its longest height and width in units of the image's.
         rng: numpy.random.Generator.
     """
-    if not _happens(largest, rng):
+    if not _chosen(largest, rng):
         return image
     height, width = (max(round(side * rng.uniform(0, largest)), 1) for side in image.shape[:2])
     top = rng.integers(0, image.shape[0] - height + 1)

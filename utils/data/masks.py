@@ -10,9 +10,11 @@ from PIL import Image
 from errors import UserError
 from utils.files import check_regular
 from utils.images.channels import check_pixels
+from utils.images.header import holds_several
 from utils.labels import VOID, voc_palette
 
 REFUSED_MASKS = {
+    "several": "it holds several images, of which only the first would count",
     "lossy": "it is compressed with loss, which smears class ids",
     "format": "it is not a PNG file",
     "16-bit": "it has 16-bit values",
@@ -29,6 +31,8 @@ def refused_mask(image):
         return "lossy"
     if image.format != "PNG":
         return "format"
+    if holds_several(image):
+        return "several"
     if image.mode.startswith("I"):
         return "16-bit"
     if image.mode in ("P", "L", "1"):
@@ -81,6 +85,8 @@ def _read_plain_grey(path):
         return None  # the ordinary way says what is wrong
     # Signature, 8 bits of grey in the header, and the end that a truncated file lacks.
     if data[:8] != _PNG_START or data[24:26] != b"\x08\x00" or data[-8:] != _PNG_END:
+        return None
+    if b"acTL" in data[: data.find(b"IDAT")]:  # of an animation, of which one frame is shown
         return None
     ids = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     return ids if ids is not None and ids.ndim == 2 else None

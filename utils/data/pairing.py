@@ -110,14 +110,15 @@ def _fold_all(fold, stems):
 
 
 def _affix_pairs(images, masks):
-    """(image affix, mask affix) worth trying, the simplest first."""
+    """Yields (image affix, mask affix) worth trying, the simplest first."""
+    yield Affix(), Affix()  # before the others are looked for, which takes longer
     pairs = [
         (of_image, of_mask)
         for of_image in [Affix(), *_common_affixes(images)]
         for of_mask in [Affix(), *_common_affixes(masks)]
         if _is_plausible(of_image.text, of_mask.text)
     ]
-    return sorted(pairs, key=lambda pair: _simplicity("".join(affix.text for affix in pair)))
+    yield from sorted(pairs, key=lambda pair: _simplicity("".join(one.text for one in pair)))
 
 
 def _common_affixes(names):

@@ -15,6 +15,7 @@ from errors import UserError
 from utils.data.lists import Names, read_lines, stem_of, write_lines
 from utils.data.masks import LOSSY_FORMATS
 from utils.files import name_key
+from utils.images.foreign import describe_foreign, extra_extensions
 
 # Types that Pillow knows but decodes only with other programs, if at all.
 _NO_PICTURES = ("PDF", "MPEG", "BUFR", "GRIB", "HDF5", "EPS", "WMF")
@@ -40,11 +41,10 @@ class Samples(NamedTuple):
 
 
 def image_extensions():
-    """The file extensions, lower case with the dot, of every type that Pillow reads."""
+    """The file extensions, lower case with the dot, of every type that can be read."""
     known = Image.registered_extensions().items()
-    return frozenset(
-        {".mpo", *(end for end, kind in known if kind in Image.OPEN and kind not in _NO_PICTURES)}
-    )
+    ends = {end for end, kind in known if kind in Image.OPEN and kind not in _NO_PICTURES}
+    return frozenset({".mpo"} | ends | extra_extensions())
 
 
 def voc_folder(VOCdevkit_path):
@@ -165,6 +165,10 @@ def _explain(line, folder, images, masks):
     """Why a line of a list has no image or no mask, and what to do."""
     key = images.find(line)
     if key is None:
+        stem = f"{line.strip()}."
+        files = [one for one in os.listdir(folder / "JPEGImages") if one.startswith(stem)]
+        if foreign := describe_foreign(files):
+            return f"{line.strip()!r}, which has no image that can be read. There is {foreign[0]}."
         return f"{line.strip()!r}, which has no image. {images.fault(line).advice}"
     other = index_folder(folder / "SegmentationClass", image_extensions(), []).get(key)
     advice = mask_advice(other) if other else masks.fault(line).advice

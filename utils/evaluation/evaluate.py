@@ -11,7 +11,7 @@ from errors import UserError
 from utils.data.masks import read_mask
 from utils.evaluation.boundary import boundary_counts
 from utils.evaluation.metrics import Counts, count_pixels
-from utils.labels import VOID
+from utils.labels import VOID, ignored_classes
 
 _THREADS = 2  # that count; as many images again may wait: they can be large
 
@@ -49,7 +49,7 @@ def evaluate(
         UserError: for a mask that can't be used or whose size differs from the prediction's,
             and for predicted ids out of range.
     """
-    total = Counts.zeros(num_classes)
+    total = Counts.zeros(num_classes, ignored_classes(ignore_labels, num_classes))
     count = partial(_count, num_classes, ignore_labels, boundary)
     pairs = zip(samples, predictions, strict=True)
     with tqdm(
@@ -96,4 +96,5 @@ def _count(num_classes, ignore_labels, boundary, sample, predicted):
         if boundary
         else np.zeros((2, num_classes), np.int64)
     )
-    return true.shape, Counts(pixels[:-1], pixels[-1], bands)
+    ignored = ignored_classes(ignore_labels, num_classes)
+    return true.shape, Counts(pixels[:-1], pixels[-1], bands, ignored)

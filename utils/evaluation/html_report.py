@@ -111,7 +111,7 @@ def _class_table(scores, names):
     columns = (scores.iou, scores.dice, scores.boundary_iou, scores.recall, scores.precision)
     whole = (counts.matrix.sum(axis=1), counts.matrix.sum(axis=0), counts.void)
     rows = [
-        f'<tr><th scope="row">{swatch(color, name)}</th>'
+        f'<tr><th scope="row">{swatch(color, name)}{" (ignored)" * (index in scores.ignored)}</th>'
         + "".join(_bar_cell(column[index]) for column in columns[:3])
         + "".join(f"<td>{percent(column[index])}</td>" for column in columns[3:])
         + f"<td>{percent(scores.frequency[index])}</td>"

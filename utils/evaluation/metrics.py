@@ -16,17 +16,19 @@ class Counts:
         void: int64 (num_classes,), pixels left out as void, by predicted class.
         boundary: int64 (2, num_classes), intersection and union of the bands along the
             edges; see `utils.evaluation.boundary`. Zeros where that is not asked for.
+        ignored: ids of classes that are void in the truth, which have no scores.
     """
 
     matrix: np.ndarray
     void: np.ndarray
     boundary: np.ndarray
+    ignored: tuple[int, ...] = ()
 
     @classmethod
-    def zeros(cls, num_classes):
+    def zeros(cls, num_classes, ignored=()):
         """Counts of nothing."""
         shapes = (num_classes, num_classes), (num_classes,), (2, num_classes)
-        return cls(*(np.zeros(shape, np.int64) for shape in shapes))
+        return cls(*(np.zeros(shape, np.int64) for shape in shapes), ignored)
 
     def __iadd__(self, other):
         self.matrix += other.matrix
@@ -66,6 +68,8 @@ def count_pixels(true, predicted, num_classes):
 @dataclass(frozen=True)
 class Scores:
     """Scores of counts, in 0..1, NaN where they are not defined; pixels are integers.
+
+    A class that is ignored has none, and is left out of all means, even where it is predicted.
 
     Attributes:
         iou: (num_classes,) tp / (tp + fp + fn); NaN for a class that occurs neither in the
@@ -142,12 +146,18 @@ class Scores:
     @property
     def absent(self):
         """Ids of the classes that occur neither in the truth nor in the prediction."""
-        return [int(index) for index in np.flatnonzero(np.isnan(self.iou))]
+        undefined = np.flatnonzero(np.isnan(self.iou)).tolist()
+        return [index for index in undefined if index not in self.ignored]
+
+    @property
+    def ignored(self):
+        """Ids of the classes that are void in the truth."""
+        return list(self.counts.ignored)
 
 
 def sum_counts(parts):
     """Counts of several parts of the images as Counts of all."""
-    total = Counts.zeros(len(parts[0].void))
+    total = Counts.zeros(len(parts[0].void), parts[0].ignored)
     for part in parts:
         total += part
     return total
@@ -159,12 +169,18 @@ def score(counts):
     tp = np.diag(matrix)
     in_truth, in_prediction = matrix.sum(axis=1), matrix.sum(axis=0)
     total = int(matrix.sum())
+
+    def ratio(numerator, denominator):
+        values = _ratio(numerator, denominator)
+        values[list(counts.ignored)] = np.nan
+        return values
+
     return Scores(
-        iou=_ratio(tp, in_truth + in_prediction - tp),
-        dice=_ratio(2 * tp, in_truth + in_prediction),
-        recall=_ratio(tp, in_truth),
-        precision=_ratio(tp, in_prediction),
-        boundary_iou=_ratio(*counts.boundary),
+        iou=ratio(tp, in_truth + in_prediction - tp),
+        dice=ratio(2 * tp, in_truth + in_prediction),
+        recall=ratio(tp, in_truth),
+        precision=ratio(tp, in_prediction),
+        boundary_iou=ratio(*counts.boundary),
         frequency=_ratio(in_truth, np.full(len(matrix), total)),
         accuracy=float(tp.sum() / total) if total else float("nan"),
         pixels=total,

@@ -59,11 +59,48 @@ def format_scores(scores, names):
         f"frequency-weighted IoU {percent(scores.frequency_weighted_iou)}%",
         f"left out as void: {scores.void_pixels:,} pixels, {percent(scores.void_share)}%",
     ]
-    if scores.absent:
-        absent = ", ".join(names[index] for index in scores.absent[:_NAMED])
-        more = f" and {rest} more" if (rest := len(scores.absent) - _NAMED) > 0 else ""
-        lines.append(f"neither in the truth nor predicted, left out of the means: {absent}{more}")
+    for ids, why in (
+        (scores.ignored, "ignored (ignore_labels), left out of all scores"),
+        (scores.absent, "neither in the truth nor predicted, left out of the means"),
+    ):
+        if ids:
+            more = f" and {rest} more" if (rest := len(ids) - _NAMED) > 0 else ""
+            lines.append(f"{why}: {', '.join(names[index] for index in ids[:_NAMED])}{more}")
     return "\n".join(lines)
+
+
+def find_other_classes(scores, names):
+    """What tells that the weights were trained for other classes than those of the masks, or "".
+
+    Args:
+        scores: `utils.evaluation.metrics.Scores`.
+        names: one name per class.
+    """
+    matrix = scores.counts.matrix
+    in_truth, in_prediction = matrix.sum(axis=1), matrix.sum(axis=0)
+    held = np.flatnonzero(in_truth)
+    foreign = np.flatnonzero((in_truth == 0) & (in_prediction > 0))
+    share = in_prediction[foreign].sum() / max(scores.pixels, 1)
+    if share > 0.5:
+        found = f"{share:.0%} of the pixels are predicted as classes that no mask holds"
+    elif len(held) > 1 and scores.accuracy < 0.5 / len(names):
+        found = f"{scores.accuracy:.1%} of the pixels are right, far fewer than by guessing"
+    else:
+        return ""
+    most = foreign[np.argsort(-in_prediction[foreign], kind="stable")]
+    predicted = most if len(most) else np.flatnonzero(in_prediction)
+    return (
+        f"WARNING: {found}.\n"
+        f"  predicted: {_list_classes(predicted, names)}\n"
+        f"  in the masks: {_list_classes(held, names)}\n"
+        "Were the weights trained for other classes, or with other ids for them? Then these "
+        "scores mean nothing: give the weights of a training with these masks."
+    )
+
+
+def _list_classes(ids, names):
+    more = f" and {rest} more" if (rest := len(ids) - _NAMED) > 0 else ""
+    return ", ".join(f"{index} {names[index]}" for index in ids[:_NAMED]) + more
 
 
 def _percents(values, mean):
@@ -136,6 +173,7 @@ def scores_to_dict(scores, names):
         "void_pixels": scores.void_pixels,
         "void_share": _number(scores.void_share),
         "absent": [names[index] for index in scores.absent],
+        "ignored": [names[index] for index in scores.ignored],
         "classes": [
             {"id": index, "name": name, **dict(zip(columns, values, strict=True))}
             for index, (name, *values) in enumerate(rows)

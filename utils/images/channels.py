@@ -5,25 +5,53 @@ Three channels are colours, RGB; one is grey. Files are read by `utils.images.re
 
 import numpy as np
 from PIL import ImageOps
+from PIL.ExifTags import Base
 
 from errors import UserError
+from utils.images.orientation import stored_view
 from utils.images.scaling import to_8_bit
 
 MAX_PIXELS = 500_000_000  # an image of more is refused: 22,360 x 22,360, 1.5 GB as RGB
+_LONGEST = 10_000_000  # pixels of a side
+_FREE_BYTES = 300_000_000  # that any image may take
 CONVERTED = (1, 3)  # channel counts that images of any mode are converted to
+_STRIP = 10_000_000  # pixels that are converted at a time
 _GREY_MODES = ("1", "L", "LA", "La")
 # Tags of TIFF: channels in a pixel, bits of each, kind of its numbers, what they stand for.
 _SAMPLES, _BITS, _FORMAT, _PHOTOMETRIC = 277, 258, 339, 262
 
 
 def check_pixels(width, height, path, max_pixels=MAX_PIXELS):
-    """Raises UserError for an image of more than `max_pixels`, before it takes its memory."""
+    """Raises UserError for an image of more than `max_pixels`, before it takes its memory.
+
+    And for one of a side that no decoder takes.
+    """
     if width * height > max_pixels:
         raise UserError(
             f"The image {path} has {width}x{height} = {width * height:,} pixels; max_pixels is "
             f"{max_pixels:,}. Raise max_pixels if memory allows (4 bytes per pixel and more), or "
             "cut the image."
         )
+    if max(width, height) > _LONGEST:
+        raise UserError(
+            f"The image {path} has {width}x{height} pixels; sides of up to {_LONGEST:,} are read. "
+            "Cut the image."
+        )
+
+
+def check_bytes(size, path, max_pixels=MAX_PIXELS):
+    """Raises UserError for an image that takes more memory, decoded, than `max_pixels` of RGB."""
+    if size > max(3 * max_pixels, _FREE_BYTES):
+        raise UserError(
+            f"The image {path} takes {size / 1e9:,.2f} GB when it is decoded; of max_pixels = "
+            f"{max_pixels:,}, 3 bytes each are allowed. Save it with 8 bits and without "
+            "transparency, raise max_pixels if memory allows, or cut it."
+        )
+
+
+def pixel_bytes(mode):
+    """Bytes of a pixel in memory of Pillow's images of a mode."""
+    return {"1": 1, "L": 1, "P": 1}.get(mode, 2 if mode.startswith("I;16") else 4)
 
 
 def check_channels(found, in_channels, path):
@@ -87,12 +115,32 @@ def to_array(image, max_pixels=MAX_PIXELS, in_channels=3, value_range=None):
         )
     inverted = value_range is not None and is_white_at_zero(image)
     try:
+        load_image(image)
+        if image.width * image.height > _STRIP and not has_numbers(image):
+            return _convert_in_strips(image, in_channels)
         image = ImageOps.exif_transpose(image)
     except Exception as error:  # images are decoded late, and raise whatever that leads to
         raise UserError(f"The image {name} can't be read: {error}") from error
     if has_numbers(image):
         pixels = to_8_bit(np.array(image)[..., None], value_range)
         return (255 - pixels if inverted else pixels).repeat(in_channels, axis=2)
+    return _convert(image, in_channels)
+
+
+def _convert_in_strips(image, in_channels):
+    """As `_convert` of a large image, upright: neither of these then takes memory of its own."""
+    orientation = image.getexif().get(Base.Orientation, 1)
+    shape = (image.width, image.height) if orientation >= 5 else (image.height, image.width)
+    pixels = np.empty((*shape, in_channels), np.uint8)
+    stored = stored_view(pixels, orientation)
+    rows = max(_STRIP // image.width, 1)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        stored[top : top + rows] = _convert(strip, in_channels)
+    return pixels
+
+
+def _convert(image, in_channels):
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     if in_channels == 3:
@@ -101,6 +149,23 @@ def to_array(image, max_pixels=MAX_PIXELS, in_channels=3, value_range=None):
         grey = image if image.mode in _GREY_MODES else image.convert("RGB")
         return np.array(grey.convert("L"))[..., None]
     return np.array(image)
+
+
+def load_image(image):
+    """Decodes a PIL image, if that is still to be done.
+
+    Of a TIFF turned by a quarter, Pillow garbles what it can map into memory instead of reading
+    it: it takes the sides of the upright image for those of the stored one.
+    """
+    turned = image.format == "TIFF" and image.tag_v2.get(Base.Orientation, 1) >= 5
+    if not (turned and image.tile):
+        image.load()
+        return
+    name, image.filename = image.filename, ""  # only a file with a name is mapped
+    try:
+        image.load()
+    finally:
+        image.filename = name
 
 
 def has_numbers(image):

@@ -6,9 +6,12 @@ from PIL import ImageOps, ImageSequence
 
 from errors import UserError
 from utils.images.channels import channel_count, check_pixels, hides_bits, is_white_at_zero
+from utils.images.dicom import read_dicom
+from utils.images.foreign import is_dicom
 from utils.images.header import orientation
-from utils.images.numbers import Numbers, turn_upright
+from utils.images.numbers import Numbers
 from utils.images.opening import open_header, open_image
+from utils.images.orientation import turn_upright
 from utils.images.tiff import CompressionError, is_tiff, read_tiff, read_tiff_header
 
 _AS_STORED = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
@@ -32,6 +35,8 @@ def read_numbers(path, max_pixels):
     try:
         if is_tiff(path):
             return read_tiff(path, max_pixels)
+        if is_dicom(path):
+            return read_dicom(path, max_pixels)
     except CompressionError as error:  # Pillow and OpenCV know more, but at most four channels
         reason = error
     try:
@@ -45,7 +50,7 @@ def read_numbers(path, max_pixels):
 
 
 def _read_by_pillow(path, max_pixels):
-    with open_header(path) as image:
+    with open_header(path, max_pixels) as image:
         check_pixels(*image.size, path, max_pixels)
         if image.format == "TIFF" and image.is_animated and read_tiff_header(path).pages > 1:
             return _read_pages(image)
@@ -54,7 +59,9 @@ def _read_by_pillow(path, max_pixels):
     image = open_image(path, max_pixels)
     values = np.array(ImageOps.exif_transpose(image))
     colors = 1 if values.ndim == 2 else 3
-    return Numbers(values.reshape(*values.shape[:2], -1), colors, is_white_at_zero(image))
+    return Numbers(
+        values.reshape(*values.shape[:2], -1), colors, is_white_at_zero(image), was_ignored=True
+    )
 
 
 def _read_pages(image):

@@ -14,6 +14,8 @@ from utils.images.channels import (
     is_white_at_zero,
     stored_channels,
 )
+from utils.images.dicom import read_dicom_header
+from utils.images.foreign import is_dicom
 from utils.images.opening import open_header
 from utils.images.tiff import is_tiff, read_tiff_header
 
@@ -28,6 +30,7 @@ class Header(NamedTuple):
         size: (height, width), upright.
         mode: str, Pillow's; or, of a TIFF that Pillow does not know, such as "5 x uint16".
         channels: the values of in_channels that it can be read with, ascending.
+        stored: int, channels in the file.
         is_deep: bool, whether its numbers are other than 8 bits or fewer.
         is_inverted: bool, whether it says that 0 is white.
         pages: int, pages that are its channels; 1 if they stand on one page.
@@ -38,6 +41,7 @@ class Header(NamedTuple):
     size: tuple[int, int]
     mode: str
     channels: tuple[int, ...]
+    stored: int
     is_deep: bool = False
     is_inverted: bool = False
     pages: int = 1
@@ -62,13 +66,15 @@ def read_header(path):
             if image.format == "TIFF" and (image.is_animated or hides_channels(image)):
                 return _tiff_header(path, image)
             width, height = image.size
+            stored = stored_channels(image)
             # Orientations 5 to 8 swap the sides; of a TIFF, Pillow has swapped them already.
             if image.format != "TIFF" and orientation(image, path) in (5, 6, 7, 8):
                 width, height = height, width
             return Header(
                 (height, width),
                 image.mode,
-                tuple(sorted({*CONVERTED, stored_channels(image)})),
+                tuple(sorted({*CONVERTED, stored})),
+                stored,
                 is_deep(image),
                 is_white_at_zero(image),
                 has_more=image.format in _SEVERAL and getattr(image, "is_animated", False),
@@ -80,6 +86,8 @@ def read_header(path):
     except Exception as error:
         if isinstance(error, UnidentifiedImageError) and is_tiff(path):
             return _tiff_header(path)
+        if isinstance(error, UnidentifiedImageError) and is_dicom(path):
+            return _dicom_header(path)
         raise UserError(f"The image {path} can't be read: {error}") from error
 
 
@@ -95,14 +103,28 @@ def _tiff_header(path, image=None):
         channels = CONVERTED if found.channels in CONVERTED else (found.channels,)
     return Header(
         found.size,
-        image.mode if image is not None else f"{found.channels} x {found.dtype}",
+        image.mode if shown else f"{found.channels} x {found.dtype}",
         channels,
+        found.channels,
         found.dtype not in ("uint8", "bool"),
         found.is_inverted,
         found.pages,
         found.others > 0,
         shown,
     )
+
+
+def _dicom_header(path):
+    size, channels, deep, inverted = read_dicom_header(path)
+    return Header(size, "DICOM", CONVERTED, channels, deep, inverted, by_pillow=False)
+
+
+def holds_several(image):
+    """Whether an opened PIL image's file holds further images: frames, or pages but overviews."""
+    if image.format == "TIFF" and image.is_animated:
+        found = read_tiff_header(image.filename)
+        return found.pages > 1 or found.others > 0
+    return image.format in _SEVERAL and getattr(image, "is_animated", False)
 
 
 def image_size(path):

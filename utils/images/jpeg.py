@@ -6,6 +6,8 @@ import struct
 from PIL import Image
 from PIL.ExifTags import Base
 
+from utils.images.plausible import MOST_PIXELS
+
 _HEADER = 2**20  # bytes of a JPEG that hold its size: EXIF, XMP and colour profile come first
 
 
@@ -18,6 +20,7 @@ def plain_jpeg_size(path):
     try:
         with open(path, "rb") as file:
             data = file.read(_HEADER)
+            size = file.seek(0, os.SEEK_END)
             if not _ends_with(file, b"\xff\xd9"):
                 return None
     except (OSError, ValueError):  # open_image says what is wrong
@@ -27,7 +30,8 @@ def plain_jpeg_size(path):
         marker = data[position + 1]
         if 0xC0 <= marker <= 0xC2:  # the frame's header: its tenth byte counts the colours
             height, width, colors = struct.unpack(">HHB", data[position + 5 : position + 10])
-            return (width, height) if colors in (1, 3) else None
+            whole = width * height <= size * MOST_PIXELS
+            return (width, height) if colors in (1, 3) and whole else None
         end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
         if marker == 0xE1 and _may_turn(data[position + 4 : end]):
             return None

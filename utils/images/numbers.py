@@ -8,17 +8,6 @@ from PIL import Image
 from utils.images.channels import CONVERTED, check_channels
 from utils.images.scaling import to_8_bit
 
-# What a viewer does to show the rows and columns of a file upright.
-_UPRIGHT = {
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: np.rot90(a.swapaxes(0, 1), 2),
-    8: np.rot90,
-}
-
 
 class Numbers(NamedTuple):
     """An image before it is scaled to 8 bits.
@@ -28,24 +17,19 @@ class Numbers(NamedTuple):
         colors: int, how many of its channels are colours; what follows is transparency.
         is_inverted: bool, whether 0 is white.
         is_cmyk: bool, whether its four channels are colours of print.
+        was_ignored: bool, whether weights files that say nothing of a range were trained without
+            that inversion.
     """
 
     values: np.ndarray
     colors: int
     is_inverted: bool = False
     is_cmyk: bool = False
-
-
-def turn_upright(values, orientation):
-    """Turns an array (H, W, ...) as an orientation of EXIF says, 1 to 8; any other: not at all."""
-    return _UPRIGHT.get(orientation, np.asarray)(values)
+    was_ignored: bool = False
 
 
 def to_pixels(numbers, in_channels, path, value_range=None):
     """Makes an image of numbers, as `utils.images.reading.read_image` does.
-
-    What is white at 0 is inverted, unless it has more than 8 bits and there is no range: of
-    weights files that say nothing of a range, that is what they were trained with.
 
     Args:
         numbers: Numbers.
@@ -60,7 +44,7 @@ def to_pixels(numbers, in_channels, path, value_range=None):
         UserError: if it has other channels.
     """
     pixels = to_8_bit(numbers.values, value_range)
-    if numbers.is_inverted and (value_range is not None or pixels is numbers.values):
+    if numbers.is_inverted and not (numbers.was_ignored and value_range is None):
         pixels = 255 - pixels
     found = pixels.shape[2]
     if found == in_channels:

@@ -20,10 +20,12 @@ from utils.images.channels import (
     to_rgb,
 )
 from utils.images.deep import read_numbers
+from utils.images.foreign import is_dicom
 from utils.images.header import orientation, read_header
 from utils.images.jpeg import plain_jpeg_size
 from utils.images.numbers import to_pixels
 from utils.images.opening import open_header, open_image
+from utils.images.scaling import PERCENTILES
 from utils.images.tiff import is_tiff
 
 _LARGE = 50_000_000  # pixels from which the 4 bytes per pixel of Pillow's images are too much
@@ -53,12 +55,14 @@ def read_image(path, max_pixels=MAX_PIXELS, in_channels=3, value_range=None):
     """
     check_regular(path)
     has_range = value_range is not None
-    if in_channels == 3 and (size := plain_jpeg_size(path) or _plain_large_size(path, has_range)):
+    if in_channels == 3 and (
+        size := plain_jpeg_size(path) or _plain_large_size(path, has_range, max_pixels)
+    ):
         check_pixels(*size, path, max_pixels)
         image = _decode(path, *size)
         if image is not None:
             return image
-    if has_range or is_tiff(path):
+    if has_range or is_tiff(path) or is_dicom(path):
         header = read_header(path)
         by_pillow = header.by_pillow and (in_channels in CONVERTED or not is_tiff(path))
         if not by_pillow or (has_range and header.is_deep):
@@ -79,17 +83,19 @@ def _check_header(header, in_channels, path):
             f"{header.pages} channels, but in_channels is {in_channels}. Write each page to a file "
             f"of its own, or train with in_channels={header.pages}."
         )
-    check_channels(header.channels[-1], in_channels, path)
+    check_channels(header.stored, in_channels, path)
 
 
 def read_to_show(path, max_pixels=MAX_PIXELS):
     """Reads any image file, whatever its channels, as uint8 (H, W, 3) for people to look at.
 
+    One of more than 8 bits is spread between its percentiles, so that there is something to see.
+
     Raises:
         UserError: as `read_image`.
     """
     channels = read_header(path).channels
-    return to_rgb(read_image(path, max_pixels, 3 if 3 in channels else channels[0]))
+    return to_rgb(read_image(path, max_pixels, 3 if 3 in channels else channels[0], PERCENTILES))
 
 
 def _decode(path, width, height):
@@ -114,13 +120,15 @@ def _map_bytes(path):
     return np.memmap(path, np.uint8, "r")
 
 
-def _plain_large_size(path, has_range):
+def _plain_large_size(path, has_range, max_pixels):
     """(width, height) of a large image of 8-bit grey or RGB, as stored; or None.
 
     Of 16 bits, OpenCV keeps the upper 8, as Pillow does: without a range, these are wanted.
     """
     try:
-        with open_header(path, 1) as image:  # icons, which are refused thus, are never large
+        with open_header(
+            path, max_pixels, icon_pixels=1
+        ) as image:  # icons, which are refused thus, are never large
             plain = image.mode in ("L", "RGB") and "transparency" not in image.info
             plain = plain and not hides_channels(image)
             plain = plain and not (has_range and hides_bits(image))

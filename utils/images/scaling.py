@@ -56,13 +56,14 @@ def to_8_bit(values, value_range=None):
     if value_range is None:
         if kind == "u" and bits == 16:
             return _look_up(values, _FROM_16_BIT)
-        return _scale(values, *_own_scale(values))
+        return _scale(values, 0, *_own_scale(values))
     low, high = percentiles(values) if value_range == PERCENTILES else value_range
+    scale = 255, high - low
     if bits == 16 and kind in "iu":
         # Each of the numbers that there are, in the order of their bits as unsigned ones.
         numbers = np.arange(65536, dtype=np.uint16).view(f"{kind}2")
-        return _look_up(values, _scale(numbers[None], low, high)[0])
-    return _scale(values, low, high)
+        return _look_up(values, _scale(numbers[None], low, *scale)[0])
+    return _scale(values, low, *scale)
 
 
 def percentiles(values):
@@ -77,18 +78,19 @@ def percentiles(values):
 
 
 def _own_scale(values):
-    """(low, high) of an image without a range, by the kind and the largest of its numbers."""
+    """(factor, divisor) of an image without a range, by the kind and largest of its numbers."""
     largest = max((_finite(rows).max(initial=0) for rows in _strips(values)), default=0)
     if values.dtype.kind == "f":
-        return 0, (1 if largest <= 1 else max(255, largest))
-    return 0, (65535 if largest > 255 else 255)
+        return 255 if largest <= 1 else min(255 / largest, 1), 1
+    return 1, 257 if largest > 255 else 1
 
 
-def _scale(values, low, high):
+def _scale(values, low, factor, divisor):
     scaled = np.empty(values.shape, np.uint8)
     for place, rows in zip(_strips(scaled), _strips(values), strict=True):
         numbers = _finite(rows, low) - low
-        numbers *= 255 / (high - low)
+        numbers *= factor
+        numbers /= divisor
         np.clip(np.rint(numbers, out=numbers), 0, 255, out=numbers)
         place[...] = numbers
     return scaled

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from errors import UserError
-from utils.images.channels import check_pixels
-from utils.images.numbers import Numbers, turn_upright
+from utils.images.channels import check_bytes, check_pixels
+from utils.images.numbers import Numbers
+from utils.images.orientation import turn_upright
 
 _STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of files, and of those beyond 4 GB
 _TIGHTEST = 1100  # bytes that one byte of a file can hold: deflate makes at most 1032 of one
@@ -91,16 +92,19 @@ def read_tiff(path, max_pixels):
         check_pixels(first.imagewidth, first.imagelength, path, max_pixels)
         pages, _ = _find_pages(file)
         _check_pages(file, pages)
+        check_bytes(len(pages) * first.size * first.dtype.itemsize, path, max_pixels)
         # Strips one after another: images themselves are read side by side.
         parts = [page.asarray(squeeze=False, maxworkers=1) for page in pages]
         # (planes, depth, height, width, channels in a pixel), of which planes or channels are one.
-        values = np.concatenate([part[:, 0] for part in parts])
+        parts = [part[:, 0] for part in parts]
+        values = np.concatenate(parts) if len(parts) > 1 else parts[0]
         values = np.moveaxis(values, 0, -1).reshape(first.imagelength, first.imagewidth, -1)
         return Numbers(
             np.ascontiguousarray(turn_upright(values, _orientation(first))),
             values.shape[2] if len(pages) > 1 else _count_colors(first),
             first.photometric == _WHITE_IS_ZERO,
             first.photometric == _CMYK and values.shape[2] == 4,
+            was_ignored=values.dtype != np.uint8,
         )
 
 

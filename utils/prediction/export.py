@@ -225,6 +225,8 @@ def _note(description, form, palette, result):
         "letterbox": {"keep_aspect": True, "centred": True, "fill": [GREY] * channels},
         "channels": channels,
         "color_order": {1: "grey", 3: "RGB"}.get(channels, "as in the image files"),
+        # Of numbers of more than 8 bits, which are brought to 0..255 first: black and white.
+        "value_range": description.value_range,
         "normalization": {"scale": _SCALE, "offset": _OFFSET},
         "input": {"name": _INPUT, "shape": [batch, *size, channels], **tensor},
         "output": {"name": _OUTPUT, "shape": [batch, *size, classes], **tensor},

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from errors import UserError
 from utils.data.voc import image_extensions
 from utils.files import name_key
+from utils.images.foreign import describe_foreign, files_below
 
 
 class Result(NamedTuple):
@@ -108,7 +109,8 @@ def plan_results(origin, save):
         )
         results += _plan_folder(Path(folder), files, save / Path(folder).relative_to(origin))
     if not results:
-        raise UserError(f"There is no image in {origin}, nor in the folders in it.")
+        foreign = "".join(f" It holds {text}." for text in describe_foreign(files_below(origin)))
+        raise UserError(f"There is no image in {origin}, nor in the folders in it.{foreign}")
     return results
 
 

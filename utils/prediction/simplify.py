@@ -16,8 +16,6 @@ represent a digitized line or its caricature, Cartographica 10 (1973).
 import cv2
 import numpy as np
 
-from utils.convert.rasterize import fill_polygon
-
 _TRIALS = 4  # before a region that still isn't whole keeps all its points
 
 
@@ -64,6 +62,8 @@ def bounds_of(region):
 def fill_rings(rings, rows, columns):
     """The pixels whose centres are inside of rings, by the even-odd rule.
 
+    As `utils.convert.rasterize.fill_polygon` fills them, for any number of rings at once.
+
     Args:
         rings: list of Ring, none of which reaches beyond the rows and columns.
         rows, columns: slices with a start and a stop.
@@ -71,12 +71,21 @@ def fill_rings(rings, rows, columns):
     Returns:
         bool (rows, columns).
     """
-    size = (rows.stop - rows.start, columns.stop - columns.start)
-    inside = np.zeros(size, bool)
-    for ring in rings:
-        points = ring.points - (columns.start, rows.start)
-        inside ^= fill_polygon(list(map(tuple, points.tolist())), size)
-    return inside
+    starts = np.concatenate([ring.points for ring in rings])
+    ends = np.concatenate([np.roll(ring.points, -1, axis=0) for ring in rings])
+    downwards = (starts[:, 1] < ends[:, 1])[:, None]
+    (x0, y0), (x1, y1) = np.where(downwards, starts, ends).T, np.where(downwards, ends, starts).T
+    # An edge crosses the centre lines of the rows between its ends, y0 to y1 - 1.
+    counts = y1 - y0
+    edge = np.repeat(np.arange(len(counts)), counts)
+    row = np.arange(len(edge)) - np.repeat(np.cumsum(counts) - counts - y0, counts)
+    slopes = (x1 - x0) / np.maximum(counts, 1)
+    crossings = x0[edge] + (row + 0.5 - y0[edge]) * slopes[edge]
+    column = np.ceil(crossings - 0.5).astype(np.int64)
+    # There, inside and outside change places.
+    changes = np.zeros((rows.stop - rows.start, columns.stop - columns.start + 1), bool)
+    np.logical_xor.at(changes, (row - rows.start, column - columns.start), True)
+    return np.logical_xor.accumulate(changes[:, :-1], axis=1)
 
 
 def _find_lost(region, rings, numbers, tolerance):

@@ -7,7 +7,9 @@ Each run holds a lock on its folder, and one run at a time that on save_dir: onl
 weights there. So runs at the same time don't mix.
 """
 
+import contextlib
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -19,6 +21,11 @@ from utils.runs.lock import FolderLock
 from utils.runs.state import State, find_states, read_state
 
 _AHEAD = 300  # seconds by which clocks of machines that share a folder may differ
+_TEMPORARY = re.compile(r"\.\d+-[0-9a-f]{8}\..*")  # of `utils.files.whole_file`
+_BEFORE_AN_EPOCH = re.compile(r"\.lock|settings\.json|plan\.txt|events\.out\.tfevents\..*")
+_ATTEMPTS = 3
+_CLEARING = 0.1  # seconds in which a process clears a folder
+_OLD = 3600  # seconds after which no process still writes a temporary file
 
 
 class Run(NamedTuple):
@@ -48,8 +55,8 @@ def open_run(save_dir, resume, find_changes, wants_more):
         resume: "auto", or "never" for a new run in any case.
         find_changes: callable from a State (without arrays) to a list of texts, what has
             changed since in a way that keeps the run from resuming.
-        wants_more: callable from the settings of a finished run to whether it should be
-            trained on.
+        wants_more: callable from the State of a finished run to whether it should be trained
+            on. It may raise UserError.
 
     Returns:
         Run.
@@ -63,8 +70,9 @@ def open_run(save_dir, resume, find_changes, wants_more):
     save_dir.mkdir(parents=True, exist_ok=True)
     public_lock = FolderLock(save_dir)
     public = save_dir if public_lock.held else None
+    clear_dead_runs(save_dir)
     if public:
-        remove_temporaries(save_dir)
+        remove_temporaries(save_dir, shared=True)
     else:
         print(f"Another training is using {save_dir}: weights of this one stay in its own folder.")
     found = _find_interrupted(save_dir, find_changes, wants_more) if resume == "auto" else None
@@ -74,8 +82,7 @@ def open_run(save_dir, resume, find_changes, wants_more):
         state = read_state(folder)
         print(f"Resuming {folder} after epoch {state.epoch}.")
     else:
-        folder, state = make_run_folder(save_dir), None
-        lock = FolderLock(folder)
+        (folder, lock), state = _make_locked_folder(save_dir), None
     return Run(folder, state, public, (public_lock, lock))
 
 
@@ -99,11 +106,13 @@ def _find_interrupted(save_dir, find_changes, wants_more):
             continue
         changes = find_changes(state)
         finished = state.facts["finished"]
-        more = finished and wants_more(state.facts["run"]["settings"])
+        more = finished and not changes and wants_more(state)
         if not changes and (not finished or more):
             return folder, lock
         lock.release()
         if finished:
+            if not refusal:
+                print(f"{folder} is finished, with {state.epoch} epochs. This is a new run.")
             break  # earlier ones were abandoned when that one was started
         refusal = refusal or (folder, state.epoch, changes)
     if refusal:
@@ -140,6 +149,44 @@ def make_run_folder(save_dir):
     raise OSError(f"{save_dir} holds a thousand runs of this second.")
 
 
+def _make_locked_folder(save_dir):
+    """(folder, its lock) of a new run; anew where another process has cleared it meanwhile."""
+    for _ in range(_ATTEMPTS):
+        folder = make_run_folder(save_dir)
+        try:
+            lock = FolderLock(folder)
+        except FileNotFoundError:
+            continue
+        if not lock.held:
+            time.sleep(_CLEARING)  # or the file system knows no locks, and nobody clears
+        if (folder / ".lock").exists():
+            return folder, lock
+    raise OSError(f"{folder} vanished while it was made. Does another process clear {save_dir}?")
+
+
+def clear_dead_runs(save_dir):
+    """Removes what killed runs left half-written, and folders of those that saved nothing.
+
+    A run is dead if its lock is free. A folder that holds anything but what a run writes before
+    its first epoch is over is kept.
+    """
+    for folder in Path(save_dir).glob("loss_*"):
+        if not (folder / ".lock").is_file():  # of an earlier version, or none of ours
+            continue
+        lock = FolderLock(folder)
+        if not lock.held:
+            continue
+        remove_temporaries(folder)
+        paths = list(folder.iterdir())
+        if all(path.is_file() and _BEFORE_AN_EPOCH.fullmatch(path.name) for path in paths):
+            lock.release()  # Windows removes no open file
+            for path in paths:
+                path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # another process is in it
+                folder.rmdir()
+        lock.release()
+
+
 def discard(run):
     """Removes the folder of a new run that came to nothing, if it holds nothing."""
     if run.state is None and {path.name for path in run.folder.iterdir()} == {".lock"}:
@@ -148,10 +195,24 @@ def discard(run):
         run.folder.rmdir()
 
 
-def remove_temporaries(folder):
-    """Removes what a killed process left half-written; the folder must be locked."""
-    for path in Path(folder).glob(".*.h5"):
-        path.unlink(missing_ok=True)
+def remove_temporaries(folder, shared=False):
+    """Removes what a killed process left half-written; the folder must be locked.
+
+    Args:
+        folder: Path.
+        shared: bool, whether processes without the lock write there, all but weights: their
+            files are left unless they are old.
+    """
+    for path in Path(folder).glob(".*"):
+        left = _TEMPORARY.fullmatch(path.name) and (not shared or _is_old(path))
+        if path.suffix == ".h5" or left:
+            path.unlink(missing_ok=True)
+
+
+def _is_old(path):
+    with contextlib.suppress(FileNotFoundError):
+        return time.time() - path.stat().st_mtime > _OLD
+    return False
 
 
 def publish(path, target):

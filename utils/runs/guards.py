@@ -89,40 +89,56 @@ def _kept(epoch):
 
 
 class Patience(keras.callbacks.Callback):
-    """Stops a run whose validation loss has not fallen for some epochs.
+    """Stops a phase whose validation loss has not fallen for some epochs; the last one: the run.
 
     Keras' EarlyStopping starts anew with each `fit`; this one lives over both phases, and
     `state` carries it into a run that resumes.
 
     Args:
         patience: int, epochs; 0: never stops.
+        min_delta: float, what the loss must fall by, below the lowest so far, to count.
+
+    Attributes:
+        ends_run: bool, whether the phase of now is the last one.
     """
 
-    def __init__(self, patience):
+    def __init__(self, patience, min_delta=0.0):
         super().__init__()
         self.patience = patience
+        self.min_delta = min_delta
         self.best = math.inf
         self.waited = 0
+        self.ends_run = True
+
+    @property
+    def exhausted(self):
+        """Whether the phase of now is over."""
+        return 0 < self.patience <= self.waited
 
     @property
     def stopped(self):
         """Whether the run is over, so that no further `fit` should begin."""
-        return 0 < self.patience <= self.waited
+        return self.exhausted and self.ends_run
+
+    def start_anew(self):
+        """Gives the next phase all the epochs of `patience` to fall below the lowest loss."""
+        self.waited = 0
 
     def on_epoch_end(self, epoch, logs=None):
         if "val_loss" not in logs:  # with a time limit not each epoch is validated
             return
-        if logs["val_loss"] < self.best:
+        if logs["val_loss"] < self.best - self.min_delta:
             self.best, self.waited = float(logs["val_loss"]), 0
         else:
             self.waited += 1
-        if self.stopped:
+        if self.exhausted:
             self.model.stop_training = True
 
     def __str__(self):
+        margin = f" by more than {self.min_delta:g}" if self.min_delta else ""
         return (
-            f"In {self.waited} epochs the validation loss did not fall below {self.best:.4g} "
-            f"(early_stopping_patience is {self.patience})."
+            f"In {self.waited} epochs the validation loss did not fall below {self.best:.4g}"
+            f"{margin} (early_stopping_patience is {self.patience})."
         )
 
     @property

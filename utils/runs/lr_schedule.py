@@ -29,7 +29,7 @@ def learning_rate(epoch, total_epochs, init_lr, min_lr, decay_type="cos"):
     """The learning rate of an epoch.
 
     cos, for T epochs in all: the first w = min(max(0.05 T, 1), 3) epochs warm up as
-    s + (init_lr - s) (epoch / w)^2 from s = max(0.1 init_lr, 1e-6); the last
+    s + (init_lr - s) (epoch / w)^2 from s = min(max(0.1 init_lr, 1e-6), init_lr); the last
     n = min(max(0.05 T, 1), 15) stay at min_lr; a half cosine joins them.
     step: times (min_lr / init_lr)^(1/9) after every T / 10 epochs.
 
@@ -51,7 +51,8 @@ def learning_rate(epoch, total_epochs, init_lr, min_lr, decay_type="cos"):
         return init_lr * (min_lr / init_lr) ** (epoch * 10 // total_epochs / 9)
     warmup = min(max(0.05 * total_epochs, 1), 3)
     tail = min(max(0.05 * total_epochs, 1), 15)
-    start = max(0.1 * init_lr, 1e-6)
+    # Differs from upstream, which starts at 1e-6 above a rate that is below.
+    start = min(max(0.1 * init_lr, 1e-6), init_lr)
     if epoch <= warmup:
         return start + (init_lr - start) * (epoch / warmup) ** 2
     if epoch >= total_epochs - tail:

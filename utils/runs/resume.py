@@ -1,13 +1,16 @@
 """Whether an interrupted training can resume with the settings and data of now."""
 
 import hashlib
+import math
 
 from errors import UserError
 
+EPOCH = "epoch"  # what the losses in a run's state are of
 # What may change without changing what is learnt, or that only says how long to train.
 FREE = {
     "VOCdevkit_path", "train_list", "val_list", "num_workers", "cache_gb", "recompute",
-    "init_epoch", "unfreeze_epoch", "early_stopping_patience", "imagenet_url",
+    "init_epoch", "unfreeze_epoch", "early_stopping_patience", "early_stopping_min_delta",
+    "imagenet_url",
     "save_dir", "save_period", "eval_flag", "eval_period", "resume", "time_limit",
     "devices",
 }  # fmt: skip
@@ -21,6 +24,7 @@ _OF_A_PHASE = {"freeze_batch_size", "unfreeze_batch_size", "accumulate_steps"}
 # What runs of earlier versions did not know, as they went without it.
 _ADDED = {
     "time_limit": 0.0, "plan": "off", "val_window": None, "value_range": [], "crops_per_image": 1,
+    "early_stopping_min_delta": 0.0, "new_head": False,
     "flip_vertical": 0.0, "quarter_turn": 0.0, "rotation": 0.0, "elastic": 0.0, "rare_crops": 0.0,
     "blur": 0.0, "noise": 0.0, "gamma": 0.0, "contrast": 0.0, "low_resolution": 0.0, "cutout": 0.0,
     "border_weight": 0.0, "border_sigma": 5.0,
@@ -72,6 +76,30 @@ def update_facts(facts, now):
     return facts | {"run": facts["run"] | {"settings": settings}, "start": start}, note
 
 
+def update_callbacks(facts):
+    """What a run's callbacks knew, {name: state}, of a run of an earlier version too.
+
+    Those knew less, and their validation loss was a mean over batches, with which that of today
+    can't be compared: the lowest so far is forgotten, and the user told.
+
+    Args:
+        facts: dict, `utils.runs.state.State.facts`.
+    """
+    states = facts["callbacks"]
+    title = states.get("limit", {}).get("phase", "")  # noted of runs with a time limit alone
+    states = {"phases": {"title": title, "thawed": title == "all layers"}} | states
+    if facts.get("loss_of") == EPOCH:
+        return states
+    print(
+        "This run began with an earlier version, whose losses were means over batches: now that "
+        "of an epoch is computed from all its pixels at once. The lowest val_loss is looked for "
+        "anew."
+    )
+    states["patience"] = {"best": math.inf, "waited": 0}
+    states["checkpoints"] = states["checkpoints"] | {"lowest_loss": math.inf}
+    return states
+
+
 def find_changes(before, now, epoch, phase_starts):
     """Lists what has changed in a way that keeps a run from resuming.
 
@@ -120,6 +148,7 @@ def find_missing(facts):
     wanted += [(f"run/{name}", dict) for name in ("settings", "pictures")]
     wanted += [(f"run/pictures/{name}", dict) for name in ("train", "val")]
     wanted += [(f"callbacks/{name}", dict) for name in ("patience", "checkpoints", "log")]
+    wanted += [("callbacks/patience/waited", int)]
     missing = []
     for path, kind in wanted:
         value = facts
@@ -128,6 +157,34 @@ def find_missing(facts):
         if not isinstance(value, kind):
             missing.append(f"its state lacks {path}")
     return missing
+
+
+def wants_more(state, settings):
+    """Whether a finished run should be trained on, by the settings of now.
+
+    Args:
+        state: `utils.runs.state.State` of the run.
+        settings: object with `time_limit`, `unfreeze_epoch` and `early_stopping_patience`.
+
+    Raises:
+        UserError: if more epochs or time are asked for, but early stopping has ended the run and
+            would do so again.
+    """
+    before = state.facts["run"]["settings"]
+    name = "time_limit" if settings.time_limit else "unfreeze_epoch"
+    longer = getattr(settings, name) > before.get(name, 0)
+    waited = state.facts["callbacks"]["patience"]["waited"]
+    if not 0 < before.get("early_stopping_patience", 0) <= waited:  # it came to its end
+        return longer
+    if settings.early_stopping_patience == 0 or settings.early_stopping_patience > waited:
+        return True
+    if longer:
+        raise UserError(
+            f"A longer {name} alone does not continue the last run: early stopping ended it "
+            f"after epoch {state.epoch}, {waited} of them without a lower val_loss. To train it "
+            f"on, set early_stopping_patience above {waited}, or to 0; for a new run, resume=never."
+        )
+    return False
 
 
 def check_same(runs):

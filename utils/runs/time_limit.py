@@ -24,7 +24,6 @@ class TimeLimit:
 
     Attributes:
         reserve: float, seconds from the last step to the end.
-        phase: str, title of the phase that trains now, for the run's state.
         over: bool, whether the time for training was used up.
         validated: bool, whether the latest epoch was validated.
         rate: float, the learning rate of now.
@@ -33,7 +32,6 @@ class TimeLimit:
     def __init__(self, seconds, now=time.monotonic):
         self.seconds = seconds
         self.reserve = 0.0
-        self.phase = ""
         self.rate = 0.0
         self.over = self.validated = False
         self._now = now
@@ -109,11 +107,11 @@ class TimeLimit:
         """What a run that resumes must know, as JSON can hold it; may be set."""
         return {
             "seconds": self.elapsed(), "setup": self._setup, "reserve": self.reserve,
-            "validating": self._validating, "phase": self.phase,
+            "validating": self._validating,
         }  # fmt: skip
 
     @state.setter
     def state(self, state):
         self._begin, self._used = self._now(), state["seconds"]
         self._setup, self.reserve = state["setup"], state["reserve"]
-        self._validating, self.phase = state["validating"], state["phase"]
+        self._validating = state["validating"]
