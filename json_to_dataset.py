@@ -96,9 +96,9 @@ def main(config=None):
 
 
 def data_folder(annotations):
-    """The folder above the one of the annotations, beside which their images often lie."""
+    """The folder two above that of the annotations: `img` is there, of `img_out/labelme`."""
     folder = os.path.abspath(annotations)
-    return Path(folder if os.path.isdir(folder) else os.path.dirname(folder)).parent
+    return Path(folder if os.path.isdir(folder) else os.path.dirname(folder)).parent.parent
 
 
 def choose_classes(path, scan, skips):

@@ -74,9 +74,8 @@ def naming(path, temporary=None):
         names = [name for name in both if isinstance(name, (str, os.PathLike))]
         inside = temporary and any(Path(name).is_relative_to(temporary) for name in names)
         if error.errno is not None and (inside or not names):
-            error.filename = str(path)
-            if error.filename2 is not None:  # of a renaming, or a copy
-                del error.filename2
+            # Another one: PyAV's let nobody change their name.
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
 
 
