@@ -95,6 +95,12 @@ def main(config=None):
     return 1 if skips.found else 0
 
 
+def data_folder(annotations):
+    """The folder two above that of the annotations: `img` is there, of `img_out/labelme`."""
+    folder = os.path.abspath(annotations)
+    return Path(folder if os.path.isdir(folder) else os.path.dirname(folder)).parent.parent
+
+
 def choose_classes(path, scan, skips):
     """The classes, from a list or from the labels that occur.
 
@@ -119,12 +125,6 @@ def choose_classes(path, scan, skips):
     else:
         classes = make_classes(scan.labels)
     return classes, [one for one in (note, alike_note(classes)) if one]
-
-
-def data_folder(annotations):
-    """The folder above the one of the annotations, beside which their images often lie."""
-    folder = os.path.abspath(annotations)
-    return Path(folder if os.path.isdir(folder) else os.path.dirname(folder)).parent
 
 
 def check_items(items, classes, skips):

@@ -9,6 +9,7 @@ Other programs:    python predict.py --mode export --export_formats onnx
 
 import errno
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image
@@ -184,15 +185,27 @@ def predict_image(config, unet, path, names, annotations):
         )
         mask = unet.predict_array(pixels, progress=True)
         result = names.of(path)
-        annotations.add(result, mask)
+        with refusing_long_names(path):
+            annotations.add(result, mask)
+            if config.count:
+                print(format_count(mask, unet.description.name_classes))
+            drawn = save_result(config, unet, result, pixels, mask)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return None
-    if config.count:
-        print(format_count(mask, unet.description.name_classes))
-    drawn = save_result(config, unet, result, pixels, mask)
     print(f"saved {result.drawn}")
     return drawn
+
+
+@contextmanager
+def refusing_long_names(path):
+    """Raises UserError where the names of an image's results are too long: others' need not be."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # this image's problem, not the disk's
+            raise UserError(f"The name of {path} is too long for its results.") from None
+        raise
 
 
 def save_result(config, unet, result, pixels, mask, with_mask=False):
@@ -255,15 +268,11 @@ def predict_results(config, unet, results, annotations):
 
     def finish(path, pixels, mask):
         result = by_image[path]
-        try:
+        with refusing_long_names(path):
             # What is there already may hold corrections; the file of a run is made at its end.
             if not all(file.exists() for file in annotations.files_of(result)):
                 annotations.add(result, mask)
             save_result(config, unet, result, pixels, mask, with_mask=True)
-        except OSError as error:
-            if error.errno == errno.ENAMETOOLONG:  # this image's problem, not the disk's
-                raise UserError(f"The name of {path} is too long for its results.") from None
-            raise
 
     # The text alone: an error holds on to the file and the pixels that it came from.
     return {

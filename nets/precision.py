@@ -20,7 +20,7 @@ from keras import ops
 
 from nets.checks import check_precision
 from nets.processor import bfloat16_units, hardware_names
-from utils.files import write_json
+from utils.files import home_folder, write_json
 
 _SPEEDUP_WANTED = 1.5  # below it, the gain isn't worth the coarser numbers
 _OFF = ("0", "false", "False")
@@ -72,7 +72,7 @@ def _measured(candidates):
     names = hardware_names() if _has_gpu() else hardware_names()[:1]
     key = " | ".join((platform.node(), platform.machine(), *names, keras.config.backend()))
     notes = {}
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, RecursionError):
         notes = dict(json.loads(path.read_text(encoding="utf-8")))
     with suppress(KeyError, TypeError, ValueError):  # what is no note is measured anew
         policy, reason = notes[key]
@@ -86,7 +86,7 @@ def _measured(candidates):
 
 def notes_path():
     """Path of the file that keeps what was measured: in Keras' folder of the user."""
-    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "unet_precision.json"
+    return Path(os.environ.get("KERAS_HOME") or home_folder() / ".keras") / "unet_precision.json"
 
 
 def _time(candidates):

@@ -64,15 +64,18 @@ def naming(path, temporary=None):
 
     Args:
         path: str or Path.
-        temporary: Path of a name that means nothing to users; in its place `path` is named.
+        temporary: Path of a file or folder whose name means nothing to users; for it and what is
+            in it, `path` is named.
     """
     try:
         yield
     except OSError as error:
-        if error.filename in (None, str(temporary)) and error.errno is not None:
-            error.filename = str(path)
-            if error.filename2 is not None:  # of a renaming
-                del error.filename2
+        both = error.filename, error.filename2
+        names = [name for name in both if isinstance(name, (str, os.PathLike))]
+        inside = temporary and any(Path(name).is_relative_to(temporary) for name in names)
+        if error.errno is not None and (inside or not names):
+            # Another one: PyAV's let nobody change their name.
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
 
 
@@ -107,7 +110,8 @@ def _clear_leftovers(folder):
 def scratch_folder(parent):
     """Gives a new hidden folder in an existing one, which vanishes at the end."""
     scratch = temporary_path(parent)
-    scratch.mkdir()
+    with naming(parent, scratch):
+        scratch.mkdir()
     try:
         yield scratch
     finally:
@@ -120,7 +124,7 @@ def whole_folder(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     with scratch_folder(path.parent) as scratch:
         new, former = scratch / "new", scratch / "former"
-        with naming(path, new):
+        with naming(path, scratch):
             yield new
         if path.exists():  # a folder with files in it can't be replaced at once
             os.replace(path, former)

@@ -23,7 +23,7 @@ FACTS = {
     "run": {"settings": {"unfreeze_epoch": 9}, "pictures": PICTURES},
     "description": {"num_classes": 3},
     "policy": "float32",
-    "callbacks": {"patience": {}, "checkpoints": {}, "log": {"rows": []}},
+    "callbacks": {"patience": {"waited": 0}, "checkpoints": {}, "log": {"rows": []}},
 }
 
 

@@ -1,5 +1,6 @@
 """Pipes, devices, sockets and links in circles where a file should be: an answer, and at once."""
 
+import errno
 import os
 import shutil
 import socket
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import predict
 import train
 from errors import UserError
 from utils.checking.scan import scan_pair
@@ -131,3 +133,12 @@ def test_the_others_of_a_folder_are_read(tmp_path, write_image, kind):
     found = [within(5, lambda path=path: read_image(path)) for path in sorted(tmp_path.iterdir())]
     assert found[0].shape == (4, 4, 3)
     assert kind in str(found[1])
+
+
+def test_a_name_that_is_too_long_for_results_is_that_images_problem_alone():
+    too_long = OSError(errno.ENAMETOOLONG, "File name too long")
+    expected = r"The name of a\.jpg is too long for its results\."
+    with pytest.raises(UserError, match=expected), predict.refusing_long_names("a.jpg"):
+        raise too_long
+    with pytest.raises(OSError, match="full"), predict.refusing_long_names("a.jpg"):
+        raise OSError(errno.ENOSPC, "full")

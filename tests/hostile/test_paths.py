@@ -43,10 +43,17 @@ def secret(tmp_path):
     return make_image(tmp_path / "private" / "secret.png")
 
 
-@pytest.mark.parametrize("name", ["../../private/secret.png", "{}", "..\\..\\private\\secret.png",
-                                  "x/../../../private/secret.png"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../../private/secret.png",
+        "{}",
+        "..\\..\\..\\private\\secret.png",
+        "x/../../../../private/secret.png",
+    ],
+)
 def test_an_image_path_that_leads_out_of_the_data_is_not_followed(tmp_path, secret, name):
-    folder = tmp_path / "data" / "labelme"
+    folder = tmp_path / "my" / "data" / "labelme"
     make_labelme(folder, name.format(secret))
     with pytest.raises(UserError) as caught:
         convert(tmp_path, folder)
@@ -56,7 +63,7 @@ def test_an_image_path_that_leads_out_of_the_data_is_not_followed(tmp_path, secr
 
 
 def test_the_others_are_converted(tmp_path, secret, capsys):
-    folder = tmp_path / "data" / "labelme"
+    folder = tmp_path / "my" / "data" / "labelme"
     make_labelme(folder, str(secret))
     make_labelme(folder, "b.png", "b")
     make_image(folder / "b.png")
@@ -67,17 +74,18 @@ def test_the_others_are_converted(tmp_path, secret, capsys):
 
 
 def test_image_dir_allows_it(tmp_path, secret):
-    folder = tmp_path / "data" / "labelme"
-    make_labelme(folder, "../../private/secret.png")
+    folder = tmp_path / "my" / "data" / "labelme"
+    make_labelme(folder, "../../../private/secret.png")
     status, dataset = convert(tmp_path, folder, image_dir=str(secret.parent))
     assert status == 0
     assert (dataset / "JPEGImages" / "a.png").is_file()
 
 
-def test_a_folder_beside_that_of_the_annotations_is_of_the_data(tmp_path):
-    folder = tmp_path / "data" / "labelme"
-    make_labelme(folder, "..\\images\\a.png")
-    make_image(tmp_path / "data" / "images" / "a.png")
+@pytest.mark.parametrize("name", ["..\\images\\a.png", "../../images/a.png"])
+def test_a_folder_near_that_of_the_annotations_is_of_the_data(tmp_path, name):
+    folder = tmp_path / "my" / "data" / "labelme"
+    make_labelme(folder, name)
+    make_image((folder / name.replace("\\", "/")).resolve())
     assert convert(tmp_path, folder)[0] == 0
 
 
@@ -135,3 +143,23 @@ def test_voc_annotation_reads_no_other_folder(voc_dir, tmp_path, write_list, sec
     before = {path: path.stat().st_atime_ns for path in Path(secret).parent.iterdir()}
     assert voc_annotation.main(config) == 2
     assert {path: path.stat().st_atime_ns for path in Path(secret).parent.iterdir()} == before
+
+
+@pytest.mark.parametrize("label", ["\x1b[2Jcat", "cat\x07", "\x00", "a\x9bb"])
+def test_a_label_with_control_codes_gets_into_no_class_list(tmp_path, label):
+    folder = tmp_path / "labelme"
+    make_image(folder / "a.png")
+    make_labelme(folder, "a.png")
+    text = (folder / "a.json").read_text().replace('"cat"', json.dumps(label))
+    (folder / "a.json").write_text(text)
+    with pytest.raises(UserError, match=r"has the label .*Expected a name") as caught:
+        convert(tmp_path, folder)
+    assert repr(label) in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_name_of_100_000_letters_is_not_shown_whole(tmp_path):
+    make_labelme(tmp_path / "labelme", "x" * 100_000)
+    with pytest.raises(UserError) as caught:
+        convert(tmp_path, tmp_path / "labelme")
+    assert len(str(caught.value)) < 1000

@@ -327,8 +327,8 @@ def test_names_that_would_not_come_back_are_refused(tmp_path, names, message, ki
 
 def test_names_that_xml_cannot_hold_are_refused(tmp_path):
     annotations = make_annotations("cvat", tmp_path, 0)
-    message = r"The class 'a\\x01' has the character '\\x01', which XML files can't hold"
-    with pytest.raises(UserError, match=message), annotations.writing(("b", "a\x01")):
+    message = r"The class 'a\\ufffe' has the character '\\ufffe', which XML files can't hold"
+    with pytest.raises(UserError, match=message), annotations.writing(("b", "a\ufffe")):
         pass
     [result] = plan_results_of(tmp_path / "img", "a\x02.png")
     with pytest.raises(UserError, match=r"The image 'a\\x02\.png' has the character"):

@@ -91,7 +91,7 @@ def fix_dataset(folder, pairs, *, workers=0, border=False, **rules):
         contents = ordered_map(read_content, paths, workers, "Reading the masks")
         meaning = _decide(contents, rules)
         work = partial(_fix_sample, folder=temporary, meaning=meaning, border=border)
-        with naming(target):
+        with naming(target, temporary):
             outcomes = list(ordered_map(work, samples, workers, "Writing the copy"))
         outcomes += [
             FixedPair(text, left_out=_ALONE[kind]) for kind, text in problems if kind in _ALONE

@@ -5,6 +5,7 @@ Whatever their format, annotations become `Item`s, and these become files of a V
 
 import json
 import reprlib
+import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
@@ -92,8 +93,10 @@ def clean_label(label, origin):
         UserError: if nothing is left to write.
     """
     text = one_form(" ".join(label.split())) if isinstance(label, str) else ""
-    # JSON can spell halves of letters, which no text file can hold.
-    if not text or text.encode(errors="replace").decode() != text:
+    # JSON can spell control codes, which would act on a terminal that lists the classes, and
+    # halves of letters, which no text file can hold.
+    has_codes = any(unicodedata.category(letter) == "Cc" for letter in text)
+    if not text or has_codes or text.encode(errors="replace").decode() != text:
         raise UserError(f"{origin} has the label {shown(label)}. Expected a name.")
     return text
 

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from errors import UserError
 from utils.convert.annotated_images import read_annotated_image
-from utils.convert.annotations import Item, read_json
+from utils.convert.annotations import Item, read_json, shown
 from utils.convert.encoded import decode_base64
 from utils.convert.labelme_shapes import paint_shapes, read_shapes
 from utils.convert.scan import Scan, Skips
@@ -67,7 +67,7 @@ def _find_image(path, data, finder):
     found = finder.find(file_name, [path.parent])
     if found is None:
         raise UserError(
-            f"{path} belongs to the image {file_name!r}, which is not in "
+            f"{path} belongs to the image {shown(file_name)}, which is not in "
             f"{finder.image_dir or path.parent}, nor inside the file as imageData. Put it "
             "there, or set image_dir."
         )

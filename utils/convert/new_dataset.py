@@ -44,7 +44,7 @@ def building(target):
     with scratch_folder(place) as scratch:
         folder = scratch / target.name
         folder.mkdir()
-        with naming(target):
+        with naming(target, scratch):
             yield folder
         move_in(folder, target)
 

@@ -20,11 +20,11 @@ from utils.files import TEMPORARY, whole_file
 from utils.runs.lock import FolderLock
 from utils.runs.state import State, find_states, read_state
 
+_AHEAD = 300  # seconds by which clocks of machines that share a folder may differ
 _BEFORE_AN_EPOCH = re.compile(r"\.lock|settings\.json|plan\.txt|events\.out\.tfevents\..*")
 _ATTEMPTS = 3
 _CLEARING = 0.1  # seconds in which a process clears a folder
 _OLD = 3600  # seconds after which no process still writes a temporary file
-_AHEAD = 300  # seconds by which clocks of machines that share a folder may differ
 
 
 class Run(NamedTuple):

@@ -135,6 +135,30 @@ def find_changes(before, now, epoch, phase_starts):
     return changes
 
 
+def find_missing(facts):
+    """Names what a run can't resume without, of a state that is whole but made otherwise.
+
+    Args:
+        facts: dict, `utils.runs.state.State.facts`.
+
+    Returns:
+        list of texts, such as "its state lacks description"; empty: all is there.
+    """
+    wanted = [(name, dict) for name in ("run", "callbacks", "description")] + [("policy", str)]
+    wanted += [(f"run/{name}", dict) for name in ("settings", "pictures")]
+    wanted += [(f"run/pictures/{name}", dict) for name in ("train", "val")]
+    wanted += [(f"callbacks/{name}", dict) for name in ("patience", "checkpoints", "log")]
+    wanted += [("callbacks/patience/waited", int)]
+    missing = []
+    for path, kind in wanted:
+        value = facts
+        for part in path.split("/"):
+            value = value.get(part) if isinstance(value, dict) else None
+        if not isinstance(value, kind):
+            missing.append(f"its state lacks {path}")
+    return missing
+
+
 def wants_more(state, settings):
     """Whether a finished run should be trained on, by the settings of now.
 
@@ -161,29 +185,6 @@ def wants_more(state, settings):
             f"on, set early_stopping_patience above {waited}, or to 0; for a new run, resume=never."
         )
     return False
-
-
-def find_missing(facts):
-    """Names what a run can't resume without, of a state that is whole but made otherwise.
-
-    Args:
-        facts: dict, `utils.runs.state.State.facts`.
-
-    Returns:
-        list of texts, such as "its state lacks description"; empty: all is there.
-    """
-    wanted = [(name, dict) for name in ("run", "callbacks", "description")] + [("policy", str)]
-    wanted += [(f"run/{name}", dict) for name in ("settings", "pictures")]
-    wanted += [(f"run/pictures/{name}", dict) for name in ("train", "val")]
-    wanted += [(f"callbacks/{name}", dict) for name in ("patience", "checkpoints", "log")]
-    missing = []
-    for path, kind in wanted:
-        value = facts
-        for part in path.split("/"):
-            value = value.get(part) if isinstance(value, dict) else None
-        if not isinstance(value, kind):
-            missing.append(f"its state lacks {path}")
-    return missing
 
 
 def check_same(runs):
