@@ -317,11 +317,17 @@ def test_fix_and_check_only_exclude_each_other():
 
 
 @pytest.mark.parametrize("name", ["trainval_percent", "train_percent"])
-@pytest.mark.parametrize("value", [0.0, -0.1, 1.01, 90.0, float("nan")])
+@pytest.mark.parametrize("value", [0.0, -0.1, 1.01, 90.0])
 def test_shares_that_are_none_are_refused(name, value):
     with pytest.raises(UserError) as caught:
         AnnotationConfig(**{name: value})
     assert str(caught.value) == f"{name} is a share: above 0, at most 1; got {value}."
+
+
+@pytest.mark.parametrize("name", ["trainval_percent", "train_percent"])
+def test_a_share_is_a_number(name):
+    with pytest.raises(UserError, match=f"^{name} must be a number; got nan"):
+        AnnotationConfig(**{name: float("nan")})
 
 
 @pytest.mark.parametrize("name", ["num_workers", "folds"])
