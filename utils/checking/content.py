@@ -152,8 +152,8 @@ def palette_of(image, values):
     # `getpalette` would decode the whole image first.
     plain = image.palette.rawmode == "RGB" and isinstance(image.palette.palette, bytes)
     palette = image.palette.palette if plain else bytes(image.getpalette("RGB"))
-    colors = encode(np.frombuffer(palette[: len(palette) // 3 * 3], np.uint8).reshape(-1, 3))
-    return {int(v): int(colors[v]) for v in values if v < len(colors)}
+    colors = {int(value): palette[3 * value : 3 * value + 3] for value in values}
+    return {value: int.from_bytes(c, "big") for value, c in colors.items() if len(c) == 3}
 
 
 def _decode(image):

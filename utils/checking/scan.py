@@ -23,7 +23,7 @@ from utils.checking.content import (
     palette_of,
     read_content,
 )
-from utils.data.masks import read_label_ids, refused_mask
+from utils.data.masks import ids_of, read_label_ids, refused_mask
 from utils.files import whole_file
 from utils.images.channels import MAX_PIXELS
 from utils.images.deep import read_numbers
@@ -107,7 +107,9 @@ def _scan_mask(path, facts, decode):
             facts.mask_error = refused_mask(image) or ""
             facts.mask_size = image.size[::-1]
             if not facts.mask_error:
-                facts.mask = _summarize(read_label_ids(path), image)
+                # OpenCV is the faster one with grey files; others are open already.
+                ids = read_label_ids(path) if image.mode == "L" else ids_of(image, path)
+                facts.mask = _summarize(ids, image)
                 return
         if decode and facts.mask_error != "lossy":
             content = read_content(path)

@@ -67,12 +67,17 @@ def read_label_ids(path):
                     f"mode {image.mode}). Expected a PNG with a palette or 8-bit grey whose pixel "
                     "values are the class ids 0, 1, 2, ..."
                 )
-            ids = np.asarray(image).astype(np.uint8, copy=False)
-            depth = _bit_depth(path) if image.mode == "L" else 8
+            return ids_of(image, path)
     except UserError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads to
         raise UserError(f"The mask {path} can't be read: {error}. Save it again.") from error
+
+
+def ids_of(image, path):
+    """The class ids of an opened mask for which `refused_mask` is None: uint8 (H, W)."""
+    ids = np.asarray(image).astype(np.uint8, copy=False)
+    depth = _bit_depth(path) if image.mode == "L" else 8
     # Pillow stretches 2- and 4-bit grey to 0..255.
     return ids if depth == 8 else ids // (255 // (2**depth - 1))
 

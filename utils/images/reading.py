@@ -4,6 +4,8 @@ Images are uint8 (H, W, 3) RGB unless other channels are asked for (`utils.image
 Masks have a reader of their own, in `utils.data.masks`.
 """
 
+import os
+
 import cv2
 import numpy as np
 
@@ -30,6 +32,7 @@ from utils.images.tiff import is_tiff
 
 _LARGE = 50_000_000  # pixels from which the 4 bytes per pixel of Pillow's images are too much
 _LARGE_FORMATS = ("PNG", "TIFF", "BMP")  # of which OpenCV refuses what is not whole
+_SMALL = 1_000_000  # bytes of a file that is read rather than mapped
 _AS_STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -115,8 +118,10 @@ def _decode(path, width, height):
 
 
 def _map_bytes(path):
-    # Mapped, a file's bytes need no memory of their own; and unlike OpenCV's own reading it
-    # takes any letters in a path on any system.
+    # Unlike OpenCV's own reading both take any letters in a path on any system; mapped, the
+    # bytes of a large file need no memory of their own.
+    if os.path.getsize(path) < _SMALL:
+        return np.fromfile(path, np.uint8)
     return np.memmap(path, np.uint8, "r")
 
 
