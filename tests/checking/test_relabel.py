@@ -83,6 +83,10 @@ def test_16_bit_ids(save, kind):
     assert relabel(save(wide, kind))[0].tolist() == [[0, 1, 2, 3]]
 
 
+def test_floats_that_are_whole_numbers(save):
+    assert relabel(save(IDS.astype(np.float32), "TIFF"))[0].tolist() == IDS.tolist()
+
+
 def test_16_bit_values_that_are_too_many_for_ids_are_refused(save):
     values = (np.arange(300) * 5).astype(np.uint16)[None]
     ids, refusal, unknown = relabel(save(values))
@@ -114,7 +118,12 @@ def test_alpha(save, mode, kind):
         (Image.new("RGB", (8, 8)), "WEBP", {"lossless": True}, "compressed with loss"),
         (Image.new("L", (8, 8)), "TIFF", {"compression": "jpeg"}, "compressed with loss"),
         (Image.new("CMYK", (8, 8)), "TIFF", {}, "mode CMYK is neither ids nor colours"),
-        (Image.new("F", (8, 8)), "TIFF", {}, "mode F is neither ids nor colours"),
+        (
+            Image.new("F", (8, 8), 0.5),
+            "TIFF",
+            {},
+            "its floats are no whole numbers, so no class ids",
+        ),
     ],
 )
 def test_files_that_hold_no_ids(save, image, kind, options, refusal):
@@ -298,7 +307,7 @@ def test_any_mask_gives_right_ids_or_a_refusal(save, kind, labels, height, width
     found, refusal, unknown = to_ids(content, find_meaning([content], num_classes=256))
     if found is None:
         assert refusal
-        assert mode in ("CMYK", "F", "PA") or form in ("JPEG", "WEBP")
+        assert mode in ("CMYK", "PA") or form in ("JPEG", "WEBP")
         return
     assert form not in ("JPEG", "WEBP")
     assert (refusal, unknown) == ("", {})

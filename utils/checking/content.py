@@ -164,6 +164,11 @@ def _decode(image):
         content = _values(np.array(image).astype(np.int64), image.mode not in ("P", "1"))
         content.palette = palette_of(image, np.unique(content.values))
         return content
+    if image.mode == "F":
+        values = np.array(image)
+        if not (np.isfinite(values).all() and (values == np.rint(values)).all()):
+            return MaskContent(refusal="its floats are no whole numbers, so no class ids")
+        return _values(values.astype(np.int64), False)
     if image.mode not in ("RGB", "RGBA", "LA"):
         return MaskContent(refusal=f"mode {image.mode} is neither ids nor colours")
     pixels = np.array(image)

@@ -131,7 +131,12 @@ PROBLEMS = {
         "Write all class ids of an image into a single PNG.",
     ),
     "mask_16-bit": Problem(True, "masks with 16-bit values", f"{_FIX} in 8 bits."),
-    "mask_alpha": Problem(True, "masks with an alpha channel", f"{_FIX} without it."),
+    "mask_alpha": Problem(
+        True,
+        "masks with an alpha channel",
+        f"{_FIX} without it: what is transparent becomes background, the rest class 1, or classes "
+        "by their colours: --color_map FILE.",
+    ),
     "mask_colour": Problem(
         True,
         "masks that are colour images",
