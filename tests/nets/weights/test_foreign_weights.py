@@ -58,7 +58,7 @@ def test_keras_2(backbone, whole_model, rng, tmp_path):
     assert stored.kind == "Keras 2 weights"
     assert stored.infer() == {
         "backbone": backbone, "width": 4, "in_channels": 3, "num_classes": 5,
-        "decoder_norm": "none",
+        "decoder_norm": "none", "decoder_width": 0,
     }  # fmt: skip
     images = rng.uniform(-1, 1, (2, 64, 96, 3)).astype("float32")
     expected = theirs.predict_on_batch(images)
@@ -95,7 +95,7 @@ def test_unet_pytorch(prefix, zipped, rng, tmp_path):
     stored = open_weights(path)
     assert stored.infer() == {
         "backbone": "vgg", "width": 4, "in_channels": 3, "num_classes": 5,
-        "decoder_norm": "none", "upsampling": "bilinear", "unit_range": True,
+        "decoder_norm": "none", "decoder_width": 0, "upsampling": "bilinear", "unit_range": True,
     }  # fmt: skip
     images = rng.integers(0, 256, (2, 64, 96, 3)).astype("float32")
     with torch.no_grad():
