@@ -240,6 +240,7 @@ def test_fine_tuning_to_other_classes_says_what_was_loaded(config, start_weights
         ({"width": 16}, "width is 16, but .* holds width 8"),
         ({"backbone": "resnet50"}, "backbone is 'resnet50', but .* holds backbone 'vgg'"),
         ({"decoder_norm": "group"}, "decoder_norm is 'group', but .* holds decoder_norm 'none'"),
+        ({"decoder_width": 16}, "decoder_width is 16, but .* holds decoder_width 0. Set decoder_w"),
     ],
 )
 def test_a_setting_that_contradicts_the_weights_is_refused(config, start_weights, changes, message):
