@@ -1,5 +1,6 @@
 """The encoders of Keras: what the decoder takes of each, and that each works as the others do."""
 
+import os
 import re
 import sys
 
@@ -87,15 +88,14 @@ FINEST = {"vgg19": 1} | {name: 4 for name in FEATURES if name.startswith("convne
 QUICK = ("vgg19", "resnet50v2", "densenet121", "mobilenetv3small", "convnexttiny")
 
 
+# The largest take gigabytes and all of them the better part of an hour: for a change of
+# nets/encoders, ALL_ENCODERS=1 python -m pytest -n 0 tests/nets/test_keras_encoders.py
+ALL = bool(os.environ.get("ALL_ENCODERS"))
+
+
 def encoders(*quick):
-    """Parameters: each encoder of Keras; those that aren't quick run with -m "" only."""
-    return pytest.mark.parametrize(
-        "backbone",
-        [
-            name if name in quick else pytest.param(name, marks=pytest.mark.system)
-            for name in FEATURES
-        ],
-    )
+    """Parameters: the quick encoders of Keras, or all with ALL_ENCODERS."""
+    return pytest.mark.parametrize("backbone", FEATURES if ALL else quick)
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,7 @@ def test_features_and_what_stands_of_an_encoder(backbone, opened):
     "name",
     [
         "xception",
-        *(pytest.param(name, marks=pytest.mark.system) for name in UNFIT if name != "xception"),
+        *(name for name in UNFIT if ALL and name != "xception"),
     ],
 )
 def test_encoders_that_lose_their_borders(name):
@@ -380,8 +380,11 @@ def test_other_channels_follow_the_rule(in_channels, tmp_path, rng):
         np.testing.assert_allclose(kernel[:, :, 4], expected[:, :, 1] * 0.6, rtol=1e-6)
 
 
-@pytest.mark.system
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.application)
+@pytest.mark.parametrize(
+    "entry",
+    [entry for entry in ENTRIES if ALL or entry.application.lower() in QUICK],
+    ids=lambda entry: entry.application,
+)
 def test_files_are_those_that_keras_asks_for(entry, monkeypatch):
     class AskedError(Exception):
         pass
