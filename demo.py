@@ -31,7 +31,7 @@ class DemoConfig:
     # What to draw
     folder: str = "logs/demo"  # where images, weights and results go
     images: int = 80  # how many
-    size: tuple[int, int] = (112, 144)  # height, width; multiples of 16
+    size: tuple[int, int] = (112, 144)  # height, width
     seed: int = 1  # of the drawing
 
     # How to train
