@@ -27,7 +27,7 @@ class MiouConfig:
     model_path: str = "logs/best_epoch_weights.weights.h5"  # trained weights
     num_classes: int | None = None  # classes + 1 for the background; None: as the file says
     backbone: str | None = None  # encoder; None: as the file says
-    input_shape: tuple[int, int] | None = None  # height, width; None: as the file says
+    input_shape: tuple[int, int] | None = None  # height, width, any; None: as the file says
     name_classes: tuple[str, ...] = ()  # names, the background first; empty: as the file says
     precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto: as trained
 
@@ -85,12 +85,12 @@ def main(config=None):
 
     samples = read_samples(config.VOCdevkit_path, config.val_list)
     if config.miou_mode == 2:
-        names = class_names(config.num_classes, config.name_classes)
+        names, size_reason = class_names(config.num_classes, config.name_classes), ""
         ignore_labels, in_channels, value_range = (VOID,), None, None
         masks = _stored_masks(samples, config.predictions)
     else:
         unet = _load_unet(config)
-        names = unet.description.name_classes
+        names, size_reason = unet.description.name_classes, unet.size_reason
         ignore_labels = unet.description.ignore_labels
         in_channels = unet.description.in_channels
         value_range = unet.description.value_range
@@ -125,7 +125,7 @@ def main(config=None):
     print(format_scores(scores, names))
     if warning := find_other_classes(scores, names):
         print(warning)
-    facts, folder = _facts(config, len(samples)), config.predictions
+    facts, folder = _facts(config, len(samples), size_reason), config.predictions
     write_results(config, Evaluation(facts, names, ignore_labels, scores, images, folder))
     return scores
 
@@ -148,6 +148,8 @@ def _load_unet(config):
     )
     print(unet.report)
     print(unet.precision_reason)
+    if unet.size_reason:
+        print(unet.size_reason)
     return unet
 
 
@@ -181,13 +183,14 @@ def _stored_masks(samples, folder):
     return map(read_label_ids, paths)
 
 
-def _facts(config, count):
+def _facts(config, count, size_reason):
     stored = config.miou_mode == 2
-    return {
+    facts = {
         "masks" if stored else "weights": str(config.predictions if stored else config.model_path),
         "pictures": f"{count:,} of the list {config.val_list} in {config.VOCdevkit_path}",
         "date": time.strftime("%Y-%m-%d %H:%M"),
     }
+    return facts | ({"size": size_reason} if size_reason else {})
 
 
 def write_results(config, evaluation):
@@ -211,6 +214,8 @@ def write_results(config, evaluation):
         "ignore_labels": list(evaluation.ignore_labels),
         **scores_to_dict(scores, names),
     }
+    if "size" in evaluation.facts:  # scores at another size than that of the training
+        results["input_shape"] = list(config.input_shape)
     write_json(out / "results.json", results)
     curves = find_curves(model_path) if model_path else None
     write_html_report(evaluation, curves, out / "report.html")

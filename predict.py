@@ -35,7 +35,7 @@ class PredictConfig:
     model_path: str = "logs/best_epoch_weights.weights.h5"  # trained weights
     num_classes: int | None = None  # classes + 1 for the background; None: as the file says
     backbone: str | None = None  # encoder; None: as the file says
-    input_shape: tuple[int, int] | None = None  # height, width; None: as the file says
+    input_shape: tuple[int, int] | None = None  # height, width, any; None: as the file says
     name_classes: tuple[str, ...] = ()  # names, the background first; empty: as the file says
     precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto: as trained
 
@@ -126,6 +126,8 @@ def load_unet(config, precision=None):
     )
     print(unet.report)
     print(unet.precision_reason)
+    if unet.size_reason:
+        print(unet.size_reason)
     return unet
 
 

@@ -40,6 +40,7 @@ class FakeUnet:
         FakeUnet.made = args, options
         FakeUnet.last = self
         self.precision_reason = "precision: none."
+        self.size_reason = ""
         self.report = "weights: none."
         self.description = Description(2, "vgg", (32, 32), ("nothing", "cell"), 8)
         self.colors = voc_palette(256)
