@@ -17,6 +17,7 @@ from utils.data.voc import read_samples
 from utils.files import name_key, whole_file, write_json
 from utils.images.channels import MAX_PIXELS
 from utils.labels import check_ignore_labels, class_names
+from utils.prediction.engines import check_engine
 from utils.prediction.inference import check_tta
 from utils.quiet import quiet
 
@@ -30,6 +31,7 @@ class MiouConfig:
     input_shape: tuple[int, int] | None = None  # height, width, any; None: as the file says
     name_classes: tuple[str, ...] = ()  # names, the background first; empty: as the file says
     precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto: as trained
+    engine: str = "auto"  # auto, keras, onnxruntime, openvino; auto: keras unless slower
 
     # How to predict
     batch_size: int = 4  # images the network takes at a time
@@ -54,6 +56,7 @@ class MiouConfig:
             raise UserError(
                 f"predictions_path is read with miou_mode 2; got miou_mode {self.miou_mode}."
             )
+        check_engine(self.engine, self.precision)
         check_tta(self.tta)
         check_at_least(self, 1, "batch_size", "max_pixels")
         check_ignore_labels(self.ignore_labels or ())
@@ -145,6 +148,7 @@ def _load_unet(config):
         tile=config.tile,
         tta=config.tta,
         max_pixels=config.max_pixels,
+        engine=config.engine,
     )
     print(unet.report)
     print(unet.precision_reason)

@@ -22,6 +22,7 @@ from utils.images.notes import notes_on
 from utils.images.reading import read_image
 from utils.prediction.annotate import check_annotations, make_annotations
 from utils.prediction.draw import check_mix_type, format_count
+from utils.prediction.engines import check_engine
 from utils.prediction.output_paths import ResultNames, expand_patterns, plan_results
 from utils.quiet import quiet
 from utils.video.process import has_display, process_video
@@ -38,6 +39,7 @@ class PredictConfig:
     input_shape: tuple[int, int] | None = None  # height, width, any; None: as the file says
     name_classes: tuple[str, ...] = ()  # names, the background first; empty: as the file says
     precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto: as trained
+    engine: str = "auto"  # auto, keras, onnxruntime, openvino; auto: keras unless slower
 
     # What to do
     mode: str = "predict"  # predict: asked for or in image; dir_predict; video; fps; export
@@ -80,6 +82,7 @@ class PredictConfig:
         from utils.prediction.regions import check_pixel_size
 
         check_choice("mode", self.mode, MODES)
+        check_engine(self.engine, self.precision)
         check_mix_type(self.mix_type)
         check_pixel_size(self.pixel_size)
         check_annotations(self.annotations, self.annotation_tolerance, self.mode)
@@ -123,6 +126,7 @@ def load_unet(config, precision=None):
         tile=config.tile,
         tta=config.tta,
         max_pixels=config.max_pixels,
+        engine="keras" if config.mode == "export" else config.engine,
     )
     print(unet.report)
     print(unet.precision_reason)

@@ -26,6 +26,7 @@ from utils.images.channels import CONVERTED, MAX_PIXELS, channel_count, to_array
 from utils.images.reading import read_image
 from utils.labels import class_names, voc_palette
 from utils.prediction.draw import check_mix_type, draw_mask, format_count
+from utils.prediction.engines import Runner, check_engine
 from utils.prediction.inference import check_tta, is_tiled, predict_mask, with_flips
 from utils.prediction.legend import add_legend
 from utils.prediction.stream import predict_all
@@ -60,6 +61,8 @@ class Unet:
         tta: "none"; "h": probabilities averaged over the image and its mirror image;
             "hv": over these and both upside down.
         max_pixels: int. Images of more are refused.
+        engine: what runs the network: "keras", "onnxruntime", "openvino" (in float32, on the CPU);
+            "auto": Keras, and for `predict_files` of many images another one where it is faster.
 
     Attributes:
         model: keras.Model from (B, height, width, in_channels) in [-1, 1] to probabilities.
@@ -87,8 +90,10 @@ class Unet:
         tile=None,
         tta="none",
         max_pixels=MAX_PIXELS,
+        engine="auto",
     ):
         check_mix_type(mix_type)
+        check_engine(engine, precision)
         check_tta(tta)
         self.mix_type = mix_type
         self.tile = tile
@@ -98,13 +103,22 @@ class Unet:
             stored, num_classes, backbone, input_shape, name_classes
         )
         self.size_reason = describe_size(stored.description, self.description)
-        policy, self.precision_reason = choose_precision(precision, self.description.precision)
         described = self.description
+        if engine not in ("auto", "keras") and precision == "auto":
+            policy, self.precision_reason = choose_precision("float32", said=f"as {engine} needs")
+        else:
+            policy, self.precision_reason = choose_precision(precision, described.precision)
         with dtype_policy(policy):
             self.model = networks.build(described, described.network_shape)
         self.report = load_weights(self.model, stored)
         self.colors = voc_palette(256)
-        self._network = with_flips(self.model.predict_on_batch, tta)
+        self._runner = Runner(self.model, described, engine)
+        self._network = with_flips(self._runner, tta)
+
+    @property
+    def engine(self):
+        """The engine that predicts, e.g. "keras"."""
+        return self._runner.name
 
     def predict_array(self, image, progress=False):
         """Segments an image.
@@ -145,6 +159,7 @@ class Unet:
             `utils.prediction.stream.Outcome` (item, value, error) of each path, in order. `error`
             is the UserError of a file that can't be read.
         """
+        self._runner.consider(len(paths))
         return predict_all(
             self._network,
             paths,

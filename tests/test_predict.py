@@ -592,6 +592,7 @@ def test_export_takes_the_network_in_float32(monkeypatch):
     )
     assert predict.main(config) == 0
     assert FakeUnet.made[0][5] == "float32"
+    assert FakeUnet.made[1]["engine"] == "keras"  # an export is compared with it
     unet = FakeUnet.last
     assert calls[0] == formats
     assert calls[1] == ("the network", unet.description, "there", formats, unet.colors)
@@ -605,13 +606,13 @@ def test_settings_reach_the_network(monkeypatch):
     line = (
         "--model_path my.weights.h5 --num_classes 3 --backbone vgg --input_shape 64,96 "
         "--mix_type 2 --precision float32 --name_classes a,b,c --image no.png "
-        "--tile true --tta hv --max_pixels 1000"
+        "--tile true --tta hv --max_pixels 1000 --engine keras"
     )
     monkeypatch.setattr(sys, "argv", ["predict.py", *line.split()])
     assert predict.main() == 1  # there is no such image
     args, options = FakeUnet.made
     assert args == ("my.weights.h5", 3, "vgg", (64, 96), 2, "float32", ("a", "b", "c"))
-    assert options == {"tile": True, "tta": "hv", "max_pixels": 1000}
+    assert options == {"tile": True, "tta": "hv", "max_pixels": 1000, "engine": "keras"}
 
 
 def test_images_may_be_given_apart():

@@ -192,6 +192,11 @@ def _write(model, kind, description, path):
         named.export(path, format=kind.keras_name, verbose=False, input_signature=signature)
 
 
+def write_onnx(model, description, path):
+    """Writes the network as an ONNX file for images of the description's size, unchecked."""
+    _write(model, _FORMATS["onnx"], description, path)
+
+
 def _compare(model, kind, path, images):
     """(largest difference of probabilities, share of pixels of the same class)."""
     import keras
