@@ -75,13 +75,17 @@ class PredictConfig:
 
     # export
     export_path: str = "model_data/export"  # folder
-    export_formats: tuple[str, ...] = ("savedmodel",)  # savedmodel, onnx, litert
+    export_formats: tuple[str, ...] = (
+        "savedmodel",
+    )  # savedmodel, onnx, onnx_float16, openvino, litert
+    export_size: str = "fixed"  # fixed: input_shape; any: multiples of the encoder's stride
 
     def check(self):
         """Raises UserError for values that make no sense."""
         from utils.prediction.regions import check_pixel_size
 
         check_choice("mode", self.mode, MODES)
+        check_choice("export_size", self.export_size, ("fixed", "any"))
         check_engine(self.engine, self.precision)
         check_mix_type(self.mix_type)
         check_pixel_size(self.pixel_size)
@@ -340,10 +344,19 @@ def export(config):
     """Writes the network for other programs, each file checked against the network."""
     from utils.prediction.export import check_formats, export_model
 
-    check_formats(config.export_formats)
+    any_size = config.export_size == "any"
+    check_formats(config.export_formats, any_size)
     unet = load_unet(config, precision="float32")
+    model, described, options = unet.model, unet.description, {}
+    if any_size:
+        from nets.backbones import BACKBONES
+        from nets.unet import build
+
+        model = build(described)
+        model.set_weights(unet.model.get_weights())
+        options["multiple_of"] = BACKBONES[described.backbone].stride
     export_model(
-        unet.model, unet.description, config.export_path, config.export_formats, unet.colors
+        model, described, config.export_path, config.export_formats, unet.colors, **options
     )
     return 0
 

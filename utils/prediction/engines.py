@@ -20,6 +20,7 @@ import numpy as np
 
 from errors import UserError, check_choice
 from utils.files import write_json
+from utils.prediction.export_formats import FORMATS, open_onnx, open_openvino, write_network
 from utils.quiet import quiet
 
 ENGINES = ("auto", "keras", "onnxruntime", "openvino")
@@ -139,12 +140,12 @@ class Runner:
         return _attempt(_STARTERS[engine], self._write(folder))
 
     def _write(self, folder):
-        from utils.prediction.export import write_onnx
-
         path = Path(folder) / "network.onnx"
         if not path.exists():
             with quiet():
-                write_onnx(self._model, self._description, path)
+                described = self._description
+                shape = (*described.network_shape, described.in_channels)
+                write_network(self._model, FORMATS["onnx"], shape, path)
         return path
 
     def _measure(self, names, count, folder, started):
@@ -198,24 +199,7 @@ def _is_note(seconds):
     return all(type(value) in (int, float) and value >= 0 for value in seconds.values())
 
 
-def _start_onnxruntime(path):
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (given,), (made,) = session.get_inputs(), session.get_outputs()
-    return lambda batch: session.run([made.name], {given.name: batch})[0]
-
-
-def _start_openvino(path):
-    import openvino
-
-    # Where the processor multiplies bfloat16, OpenVINO would round to it unasked.
-    options = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = openvino.Core().compile_model(str(path), "CPU", options)
-    return lambda batch: compiled(np.ascontiguousarray(batch))[0].copy()
-
-
-_STARTERS = {"onnxruntime": _start_onnxruntime, "openvino": _start_openvino}
+_STARTERS = {"onnxruntime": open_onnx, "openvino": open_openvino}
 
 
 def _attempt(function, *args):
