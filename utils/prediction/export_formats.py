@@ -111,7 +111,7 @@ FORMATS = {
     "onnx": Format(".onnx", partial(_write_by_keras, "onnx"), open_onnx, _ONNX),
     # 11 bits of a number are left of 24.
     "onnx_float16": Format(
-        "_float16.onnx", _write_half, open_onnx, _ONNX, largest_difference=0.05,
+        "_float16.onnx", _write_half, open_onnx, _ONNX, largest_difference=0.1,
         smallest_same_class=0.99,
     ),
     "openvino": Format(
