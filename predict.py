@@ -75,9 +75,7 @@ class PredictConfig:
 
     # export
     export_path: str = "model_data/export"  # folder
-    export_formats: tuple[str, ...] = (
-        "savedmodel",
-    )  # savedmodel, onnx, onnx_float16, openvino, litert
+    export_formats: tuple[str, ...] = ("savedmodel",)  # onnx, onnx_float16, openvino, litert
     export_size: str = "fixed"  # fixed: input_shape; any: multiples of the encoder's stride
 
     def check(self):

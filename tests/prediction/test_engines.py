@@ -217,6 +217,15 @@ def test_an_engine_that_does_not_start(network, batch, stand_in, capsys):
     assert "it could not be started (RuntimeError)." in capsys.readouterr().err
 
 
+def test_a_network_that_can_t_be_converted(network, batch, stand_in, monkeypatch, capsys):
+    stand_in(openvino=fail)
+    monkeypatch.setattr(Runner, "_write", lambda self, folder: fail(folder))
+    runner = Runner(network, DESCRIPTION, "openvino")
+    np.testing.assert_array_equal(runner(batch), network.predict_on_batch(batch))
+    assert runner.name == "keras"
+    assert "it could not be started (out of luck)." in capsys.readouterr().err
+
+
 # Faults
 
 
@@ -373,6 +382,11 @@ def test_files_ask_for_the_measurement_and_single_images_do_not(weights, monkeyp
     unet.predict_array(np.zeros((32, 48, 3), np.uint8))
     list(unet.predict_files([tmp_path / "a.png", tmp_path / "b.png"]))
     assert asked == [2]
+
+
+def test_versions():
+    assert engines._version("keras") == keras.__version__
+    assert engines._version("of-no-such-name") == "of another package"
 
 
 def test_time_is_that_of_one_call(monkeypatch):

@@ -137,15 +137,14 @@ class Runner:
 
     def _start(self, engine, folder):
         """The network as a callable of this engine, or the exception that kept it from it."""
-        return _attempt(_STARTERS[engine], self._write(folder))
+        return _attempt(lambda: _STARTERS[engine](self._write(folder)))
 
     def _write(self, folder):
         path = Path(folder) / "network.onnx"
         if not path.exists():
-            with quiet():
-                described = self._description
-                shape = (*described.network_shape, described.in_channels)
-                write_network(self._model, FORMATS["onnx"], shape, path)
+            described = self._description
+            shape = (*described.network_shape, described.in_channels)
+            write_network(self._model, FORMATS["onnx"], shape, path)
         return path
 
     def _measure(self, names, count, folder, started):
@@ -174,11 +173,18 @@ class Runner:
     def _key(self, names):
         """What a measurement is good for: this machine, these versions, this network and size."""
         described = self._description
-        versions = [f"{name} {importlib.metadata.version(name)}" for name in ("keras", *names)]
+        versions = [f"{name} {_version(name)}" for name in ("keras", *names)]
         machine = (platform.node(), platform.machine(), f"{os.cpu_count()} processors")
         network = (described.backbone, f"{self._model.count_params()} parameters")
         size = "{}x{}".format(*described.network_shape)
         return " | ".join((*machine, *versions, *network, size))
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # installed by a package of another name
+        return "of another package"
 
 
 def notes_path():
