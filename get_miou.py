@@ -17,6 +17,7 @@ from utils.data.voc import read_samples
 from utils.files import name_key, whole_file, write_json
 from utils.images.channels import MAX_PIXELS
 from utils.labels import check_ignore_labels, class_names
+from utils.prediction.engines import check_engine
 from utils.prediction.inference import check_tta
 from utils.quiet import quiet
 
@@ -27,9 +28,10 @@ class MiouConfig:
     model_path: str = "logs/best_epoch_weights.weights.h5"  # trained weights
     num_classes: int | None = None  # classes + 1 for the background; None: as the file says
     backbone: str | None = None  # encoder; None: as the file says
-    input_shape: tuple[int, int] | None = None  # height, width; None: as the file says
+    input_shape: tuple[int, int] | None = None  # height, width, any; None: as the file says
     name_classes: tuple[str, ...] = ()  # names, the background first; empty: as the file says
     precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto: as trained
+    engine: str = "auto"  # auto, keras, onnxruntime, openvino; auto: keras unless slower
 
     # How to predict
     batch_size: int = 4  # images the network takes at a time
@@ -54,6 +56,7 @@ class MiouConfig:
             raise UserError(
                 f"predictions_path is read with miou_mode 2; got miou_mode {self.miou_mode}."
             )
+        check_engine(self.engine, self.precision)
         check_tta(self.tta)
         check_at_least(self, 1, "batch_size", "max_pixels")
         check_ignore_labels(self.ignore_labels or ())
@@ -85,12 +88,12 @@ def main(config=None):
 
     samples = read_samples(config.VOCdevkit_path, config.val_list)
     if config.miou_mode == 2:
-        names = class_names(config.num_classes, config.name_classes)
+        names, size_reason = class_names(config.num_classes, config.name_classes), ""
         ignore_labels, in_channels, value_range = (VOID,), None, None
         masks = _stored_masks(samples, config.predictions)
     else:
         unet = _load_unet(config)
-        names = unet.description.name_classes
+        names, size_reason = unet.description.name_classes, unet.size_reason
         ignore_labels = unet.description.ignore_labels
         in_channels = unet.description.in_channels
         value_range = unet.description.value_range
@@ -125,7 +128,7 @@ def main(config=None):
     print(format_scores(scores, names))
     if warning := find_other_classes(scores, names):
         print(warning)
-    facts, folder = _facts(config, len(samples)), config.predictions
+    facts, folder = _facts(config, len(samples), size_reason), config.predictions
     write_results(config, Evaluation(facts, names, ignore_labels, scores, images, folder))
     return scores
 
@@ -145,9 +148,12 @@ def _load_unet(config):
         tile=config.tile,
         tta=config.tta,
         max_pixels=config.max_pixels,
+        engine=config.engine,
     )
     print(unet.report)
     print(unet.precision_reason)
+    if unet.size_reason:
+        print(unet.size_reason)
     return unet
 
 
@@ -181,13 +187,14 @@ def _stored_masks(samples, folder):
     return map(read_label_ids, paths)
 
 
-def _facts(config, count):
+def _facts(config, count, size_reason):
     stored = config.miou_mode == 2
-    return {
+    facts = {
         "masks" if stored else "weights": str(config.predictions if stored else config.model_path),
         "pictures": f"{count:,} of the list {config.val_list} in {config.VOCdevkit_path}",
         "date": time.strftime("%Y-%m-%d %H:%M"),
     }
+    return facts | ({"size": size_reason} if size_reason else {})
 
 
 def write_results(config, evaluation):
@@ -211,6 +218,8 @@ def write_results(config, evaluation):
         "ignore_labels": list(evaluation.ignore_labels),
         **scores_to_dict(scores, names),
     }
+    if "size" in evaluation.facts:  # scores at another size than that of the training
+        results["input_shape"] = list(config.input_shape)
     write_json(out / "results.json", results)
     curves = find_curves(model_path) if model_path else None
     write_html_report(evaluation, curves, out / "report.html")

@@ -23,6 +23,7 @@ from utils.images.notes import notes_on
 from utils.images.reading import read_image
 from utils.prediction.annotate import check_annotations, make_annotations
 from utils.prediction.draw import check_mix_type, format_count
+from utils.prediction.engines import check_engine
 from utils.prediction.output_paths import ResultNames, expand_patterns, plan_results
 from utils.quiet import quiet
 from utils.video.process import has_display, process_video
@@ -36,9 +37,10 @@ class PredictConfig:
     model_path: str = "logs/best_epoch_weights.weights.h5"  # trained weights
     num_classes: int | None = None  # classes + 1 for the background; None: as the file says
     backbone: str | None = None  # encoder; None: as the file says
-    input_shape: tuple[int, int] | None = None  # height, width; None: as the file says
+    input_shape: tuple[int, int] | None = None  # height, width, any; None: as the file says
     name_classes: tuple[str, ...] = ()  # names, the background first; empty: as the file says
     precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto: as trained
+    engine: str = "auto"  # auto, keras, onnxruntime, openvino; auto: keras unless slower
 
     # What to do
     mode: str = "predict"  # predict: asked for or in image; dir_predict; video; fps; export
@@ -74,13 +76,16 @@ class PredictConfig:
 
     # export
     export_path: str = "model_data/export"  # folder
-    export_formats: tuple[str, ...] = ("savedmodel",)  # savedmodel, onnx, litert
+    export_formats: tuple[str, ...] = ("savedmodel",)  # onnx, onnx_float16, openvino, litert
+    export_size: str = "fixed"  # fixed: input_shape; any: multiples of the encoder's stride
 
     def check(self):
         """Raises UserError for values that make no sense."""
         from utils.prediction.regions import check_pixel_size
 
         check_choice("mode", self.mode, MODES)
+        check_choice("export_size", self.export_size, ("fixed", "any"))
+        check_engine(self.engine, self.precision)
         check_mix_type(self.mix_type)
         check_pixel_size(self.pixel_size)
         check_annotations(self.annotations, self.annotation_tolerance, self.mode)
@@ -124,9 +129,12 @@ def load_unet(config, precision=None):
         tile=config.tile,
         tta=config.tta,
         max_pixels=config.max_pixels,
+        engine="keras" if config.mode == "export" else config.engine,
     )
     print(unet.report)
     print(unet.precision_reason)
+    if unet.size_reason:
+        print(unet.size_reason)
     return unet
 
 
@@ -343,10 +351,19 @@ def export(config):
     """Writes the network for other programs, each file checked against the network."""
     from utils.prediction.export import check_formats, export_model
 
-    check_formats(config.export_formats)
+    any_size = config.export_size == "any"
+    check_formats(config.export_formats, any_size)
     unet = load_unet(config, precision="float32")
+    model, described, options = unet.model, unet.description, {}
+    if any_size:
+        from nets.backbones import BACKBONES
+        from nets.unet import build
+
+        model = build(described)
+        model.set_weights(unet.model.get_weights())
+        options["multiple_of"] = BACKBONES[described.backbone].stride
     export_model(
-        unet.model, unet.description, config.export_path, config.export_formats, unet.colors
+        model, described, config.export_path, config.export_formats, unet.colors, **options
     )
     return 0
 

@@ -7,6 +7,7 @@ unet = Unet("logs/best_miou_weights.weights.h5")
 unet.detect_image(Image.open("img/street.jpg")).save("street.png")
 """
 
+import dataclasses
 import time
 from functools import partial
 
@@ -25,6 +26,7 @@ from utils.images.channels import CONVERTED, MAX_PIXELS, channel_count, to_array
 from utils.images.reading import read_image
 from utils.labels import class_names, voc_palette
 from utils.prediction.draw import check_mix_type, draw_mask, format_count
+from utils.prediction.engines import Runner, check_engine
 from utils.prediction.inference import check_tta, is_tiled, predict_mask, with_flips
 from utils.prediction.legend import add_legend
 from utils.prediction.stream import predict_all
@@ -37,16 +39,17 @@ class Unet:
     """A trained network, ready to segment images.
 
     What the weights file says of itself need not be said again; an argument that
-    contradicts it is refused. A file from elsewhere (Keras 2 or 3, unet-pytorch) tells class
-    count and backbone by its shapes, but not `input_shape`.
+    contradicts it is refused, but for `input_shape`. A file from elsewhere (Keras 2 or 3,
+    unet-pytorch) tells class count and backbone by its shapes, but not `input_shape`.
 
     Args:
         model_path: str or Path of a `.weights.h5` file, an `.h5` file of Keras 2 or a `.pth`
             file of unet-pytorch.
         num_classes: int, or None: as the file says.
         backbone: str, or None: as the file says.
-        input_shape: (height, width) that images are letterboxed to, or None: as the file
-            says, 512x512 if it says nothing.
+        input_shape: (height, width) that images are letterboxed to, of any size; None: as the
+            file says, 512x512 if it says nothing. Windows, where the file has them, become no
+            larger than it.
         mix_type: what `detect_image` returns. 0: the mask's colours blended over the
             image; 1: the colours alone; 2: the image with a black background; 3: the
             image with outlines in the colours.
@@ -58,12 +61,15 @@ class Unet:
         tta: "none"; "h": probabilities averaged over the image and its mirror image;
             "hv": over these and both upside down.
         max_pixels: int. Images of more are refused.
+        engine: what runs the network: "keras", "onnxruntime", "openvino" (in float32, on the CPU);
+            "auto": Keras, and for `predict_files` of many images another one where it is faster.
 
     Attributes:
         model: keras.Model from (B, height, width, in_channels) in [-1, 1] to probabilities.
         description: `nets.weights.description.Description` of what is loaded.
         report: `nets.weights.storage.LoadReport`, what became of each layer.
         precision_reason: str, why it computes in its number format.
+        size_reason: str, that it predicts at another size than that of the training; "" if not.
         colors: uint8 (256, 3), RGB of each class id.
 
     Raises:
@@ -84,8 +90,10 @@ class Unet:
         tile=None,
         tta="none",
         max_pixels=MAX_PIXELS,
+        engine="auto",
     ):
         check_mix_type(mix_type)
+        check_engine(engine, precision)
         check_tta(tta)
         self.mix_type = mix_type
         self.tile = tile
@@ -94,13 +102,23 @@ class Unet:
         self.description = resolve_description(
             stored, num_classes, backbone, input_shape, name_classes
         )
-        policy, self.precision_reason = choose_precision(precision, self.description.precision)
+        self.size_reason = describe_size(stored.description, self.description)
         described = self.description
+        if engine not in ("auto", "keras") and precision == "auto":
+            policy, self.precision_reason = choose_precision("float32", said=f"as {engine} needs")
+        else:
+            policy, self.precision_reason = choose_precision(precision, described.precision)
         with dtype_policy(policy):
             self.model = networks.build(described, described.network_shape)
         self.report = load_weights(self.model, stored)
         self.colors = voc_palette(256)
-        self._network = with_flips(self.model.predict_on_batch, tta)
+        self._runner = Runner(self.model, described, engine)
+        self._network = with_flips(self._runner, tta)
+
+    @property
+    def engine(self):
+        """The engine that predicts, e.g. "keras"."""
+        return self._runner.name
 
     def predict_array(self, image, progress=False):
         """Segments an image.
@@ -141,6 +159,7 @@ class Unet:
             `utils.prediction.stream.Outcome` (item, value, error) of each path, in order. `error`
             is the UserError of a file that can't be read.
         """
+        self._runner.consider(len(paths))
         return predict_all(
             self._network,
             paths,
@@ -285,13 +304,15 @@ def resolve_description(stored, num_classes, backbone, input_shape, name_classes
     Returns:
         Description.
 
+    Another `input_shape` than the file's is taken: the network is convolutional, and pads.
+
     Raises:
         UserError: if they contradict each other, or the file holds no whole network.
     """
+    size = tuple(input_shape[:2]) if input_shape else None
     given = {
         "num_classes": num_classes,
         "backbone": backbone,
-        "input_shape": tuple(input_shape[:2]) if input_shape else None,
         "name_classes": tuple(name_classes) if name_classes else None,
     }
     inferred, described = stored.infer(), stored.description
@@ -301,11 +322,32 @@ def resolve_description(stored, num_classes, backbone, input_shape, name_classes
             f"Train first: python train.py --model_path {stored.path}"
         )
     if described is None:
-        shape = given["input_shape"] or INPUT_SHAPE
+        shape = size or INPUT_SHAPE
         names = class_names(inferred["num_classes"], given["name_classes"])
         check_num_classes(inferred["num_classes"])
         described = Description(input_shape=shape, name_classes=names, **inferred)
     for name, value in given.items():
         stored.refuse_other(name, value, getattr(described, name))
-    check_input_shape(described.input_shape, described.backbone)
-    return described
+    check_input_shape(size or described.input_shape, described.backbone)
+    return resized(described, size) if size else described
+
+
+def resized(described, size):
+    """A Description for images of another (height, width)."""
+    if not described.window:
+        return dataclasses.replace(described, input_shape=size)
+    window = tuple(min(sides) for sides in zip(described.window, size, strict=True))
+    return dataclasses.replace(described, input_shape=size, window=window)
+
+
+def describe_size(trained, used):
+    """Says that images are predicted at another size than that of the training, or "".
+
+    Args:
+        trained: Description of the weights file, or None.
+        used: Description.
+    """
+    if trained is None or trained.input_shape == used.input_shape:
+        return ""
+    here, there = ("{}x{}".format(*one.input_shape) for one in (used, trained))
+    return f"Predicting at {here} (height x width) instead of the {there} of the training."

@@ -458,6 +458,7 @@ from utils.labels import voc_palette
 
 class Unet:
     precision_reason = report = "none"
+    size_reason = ""
     description = types.SimpleNamespace(
         name_classes=("nothing", "cat"), in_channels=3, value_range=None
     )

@@ -225,6 +225,17 @@ def test_mode_0_predicts_and_scores(evaluated, voc_dir, weights, network, capsys
     assert f"The report is {out / 'report.html'}; scores, charts and masks are" in printed
 
 
+def test_another_size_than_that_of_the_training_is_said_and_kept(evaluated, capsys):
+    evaluated(input_shape=(32, 48))
+    assert "instead of" not in capsys.readouterr().out
+    _, out = evaluated(input_shape=(50, 64))
+    said = "Predicting at 50x64 (height x width) instead of the 32x48 of the training."
+    assert said in capsys.readouterr().out
+    assert said in (out / "report.html").read_text(encoding="utf-8")
+    results = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    assert results["input_shape"] == [50, 64]
+
+
 def test_the_scores_are_scikit_learn_s(whole):
     scores, out, voc_dir = whole
     names = ("val_a", "val_b")
@@ -536,7 +547,7 @@ def test_a_folder_of_void_alone(evaluated, voc_dir, store, write_list, write_mas
     ("name", "given", "held"),
     [
         ("num_classes", 4, 3),
-        ("input_shape", (64, 64), (32, 48)),
+        ("backbone", "resnet50", "vgg"),
         ("name_classes", ("a", "b", "c"), NAMES),
     ],
 )

@@ -40,6 +40,7 @@ class FakeUnet:
         FakeUnet.made = args, options
         FakeUnet.last = self
         self.precision_reason = "precision: none."
+        self.size_reason = ""
         self.report = "weights: none."
         self.description = Description(2, "vgg", (32, 32), ("nothing", "cell"), 8)
         self.colors = voc_palette(256)
@@ -583,7 +584,9 @@ def test_a_video_without_a_display_needs_a_file(display):
 @pytest.mark.usefixtures("fake")
 def test_export_takes_the_network_in_float32(monkeypatch):
     calls = []
-    monkeypatch.setattr("utils.prediction.export.check_formats", calls.append)
+    monkeypatch.setattr(
+        "utils.prediction.export.check_formats", lambda *args: calls.append(args[0])
+    )
     monkeypatch.setattr("utils.prediction.export.export_model", lambda *args: calls.append(args))
     formats = ("savedmodel", "onnx")
     config = PredictConfig(
@@ -591,9 +594,32 @@ def test_export_takes_the_network_in_float32(monkeypatch):
     )
     assert predict.main(config) == 0
     assert FakeUnet.made[0][5] == "float32"
+    assert FakeUnet.made[1]["engine"] == "keras"  # an export is compared with it
     unet = FakeUnet.last
     assert calls[0] == formats
     assert calls[1] == ("the network", unet.description, "there", formats, unet.colors)
+
+
+def test_export_of_any_size(tmp_path, monkeypatch):
+    described = Description(2, "vgg", (32, 48), ("nothing", "cell"), 4)
+    network = networks.build(described, (32, 48))
+    save_weights(network, tmp_path / "tiny.weights.h5", described)
+    calls = []
+    monkeypatch.setattr(
+        "utils.prediction.export.export_model",
+        lambda *args, **options: calls.append((args, options)),
+    )
+    config = PredictConfig(str(tmp_path / "tiny.weights.h5"), mode="export", export_size="any")
+    assert predict.main(config) == 0
+    ((model, *_), options) = calls[0]
+    assert (model.input_shape, options) == ((None, None, None, 3), {"multiple_of": 16})
+    for ours, theirs in zip(model.get_weights(), network.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_an_unknown_export_size_is_refused():
+    with pytest.raises(UserError, match="export_size must be one of fixed, any; got '512'"):
+        PredictConfig(export_size="512")
 
 
 # Settings
@@ -604,13 +630,13 @@ def test_settings_reach_the_network(monkeypatch):
     line = (
         "--model_path my.weights.h5 --num_classes 3 --backbone vgg --input_shape 64,96 "
         "--mix_type 2 --precision float32 --name_classes a,b,c --image no.png "
-        "--tile true --tta hv --max_pixels 1000"
+        "--tile true --tta hv --max_pixels 1000 --engine keras"
     )
     monkeypatch.setattr(sys, "argv", ["predict.py", *line.split()])
     assert predict.main() == 1  # there is no such image
     args, options = FakeUnet.made
     assert args == ("my.weights.h5", 3, "vgg", (64, 96), 2, "float32", ("a", "b", "c"))
-    assert options == {"tile": True, "tta": "hv", "max_pixels": 1000}
+    assert options == {"tile": True, "tta": "hv", "max_pixels": 1000, "engine": "keras"}
 
 
 def test_images_may_be_given_apart():

@@ -130,7 +130,6 @@ def test_arguments_may_repeat_what_the_file_says(weights, given):
         ("num_classes", 4, 3),
         ("num_classes", 0, 3),
         ("backbone", "resnet50", "vgg"),
-        ("input_shape", (48, 32), (32, 48)),
         ("name_classes", ("a", "b", "c"), NAMES),
     ],
 )
@@ -141,6 +140,39 @@ def test_what_contradicts_the_file_is_refused_with_both_values(weights, name, gi
         f"{name} is {given!r}, but {weights} holds {name} {held!r}. "
         f"Leave {name} out to use the file's."
     )
+
+
+@pytest.mark.parametrize("size", [(64, 48), (50, 37), (16, 16)])
+def test_another_size_than_that_of_the_training(weights, network, noise, size):
+    unet = Unet(weights, input_shape=size, precision="float32")
+    assert unet.description == dataclasses.replace(DESCRIPTION, input_shape=size)
+    assert unet.size_reason == (
+        f"Predicting at {size[0]}x{size[1]} (height x width) instead of the 32x48 of the training."
+    )
+    fixed = networks.build(DESCRIPTION, size)
+    fixed.set_weights(network.get_weights())
+    expected = predict_mask(fixed.predict_on_batch, noise, size)
+    np.testing.assert_array_equal(unet.predict_array(noise), expected)
+
+
+def test_the_size_of_the_training_needs_no_word(weights, plain, shared, noise):
+    unet = Unet(weights, input_shape=(32, 48), precision="float32")
+    assert unet.size_reason == shared.size_reason == ""
+    np.testing.assert_array_equal(unet.predict_array(noise), shared.predict_array(noise))
+    assert Unet(plain, input_shape=(64, 48), precision="float32").size_reason == ""
+
+
+def test_another_size_is_checked(weights):
+    with pytest.raises(UserError, match=r"at least 1 pixel high and wide; got \(0, 48\)\."):
+        Unet(weights, input_shape=(0, 48))
+
+
+def test_windows_become_no_larger_than_the_size(network, tmp_path):
+    described = dataclasses.replace(DESCRIPTION, input_shape=(96, 144), window=(32, 48))
+    path = tmp_path / "windows.weights.h5"
+    save_weights(network, path, described)
+    unet = Unet(path, input_shape=(64, 40), precision="float32")
+    assert (unet.description.input_shape, unet.description.window) == ((64, 40), (32, 40))
 
 
 def test_a_plain_keras_file_tells_all_but_its_size(plain, noise):

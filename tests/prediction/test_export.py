@@ -32,9 +32,17 @@ PALETTE = voc_palette(256)
 PACKAGES = {
     "savedmodel": (),
     "onnx": ("onnx", "tf2onnx", "onnxruntime"),
+    "onnx_float16": ("onnx", "tf2onnx", "onnxruntime"),
+    "openvino": ("onnx", "tf2onnx", "openvino"),
     "litert": ("ai_edge_litert",),
 }
-FILES = {"savedmodel": "net_savedmodel", "onnx": "net.onnx", "litert": "net.tflite"}
+FILES = {
+    "savedmodel": "net_savedmodel",
+    "onnx": "net.onnx",
+    "onnx_float16": "net_float16.onnx",
+    "openvino": "net_openvino",
+    "litert": "net.tflite",
+}
 INSTALLED = [
     form for form in FORMATS if all(importlib.util.find_spec(one) for one in PACKAGES[form])
 ]
@@ -118,6 +126,87 @@ def test_onnx(network, images, exported):
         np.testing.assert_allclose(got, network.predict_on_batch(batch), atol=1e-4)
 
 
+def test_half_precision(network, images, exported):
+    need("onnx_float16")
+    import onnx
+    import onnxruntime
+
+    path = exported["onnx_float16"][0].path
+    kinds = {one.data_type for one in onnx.load(path).graph.initializer if len(one.dims) == 4}
+    assert kinds == {onnx.TensorProto.FLOAT16}
+    (got,) = onnxruntime.InferenceSession(path).run(None, {"image": images})
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, network.predict_on_batch(images), atol=0.03)
+
+
+def test_openvino(network, images, exported):
+    need("openvino")
+    import openvino
+
+    result, note = exported["openvino"]
+    assert names_in(result.path) == ["model.bin", "model.xml"]
+    compiled = openvino.Core().compile_model(
+        str(result.path / "model.xml"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    for batch in (images[:1], images):
+        got = compiled({note["input"]["name"]: batch})[note["output"]["name"]]
+        np.testing.assert_allclose(got, network.predict_on_batch(batch), atol=1e-4)
+
+
+def test_any_size(network, tmp_path, rng):
+    need("onnx")
+    import onnxruntime
+
+    open_size = Unet((None, None, 3), 3, width=4)
+    open_size.set_weights(network.get_weights())
+    form = "onnx"
+    (result,) = export_model(
+        open_size, describe((60, 70)), tmp_path, [form], PALETTE, multiple_of=16
+    )
+    note = json.loads((tmp_path / "unet.onnx.json").read_bytes())
+    assert note["multiple_of"] == 16 and note["size"] == {"height": 60, "width": 70}
+    assert note["input"]["shape"] == [None, None, None, 3]
+    assert note["output"]["shape"] == [None, None, None, 3]
+    session = onnxruntime.InferenceSession(result.path)
+    for size in (SIZE, (16, 112), (48, 32)):
+        batch = rng.uniform(-1, 1, (2, *size, 3)).astype(np.float32)
+        (got,) = session.run(None, {"image": batch})
+        np.testing.assert_allclose(got, open_size.predict_on_batch(batch), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("size", "sizes"),
+    [
+        ((64, 80), [(64, 80), (80, 32)]),
+        ((60, 70), [(64, 80), (80, 32)]),
+        ((1, 1), [(16, 16), (32, 16)]),
+    ],
+)
+def test_any_size_is_compared_at_two(size, sizes):
+    assert export._sizes_to_compare(size, 16) == sizes
+    assert export._sizes_to_compare(size, 0) == [size]
+
+
+def test_a_file_that_is_wrong_at_another_size_alone(network, tmp_path, fake_export, monkeypatch):
+    fake_export()
+    monkeypatch.setattr(
+        export,
+        "_compare",
+        lambda model, kind, path, images: (0.0 if images.shape[1:3] == SIZE else 0.5, 1.0),
+    )
+    export_saved(network, tmp_path)
+    with pytest.raises(UserError, match="computes something else"):
+        export_saved(Unet((None, None, 3), 3, width=4), tmp_path, multiple_of=16)
+
+
+def test_any_size_needs_a_network_and_a_format_for_it(network, tmp_path):
+    with pytest.raises(UserError, match=r"is built for images of \(64, 80\), but the files are"):
+        export_saved(network, tmp_path, multiple_of=16)
+    need("litert")
+    with pytest.raises(UserError, match="format litert takes images of one size, but export_size"):
+        check_formats(["litert"], any_size=True)
+
+
 def test_litert(network, images, exported):
     need("litert")
     from ai_edge_litert.interpreter import Interpreter
@@ -139,12 +228,15 @@ def test_result_and_note(form, exported):
     assert result.path.name == note["file"] == FILES[form]
     files = [result.path] if result.path.is_file() else result.path.rglob("*")
     size = sum(path.stat().st_size for path in files if path.is_file())
-    # 97,707 parameters of 4 bytes each, once, and the graph.
-    assert 0.39 < result.megabytes == size / 1e6 < 0.8
-    assert result.largest_difference < 1e-4 and result.same_class > 0.999
+    # 97,707 parameters of 4 (or 2) bytes each, once, and the graph.
+    half = form == "onnx_float16"
+    least, most = (0.195, 0.39) if half else (0.39, 0.8)
+    assert least < result.megabytes == size / 1e6 < most
+    assert result.largest_difference < (0.03 if half else 1e-4)
+    assert result.same_class > (0.99 if half else 0.999)
     batch = 1 if form == "litert" else None
     assert note["format"] == form
-    assert note["size"] == {"height": 64, "width": 80}
+    assert (note["size"], note["multiple_of"]) == ({"height": 64, "width": 80}, None)
     assert note["letterbox"] == {"keep_aspect": True, "centred": True, "fill": [128] * 3}
     assert (note["channels"], note["color_order"], note["value_range"]) == (3, "RGB", None)
     tensor = {"dtype": "float32", "layout": "NHWC"}
@@ -318,7 +410,7 @@ def test_a_folder_that_can_t_be_renamed_keeps_the_earlier_one(tmp_path, monkeypa
 @pytest.mark.parametrize(("form", "kind"), [("savedmodel", "file"), ("onnx", "folder"),
                                             ("savedmodel", "folder")])  # fmt: skip
 def test_what_is_no_export_is_never_replaced(form, kind, network, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "check_formats", lambda formats: None)
+    monkeypatch.setattr(export, "check_formats", lambda *_: None)
     path = tmp_path / FILES[form]
     if kind == "file":
         path.write_bytes(b"mine")
@@ -347,7 +439,7 @@ def test_a_missing_package_is_named_before_anything_is_done(form, tmp_path, monk
 
 @pytest.mark.parametrize(("formats", "got"), [(("onnx", "coreml"), "'coreml'"), ((), "none")])
 def test_unknown_formats(formats, got):
-    message = f"formats must be one or more of savedmodel, onnx, litert; got {got}."
+    message = f"formats must be one or more of {', '.join(PACKAGES)}; got {got}."
     with pytest.raises(UserError, match=re.escape(message)):
         check_formats(formats)
 

@@ -25,6 +25,7 @@ class FakeUnet:
     """Stands for the network: bright pixels are cells."""
 
     precision_reason = report = ""
+    size_reason = ""
     colors = voc_palette(256)
     description = SimpleNamespace(in_channels=3, name_classes=("nothing", "cell"), value_range=None)
 

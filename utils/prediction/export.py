@@ -1,16 +1,11 @@
-"""A trained network as files that other programs run: SavedModel, ONNX, LiteRT.
+"""A trained network as files that other programs run: SavedModel, ONNX, OpenVINO, LiteRT.
 
 Every file is run and compared with the network before it gets its name, and has a JSON beside
 it that says how images go in and classes come out. Keras is imported where it is used, so
 that settings are checked without the seconds that it takes to load.
 """
 
-import errno
-import importlib.util
-import os
-from collections.abc import Callable
-from contextlib import contextmanager, nullcontext
-from functools import partial
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,13 +15,18 @@ import numpy as np
 from errors import UserError
 from utils.files import whole_file, whole_folder, write_json
 from utils.images.transforms import GREY, letterbox_image, normalize
+from utils.prediction.export_formats import FORMATS as _FORMATS
+from utils.prediction.export_formats import (
+    INPUT,
+    OUTPUT,
+    check_formats,
+    named_as_os_errors,
+)
+from utils.prediction.export_formats import write_network as _write
 from utils.quiet import quiet
 
-_INPUT, _OUTPUT, _SIGNATURE = "image", "probabilities", "serving_default"
+FORMATS = tuple(_FORMATS)
 _SCALE, _OFFSET = 1 / 127.5, -1.0  # what `utils.images.transforms.normalize` computes
-_LARGEST_DIFFERENCE = 1e-3
-_SMALLEST_SAME_CLASS = 0.999
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 
 
 class Exported(NamedTuple):
@@ -44,64 +44,9 @@ class Exported(NamedTuple):
         )
 
 
-def _open_savedmodel(path):
-    import keras
-
-    # The layer would round its inputs to a policy such as mixed_bfloat16.
-    layer = keras.layers.TFSMLayer(str(path), call_endpoint=_SIGNATURE, dtype="float32")
-    return lambda images: keras.ops.convert_to_numpy(layer(images)[_OUTPUT])
-
-
-def _open_onnx(path):
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda images: session.run([_OUTPUT], {_INPUT: images})[0]
-
-
-def _open_litert(path):
-    from ai_edge_litert.interpreter import Interpreter
-
-    runner = Interpreter(model_path=str(path)).get_signature_runner(_SIGNATURE)
-    return lambda images: runner(**{_INPUT: images})[_OUTPUT]
-
-
-class _Format(NamedTuple):
-    keras_name: str
-    ending: str  # of the file's name
-    batch: int | None  # None: any
-    device: str | None  # where the network it is compared with runs; None: as Keras chooses
-    packages: tuple[str, ...]  # beyond requirements.txt
-    open: Callable  # path -> function from images to probabilities
-
-
-# ONNX Runtime and LiteRT compute on the CPU, in full float32. A GPU may round to TF32, and
-# then the network there differs from itself on the CPU.
-_ONNX, _LITERT = ("onnx", "tf2onnx", "onnxruntime"), ("ai_edge_litert",)
-_FORMATS = {
-    "savedmodel": _Format("tf_saved_model", "_savedmodel", None, None, (), _open_savedmodel),
-    "onnx": _Format("onnx", ".onnx", None, "cpu:0", _ONNX, _open_onnx),
-    "litert": _Format("litert", ".tflite", 1, "cpu:0", _LITERT, _open_litert),
-}
-FORMATS = tuple(_FORMATS)
-
-
-def check_formats(formats):
-    """Raises UserError unless each format is known and its packages are installed."""
-    unknown = [name for name in formats if name not in _FORMATS]
-    if unknown or not formats:
-        got = repr(unknown[0]) if unknown else "none"
-        raise UserError(f"formats must be one or more of {', '.join(FORMATS)}; got {got}.")
-    for name in formats:
-        missing = [one for one in _FORMATS[name].packages if importlib.util.find_spec(one) is None]
-        if missing:
-            raise UserError(
-                f"The format {name} needs packages that are not installed ({', '.join(missing)}). "
-                "Install them: pip install -r requirements-export.txt"
-            )
-
-
-def export_model(model, description, folder, formats, palette, name="unet", examples=None):
+def export_model(
+    model, description, folder, formats, palette, name="unet", examples=None, multiple_of=0
+):
     """Exports a network, runs every file and compares it with the network.
 
     A file gets its name, and replaces an earlier one, only after that. Prints a line per format.
@@ -110,12 +55,14 @@ def export_model(model, description, folder, formats, palette, name="unet", exam
         model: keras.Model from float32 (B, H, W, in_channels) in [-1, 1] to probabilities
             (B, H, W, num_classes), with the policy float32.
         description: `Description` of nets.weights; files take images of its `network_shape`.
-        folder: where to: `<name>_savedmodel/`, `<name>.onnx`, `<name>.tflite`, and beside
-            each a JSON, `<name>.onnx.json` and so on.
+        folder: where to: `<name>_savedmodel/`, `<name>.onnx`, `<name>_openvino/` and so on, and
+            beside each a JSON, `<name>.onnx.json` and so on.
         formats: names from `FORMATS`.
         palette: uint8 (num_classes or more, 3), RGB colours.
         name: str, start of the files' names.
         examples: uint8 (H, W, in_channels) arrays of any size to compare on; none: drawn ones.
+        multiple_of: int. Files take images whose height and width are any multiples of it, for
+            which the model must be built without a size; 0: of one size.
 
     Returns:
         list of Exported.
@@ -125,71 +72,63 @@ def export_model(model, description, folder, formats, palette, name="unet", exam
             another backend, precision or shape, a short palette, or something else under a
             final name; and for a file that computes something else than the network.
     """
-    check_formats(formats)
+    check_formats(formats, bool(multiple_of))
     _check_model(model, description, palette)
+    if multiple_of and model.input_shape[1:3] != (None, None):
+        raise UserError(
+            f"The network is built for images of {model.input_shape[1:3]}, but the files are to "
+            "take any size. Build it with height and width None."
+        )
     formats = dict.fromkeys(formats)
     paths = {form: Path(folder) / f"{name}{_FORMATS[form].ending}" for form in formats}
     for form, path in paths.items():
         _check_target(path, form)
-    size, results = description.network_shape, []
-    examples = examples or draw_images(size, description.in_channels)
-    images = np.stack([normalize(letterbox_image(image, size)[0]) for image in examples])
+    sizes = _sizes_to_compare(description.network_shape, multiple_of)
+    batches, results = [], []
+    for size in sizes:
+        drawn = examples or draw_images(size, description.in_channels)
+        batches.append(np.stack([normalize(letterbox_image(one, size)[0]) for one in drawn]))
     for form, path in paths.items():
-        results.append(_export_one(model, description, form, path, palette, images))
+        results.append(_export_one(model, description, form, path, palette, batches, multiple_of))
         print(results[-1])
     return results
 
 
-def _export_one(model, description, form, path, palette, images):
+def _sizes_to_compare(size, multiple_of):
+    """The described (height, width); if any is taken, with the next multiples, and another."""
+    if not multiple_of:
+        return [size]
+    height, width = (-(-side // multiple_of) * multiple_of for side in size)
+    return [
+        (height, width),
+        (height + multiple_of, max(width // 2, 1) // multiple_of * multiple_of or multiple_of),
+    ]
+
+
+def _export_one(model, description, form, path, palette, batches, multiple_of):
     kind = _FORMATS[form]
-    whole = whole_folder if form == "savedmodel" else whole_file
+    sides = (None, None) if multiple_of else description.network_shape
+    shape = (*sides, description.in_channels)
+    whole = whole_folder if kind.marker else whole_file
     with whole_file(path.with_name(f"{path.name}.json")) as note, whole(path) as temporary:
         with quiet():
-            with _named_as_os_errors(path):
-                _write(model, kind, description, temporary)
-            difference, same = _compare(model, kind, temporary, images)
+            with named_as_os_errors(path):
+                _write(model, kind, shape, temporary)
+            compared = [_compare(model, kind, temporary, images) for images in batches]
+        differences, shares = zip(*compared, strict=True)
+        difference, same = float(np.max(differences)), float(np.min(shares))
         # Written so that NaN is an error too.
-        if not (difference <= _LARGEST_DIFFERENCE and same >= _SMALLEST_SAME_CLASS):
+        if not (difference <= kind.largest_difference and same >= kind.smallest_same_class):
             raise UserError(
                 f"The {form} export computes something else than the network: probabilities "
-                f"differ by up to {difference:.2g} (at most {_LARGEST_DIFFERENCE} is allowed), "
-                f"the same class in {same:.2%} of the pixels (at least {_SMALLEST_SAME_CLASS:.1%} "
-                f"is needed). {path} was not written. Install the versions of "
-                "requirements-export.txt, or choose another format."
+                f"differ by up to {difference:.2g} (at most {kind.largest_difference} is allowed), "
+                f"the same class in {same:.2%} of the pixels (at least "
+                f"{kind.smallest_same_class:.1%} is needed). {path} was not written. Install the "
+                "versions of requirements-export.txt, or choose another format."
             )
         result = Exported(path, _size(temporary) / 1e6, difference, same)
-        write_json(note, _note(description, form, palette, result))
+        write_json(note, _note(description, form, palette, result, shape, multiple_of))
     return result
-
-
-@contextmanager
-def _named_as_os_errors(path):
-    """TensorFlow has errors of its own for a disk that is full: raises OSError for them."""
-    try:
-        yield
-    except OSError:
-        raise
-    except Exception as error:
-        for code in _DISK_ERRORS:
-            if os.strerror(code) in str(error):
-                raise OSError(code, os.strerror(code), str(path)) from error
-        raise
-
-
-def _write(model, kind, description, path):
-    import keras
-
-    # A named output has the same name in every format.
-    named = keras.Model(model.inputs[0], {_OUTPUT: model.outputs[0]}, name=model.name)
-    shape = (kind.batch, *description.network_shape, description.in_channels)
-    signature = [keras.InputSpec(shape=shape, dtype="float32", name=_INPUT)]
-    if kind.keras_name == "tf_saved_model":
-        # Model.export tracks the model too, and then stores every weight twice.
-        archive = keras.export.ExportArchive()
-        archive.add_endpoint("serve", partial(named, training=False), input_signature=signature)
-        archive.write_out(path, verbose=False)
-    else:
-        named.export(path, format=kind.keras_name, verbose=False, input_signature=signature)
 
 
 def _compare(model, kind, path, images):
@@ -210,26 +149,28 @@ def _compare(model, kind, path, images):
     return float(np.max(differences)), float(np.concatenate(same).mean())
 
 
-def _note(description, form, palette, result):
-    """What a program needs to know to run the file; a batch of null is any."""
+def _note(description, form, palette, result, shape, multiple_of):
+    """What a program needs to know to run the file; a batch or side of null is any."""
     import keras
 
-    batch, size, classes = _FORMATS[form].batch, description.network_shape, description.num_classes
+    kind, size, classes = _FORMATS[form], description.network_shape, description.num_classes
     channels = description.in_channels
     tensor = {"dtype": "float32", "layout": "NHWC"}
     return {
         "file": result.path.name,
         "format": form,
-        "signature": None if form == "onnx" else _SIGNATURE,
+        "signature": kind.signature,
         "size": {"height": size[0], "width": size[1]},
+        # Of height and width, in a file that takes other sizes than that of the training.
+        "multiple_of": multiple_of or None,
         "letterbox": {"keep_aspect": True, "centred": True, "fill": [GREY] * channels},
         "channels": channels,
         "color_order": {1: "grey", 3: "RGB"}.get(channels, "as in the image files"),
         # Of numbers of more than 8 bits, which are brought to 0..255 first: black and white.
         "value_range": description.value_range,
         "normalization": {"scale": _SCALE, "offset": _OFFSET},
-        "input": {"name": _INPUT, "shape": [batch, *size, channels], **tensor},
-        "output": {"name": _OUTPUT, "shape": [batch, *size, classes], **tensor},
+        "input": {"name": INPUT, "shape": [kind.batch, *shape], **tensor},
+        "output": {"name": OUTPUT, "shape": [kind.batch, *shape[:2], classes], **tensor},
         "num_classes": classes,
         "class_names": list(description.name_classes),
         "palette": np.asarray(palette)[:classes].tolist(),
@@ -298,8 +239,8 @@ def _check_model(model, description, palette):
 
 def _check_target(path, form):
     """Never replaces what is not an earlier export."""
-    if form == "savedmodel":
-        ours = path.is_dir() and ((path / "saved_model.pb").is_file() or not any(path.iterdir()))
+    if marker := _FORMATS[form].marker:
+        ours = path.is_dir() and ((path / marker).is_file() or not any(path.iterdir()))
     else:
         ours = path.is_file()
     if path.exists() and not ours:
