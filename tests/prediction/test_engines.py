@@ -241,7 +241,7 @@ def test_an_engine_that_is_not_installed(installed):
         check_engine("openvino")
     assert str(caught.value) == (
         "The engine openvino needs packages that are not installed (openvino). "
-        "Install them: pip install -r requirements-export.txt"
+        "Install them: pip install -r requirements-openvino.txt"
     )
 
 

@@ -20,7 +20,13 @@ import numpy as np
 
 from errors import UserError, check_choice
 from utils.files import write_json
-from utils.prediction.export_formats import FORMATS, open_onnx, open_openvino, write_network
+from utils.prediction.export_formats import (
+    FORMATS,
+    open_onnx,
+    open_openvino,
+    requirements_of,
+    write_network,
+)
 from utils.quiet import quiet
 
 ENGINES = ("auto", "keras", "onnxruntime", "openvino")
@@ -40,7 +46,7 @@ def check_engine(engine, precision="auto"):
     if missing := _missing(engine):
         raise UserError(
             f"The engine {engine} needs packages that are not installed ({', '.join(missing)}). "
-            "Install them: pip install -r requirements-export.txt"
+            f"Install them: pip install -r {requirements_of(missing)}"
         )
     if precision not in ("auto", "float32"):
         raise UserError(

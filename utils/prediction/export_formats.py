@@ -125,6 +125,11 @@ FORMATS = {
 }  # fmt: skip
 
 
+def requirements_of(packages):
+    """The requirements file that brings packages for export and engines."""
+    return f"requirements-{'openvino' if 'openvino' in packages else 'export'}.txt"
+
+
 def check_formats(formats, any_size=False):
     """Raises UserError unless each format is known, its packages are installed, and it can
     leave the size open, if it is to."""
@@ -137,7 +142,7 @@ def check_formats(formats, any_size=False):
         if missing:
             raise UserError(
                 f"The format {name} needs packages that are not installed ({', '.join(missing)}). "
-                "Install them: pip install -r requirements-export.txt"
+                f"Install them: pip install -r {requirements_of(missing)}"
             )
         if any_size and not FORMATS[name].any_size:
             raise UserError(
