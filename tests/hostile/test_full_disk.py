@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import train
-from utils.prediction import export
+from utils.prediction import export_formats
 
 resource = pytest.importorskip("resource")
 ROOT = Path(train.__file__).parent
@@ -108,7 +108,10 @@ class ResourceExhaustedError(Exception):
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EFBIG, errno.EROFS])
 def test_an_export_says_what_tensorflow_says_of_the_disk(tmp_path, code):
     own = ResourceExhaustedError(f"{{node SaveV2}} {tmp_path}/x.tempstate; {os.strerror(code)}")
-    with pytest.raises(OSError) as caught, export._named_as_os_errors(tmp_path / "unet.onnx"):
+    with (
+        pytest.raises(OSError) as caught,
+        export_formats.named_as_os_errors(tmp_path / "unet.onnx"),
+    ):
         raise own
     assert caught.value.errno == code
     assert caught.value.filename == str(tmp_path / "unet.onnx")
@@ -117,6 +120,6 @@ def test_an_export_says_what_tensorflow_says_of_the_disk(tmp_path, code):
 
 @pytest.mark.parametrize("error", [ValueError("a defect"), PermissionError(13, "No", "x")])
 def test_an_export_keeps_other_errors(tmp_path, error):
-    with pytest.raises(type(error)) as caught, export._named_as_os_errors(tmp_path):
+    with pytest.raises(type(error)) as caught, export_formats.named_as_os_errors(tmp_path):
         raise error
     assert caught.value is error
