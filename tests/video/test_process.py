@@ -24,6 +24,14 @@ COLORS = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (128, 64, 0), (220, 220, 
 
 
 @pytest.fixture(autouse=True)
+def usual_ctrl_c():
+    """Ctrl-C as in a terminal: what runs in the background of a shell ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True)
 def _no_thread_is_left():
     before = set(threading.enumerate())
     yield
