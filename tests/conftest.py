@@ -12,6 +12,7 @@ from PIL import Image
 
 from train import TrainConfig
 from utils.data.masks import mask_to_image
+from utils.messages import print_messages
 
 hypothesis.settings.register_profile(
     "project",
@@ -20,6 +21,8 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
 )
 hypothesis.settings.load_profile("project")
+
+print_messages()  # whoever calls a room below the scripts stands for one
 
 # (height, width); the first four are the training set. None is square, no two are alike.
 SIZES = {

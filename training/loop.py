@@ -16,6 +16,7 @@ from training.optimization import (
     uniform_loss,
 )
 from utils.data.dataset import UnetDataset
+from utils.messages import say
 from utils.runs.callbacks import DueEpochs, EpochOfDataset, FollowTimeLimit, TimeValidation
 from utils.runs.guards import FiniteLoss, StartLoss
 from utils.runs.memory import available_memory, describe_memory, explain_out_of_memory
@@ -105,7 +106,7 @@ class Training:
         patience, record = self.callbacks.patience, self.callbacks.phases
         ended = patience.exhausted and not patience.ends_run
         if ended and not phase.train_encoder and record.title == phase.title:
-            print(f"\n{patience} The encoder is thawed now.")
+            say(f"\n{patience} The encoder is thawed now.")
             patience.start_anew()
             record.thawed = True
 
@@ -154,11 +155,11 @@ class Training:
             until = f"From epoch {first_epoch + 1} on, for about {minutes:.1f} minutes"
         else:
             until = f"Epochs {first_epoch + 1} to {phase.last_epoch}"
-        print(f"\n{until}: {phase.title}{frozen}, batch size {phase.batch_size}.")
+        say(f"\n{until}: {phase.title}{frozen}, batch size {phase.batch_size}.")
         if self.settings.optimizer.scale_lr_by_batch:
             first, last = self.settings.optimizer.rates(phase.batch_size)
             images = phase.batch_size * steps
-            print(f"Learning rates for {images} images per step: {first:.3g} to {last:.3g}.")
+            say(f"Learning rates for {images} images per step: {first:.3g} to {last:.3g}.")
 
     def _compile(self, phase, first_epoch, loss):
         with self.devices.scope():
@@ -203,7 +204,7 @@ class Training:
         return train_set, val_set
 
     def _describe_memory(self, batch_size):
-        print(
+        say(
             describe_memory(
                 self.model,
                 batch_size,

@@ -11,6 +11,7 @@ from nets.weights.storage import load_weights, open_weights
 from training.optimization import restore
 from utils.distributed.devices import Devices
 from utils.labels import class_names
+from utils.messages import say
 
 _NAMED = 8  # classes with other names that are listed
 
@@ -45,7 +46,7 @@ def build_network(settings, start, state=None, devices=None):
     # A run that resumes computes as it began, even if "auto" would choose otherwise today.
     wanted = state.facts["policy"] if state else agree_on_precision(settings.precision, devices)
     policy, reason = choose_precision(wanted, said="as in the run" if state else "as set")
-    print(reason)
+    say(reason)
     description = replace(description, precision=policy)
     keras.utils.set_random_seed(settings.seed)
     # The article's own initializer fades through thirteen layers without weights.
@@ -68,11 +69,11 @@ def _start_from(model, stored, settings):
     same = known and (known.num_classes, known.in_channels) == own
     if settings.new_head:
         layers = {name: arrays for name, arrays in stored.layers.items() if name != HEAD}
-        print(f"The head starts anew (new_head); that of {stored.path} is left out.")
+        say(f"The head starts anew (new_head); that of {stored.path} is left out.")
         stored, same = replace(stored, layers=layers), False
     elif same and settings.name_classes:
         _note_other_names(known.name_classes, settings.name_classes)
-    print(load_weights(model, stored, allow_mismatch=not same))
+    say(load_weights(model, stored, allow_mismatch=not same))
 
 
 def _note_other_names(stored, wanted):
@@ -81,7 +82,7 @@ def _note_other_names(stored, wanted):
     changes = [f"{i} was {was!r}, is {now!r}" for i, (was, now) in enumerate(pairs) if was != now]
     if changes:
         more = f", and {rest} more" if (rest := len(changes) - _NAMED) > 0 else ""
-        print(
+        say(
             f"note: the head of the weights is taken over, but its classes have other names: "
             f"{'; '.join(changes[:_NAMED])}{more}. If these are other classes, not other names, "
             "start it anew with --new_head."
@@ -117,7 +118,7 @@ def agree_on_precision(precision, devices):
     if devices.processes == 1:
         return precision
     policy, reason = devices.from_chief(lambda: choose_precision(precision))
-    print(reason)
+    say(reason)
     return policy
 
 

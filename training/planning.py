@@ -17,6 +17,7 @@ from training.settings import (
 from training.start import AUTO, choose_start
 from utils.data.augment import Augment
 from utils.data.fingerprint import take_fingerprint
+from utils.messages import say
 
 _NOT_PLANNED = {"time_limit"}
 
@@ -73,7 +74,7 @@ def draw_up_plan(config, samples, given=(), value_range=None):
         start, note = choose_start(AUTO, config.backbone, 64, config.imagenet_url)
         has_imagenet = bool(start)
         if note:
-            print(note)
+            say(note)
     if config.model_path not in (AUTO, IMAGENET, ""):  # a network of some width
         stored = open_weights(config.model_path, config.backbone)
         settings.setdefault("width", stored.infer().get("width", 64))

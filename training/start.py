@@ -2,6 +2,7 @@
 
 from nets.weights.imagenet_files import ImageNetMissingError
 from nets.weights.storage import IMAGENET, locate_imagenet
+from utils.messages import say
 from utils.runs.resume import update_facts
 
 AUTO = "auto"  # as `model_path`
@@ -28,7 +29,7 @@ def get_start(state, described, model_path, settings):
             model_path, settings.backbone, settings.width, settings.imagenet_url
         )
     if note:
-        print(note)
+        say(note)
     return start
 
 

@@ -23,6 +23,7 @@ import types
 import typing
 
 from errors import UserError
+from utils.messages import print_messages
 from utils.script import run_script as run_script  # scripts take all they need from here
 
 _FORMER_NAMES = {"images": "--pictures"}  # of settings, which still work
@@ -47,6 +48,7 @@ def settings(cls):
     ]
 
     def validate(self):
+        print_messages()  # who makes a script's settings runs it
         for name in forgotten:
             value = getattr(cls, name)
             raise UserError(

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from errors import RunError, UserError
+from utils.messages import print_messages
 from utils.terminal import Terminal, prepare_streams
 
 _ADVICE = {
@@ -44,6 +45,7 @@ def run_script(main):
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up chatter
     prepare_streams()
+    print_messages(alone=True)
     try:
         with _ended_by_signals():
             status = main()

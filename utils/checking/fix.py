@@ -30,6 +30,7 @@ from utils.images.channels import to_array
 from utils.images.header import read_header
 from utils.images.opening import open_image
 from utils.images.reading import read_image, read_to_show
+from utils.messages import say
 from utils.parallel import ordered_map
 from utils.plots import before_after_sheet
 
@@ -98,7 +99,7 @@ def fix_dataset(folder, pairs, *, workers=0, border=False, **rules):
         ]
         changed = [one for one in outcomes if one.mask_changed or one.image_changed or one.left_out]
         if not changed and not almost:
-            print(f"Nothing to fix: all {len(samples)} pairs are as they should be.")
+            say(f"Nothing to fix: all {len(samples)} pairs are as they should be.")
             return 0
         kept = [one.name for one in outcomes if not one.left_out]
         if kept:
@@ -106,10 +107,10 @@ def fix_dataset(folder, pairs, *, workers=0, border=False, **rules):
             os.replace(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    print(_summary(outcomes, meaning, target if kept else None))
+    say(_summary(outcomes, meaning, target if kept else None))
     renamed = {sample.name for sample in almost}.intersection(kept)
     if renamed:
-        print(f"The masks of {len(renamed):,} pairs are named as their images.")
+        say(f"The masks of {len(renamed):,} pairs are named as their images.")
     return 0 if kept else 2
 
 

@@ -15,6 +15,7 @@ from errors import UserError, check_choice
 from utils.convert.annotations import clean_label, fixed_id
 from utils.data.masks import read_label_ids
 from utils.files import whole_file, write_json
+from utils.messages import say
 from utils.prediction.annotation_files import CocoFile, CvatFile, check_xml_name, labelme_content
 
 KINDS = ("", "labelme", "coco", "cvat")
@@ -171,7 +172,7 @@ class RunFile(Annotations):
             if self._file:
                 self._file.finish()
         if self._file:
-            print(f"saved {self.path}, with {len(self._images)} images")
+            say(f"saved {self.path}, with {len(self._images)} images")
 
     def add(self, result, mask):
         name = self._name_of(result)

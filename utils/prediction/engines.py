@@ -10,7 +10,6 @@ import importlib.util
 import json
 import os
 import platform
-import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -20,6 +19,7 @@ import numpy as np
 
 from errors import UserError, check_choice
 from utils.files import write_json
+from utils.messages import note
 from utils.prediction.export_formats import (
     FORMATS,
     open_onnx,
@@ -125,7 +125,7 @@ class Runner:
         self._take(best, run)
         speedup = seconds["keras"] / seconds[best]
         if self.name == best:
-            _say(f"engine: {best}, {speedup:.1f} times as fast as Keras here (noted in {path}).")
+            note(f"engine: {best}, {speedup:.1f} times as fast as Keras here (noted in {path}).")
 
     def _is_worth_it(self, best, seconds, count, started):
         faster = seconds["keras"] >= _SPEEDUP_WANTED * seconds[best]
@@ -138,7 +138,7 @@ class Runner:
             self._fall_back(f"it could not be started ({_first_line(run)})")
 
     def _fall_back(self, why):
-        _say(f"Keras predicts instead of {self.name}: {why}.")
+        note(f"Keras predicts instead of {self.name}: {why}.")
         self.name, self._run, self._is_checked = "keras", self._model.predict_on_batch, True
 
     def _start(self, engine, folder):
@@ -238,10 +238,6 @@ def _time(run, image):
 
 def _first_line(error):
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
-def _say(text):
-    print(f"note: {text}", file=sys.stderr)
 
 
 def _is_tensorflow_on_cpu():

@@ -15,6 +15,7 @@ import numpy as np
 from errors import UserError
 from utils.files import whole_file, whole_folder, write_json
 from utils.images.transforms import GREY, letterbox_image, normalize
+from utils.messages import say
 from utils.prediction.export_formats import FORMATS as _FORMATS
 from utils.prediction.export_formats import (
     INPUT,
@@ -90,7 +91,7 @@ def export_model(
         batches.append(np.stack([normalize(letterbox_image(one, size)[0]) for one in drawn]))
     for form, path in paths.items():
         results.append(_export_one(model, description, form, path, palette, batches, multiple_of))
-        print(results[-1])
+        say(results[-1])
     return results
 
 

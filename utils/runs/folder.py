@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from errors import UserError
 from utils.files import TEMPORARY, whole_file
+from utils.messages import say
 from utils.runs.lock import FolderLock
 from utils.runs.state import State, find_states, read_state
 
@@ -73,13 +74,13 @@ def open_run(save_dir, resume, find_changes, wants_more):
     if public:
         remove_temporaries(save_dir, shared=True)
     else:
-        print(f"Another training is using {save_dir}: weights of this one stay in its own folder.")
+        say(f"Another training is using {save_dir}: weights of this one stay in its own folder.")
     found = _find_interrupted(save_dir, find_changes, wants_more) if resume == "auto" else None
     if found:
         folder, lock = found
         remove_temporaries(folder)
         state = read_state(folder)
-        print(f"Resuming {folder} after epoch {state.epoch}.")
+        say(f"Resuming {folder} after epoch {state.epoch}.")
     else:
         (folder, lock), state = _make_locked_folder(save_dir), None
     return Run(folder, state, public, (public_lock, lock))
@@ -90,7 +91,7 @@ def _find_interrupted(save_dir, find_changes, wants_more):
     refusal = broken = None
     folders = sorted(save_dir.glob("loss_*"), key=_age)
     if folders and -_age(folders[0]) > (time.time() + _AHEAD) * 1e9:
-        print(
+        say(
             f"note: by this machine's clock {folders[0]} is of the future, so that which run is "
             "the newest can't be told. If another than it should resume, move it away."
         )
@@ -111,7 +112,7 @@ def _find_interrupted(save_dir, find_changes, wants_more):
         lock.release()
         if finished:
             if not refusal:
-                print(f"{folder} is finished, with {state.epoch} epochs. This is a new run.")
+                say(f"{folder} is finished, with {state.epoch} epochs. This is a new run.")
             break  # earlier ones were abandoned when that one was started
         refusal = refusal or (folder, state.epoch, changes)
     if refusal:

@@ -4,6 +4,7 @@ import hashlib
 import math
 
 from errors import UserError
+from utils.messages import say
 
 EPOCH = "epoch"  # what the losses in a run's state are of
 # What may change without changing what is learnt, or that only says how long to train.
@@ -90,7 +91,7 @@ def update_callbacks(facts):
     states = {"phases": {"title": title, "thawed": title == "all layers"}} | states
     if facts.get("loss_of") == EPOCH:
         return states
-    print(
+    say(
         "This run began with an earlier version, whose losses were means over batches: now that "
         "of an epoch is computed from all its pixels at once. The lowest val_loss is looked for "
         "anew."

@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from utils.files import whole_file
+from utils.messages import say
 
 _SUM = b"unet-keras sum\0\0"  # and 32 bytes; files of earlier versions end without it
 _SUM_LENGTH = len(_SUM) + 32
@@ -98,7 +99,7 @@ def read_state(folder, with_arrays=True):
             return State(epoch, facts, arrays)
         except Exception:  # h5py raises all kinds for a file that is damaged
             # A disk may lose what it said it had written; the one before is there for that.
-            print(f"{path} is broken and is passed over.")
+            say(f"{path} is broken and is passed over.")
     return None
 
 

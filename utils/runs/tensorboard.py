@@ -20,6 +20,7 @@ from utils.images.channels import to_rgb
 from utils.images.reading import read_image
 from utils.images.transforms import GREY, letterbox_box, resize_image, resize_mask
 from utils.labels import VOID, void_white_palette
+from utils.messages import say
 
 _SCALARS = {
     "loss/train": "loss",
@@ -74,7 +75,7 @@ class Board(keras.callbacks.Callback):
         try:
             self._events = EventFile(folder)
         except Exception as error:  # one that does not fit its protobuf raises all kinds
-            print(f"No TensorBoard files: the tensorboard package can't be loaded ({error}).")
+            say(f"No TensorBoard files: the tensorboard package can't be loaded ({error}).")
             self._events = None
 
     def on_epoch_end(self, epoch, logs=None):

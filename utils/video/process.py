@@ -18,6 +18,7 @@ import cv2
 from tqdm import tqdm
 
 from errors import UserError
+from utils.messages import say
 from utils.script import end_by_signal
 from utils.video.source import MOST_FPS, open_source
 from utils.video.writer import VideoFile
@@ -68,7 +69,7 @@ def process_video(draw, source, save_path="", fps=None, show=False):
     result = VideoResult(frames, time.monotonic() - start, interrupted)
     speed = frames / max(result.seconds, 1e-9)
     end = f", saved {save_path}" if save_path and frames else ""
-    print(f"{frames} frames in {result.seconds:.1f} s, {speed:.1f} frames per second{end}")
+    say(f"{frames} frames in {result.seconds:.1f} s, {speed:.1f} frames per second{end}")
     if not interrupted:
         _warn_of_early_end(source, video, frames, reached)
     return result
@@ -81,7 +82,7 @@ def _warn_of_early_end(source, video, frames, reached):
     """
     count = video.num_frames or 0
     if frames < 0.95 * count and reached * video.fps + 1 < 0.95 * count:
-        print(
+        say(
             f"{source} ended early: after {reached:.1f} of {count / video.fps:.1f} seconds. "
             "Is it whole?"
         )
