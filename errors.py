@@ -5,6 +5,8 @@ Scripts print the message alone (`utils.script.run_script`); every other excepti
 defect of the program and keeps its traceback.
 """
 
+from collections.abc import Collection
+
 
 class UserError(ValueError):
     """A mistake that the user can mend; status 2.
@@ -17,13 +19,13 @@ class RunError(Exception):
     """What was asked for is possible but did not work out, such as a loss of NaN; status 1."""
 
 
-def check_choice(name, value, choices):
+def check_choice(name: str, value: object, choices: Collection[object]) -> None:
     """Raises UserError unless a setting has one of the values that it may have."""
     if value not in choices:
         raise UserError(f"{name} must be one of {', '.join(map(str, choices))}; got {value!r}.")
 
 
-def check_at_least(settings, least, *names):
+def check_at_least(settings: object, least: float, *names: str) -> None:
     """Raises UserError unless these attributes of `settings` are `least` or more, or None."""
     for name in names:
         value = getattr(settings, name)

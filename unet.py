@@ -1,38 +1,53 @@
 """Trained weights in; masks and images out.
 
-from PIL import Image
 from unet import Unet
 
 unet = Unet("logs/best_miou_weights.weights.h5")
-unet.detect_image(Image.open("img/street.jpg")).save("street.png")
+for found in unet.predict(["street.jpg", "park.jpg"]):
+    print(found.shares)
+    found.draw(legend=True).show()
+
+Keras, and TensorFlow with it, is imported when weights are loaded.
 """
 
 import dataclasses
+import threading
 import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from errors import UserError
-from nets import unet as networks
-from nets.checks import check_input_shape, check_num_classes
-from nets.precision import choose_precision, dtype_policy
-from nets.weights.description import Description
-from nets.weights.storage import load_weights, open_weights
+from nets.checks import check_input_shape, check_num_classes, check_weights_file
 from utils.data.masks import mask_to_image
-from utils.images.arrays import from_array
-from utils.images.channels import CONVERTED, MAX_PIXELS, channel_count, to_array, to_rgb
+from utils.images.channels import MAX_PIXELS, to_rgb
 from utils.images.reading import read_image
 from utils.labels import class_names, voc_palette
 from utils.prediction.draw import check_mix_type, draw_mask, format_count
 from utils.prediction.engines import Runner, check_engine
+from utils.prediction.ensemble import WeightsPath, averaged, check_alike, find_weights
 from utils.prediction.inference import check_tta, is_tiled, predict_mask, with_flips
+from utils.prediction.inputs import ONE, ImageLike, to_pixels
 from utils.prediction.legend import add_legend
-from utils.prediction.stream import predict_all
+from utils.prediction.predictor import Predictor
+from utils.prediction.result import Prediction
+from utils.prediction.stream import Outcome, predict_all
 from utils.prediction.tiles import predict_tiles, predict_windows
 
+if TYPE_CHECKING:
+    import keras
+
+    from nets.weights.description import Description, Stored
+    from nets.weights.storage import LoadReport
+
 INPUT_SHAPE = (512, 512)  # upstream's, of files that don't say theirs
+Mask = npt.NDArray[np.uint8]
+Array = npt.NDArray[Any]
+_LOADING = threading.Lock()  # Keras' number format, while networks are built, is global
 
 
 class Unet:
@@ -42,17 +57,21 @@ class Unet:
     contradicts it is refused, but for `input_shape`. A file from elsewhere (Keras 2 or 3,
     unet-pytorch) tells class count and backbone by its shapes, but not `input_shape`.
 
+    It may be used from several threads at once: the network takes their batches in turn.
+
     Args:
         model_path: str or Path of a `.weights.h5` file, an `.h5` file of Keras 2 or a `.pth`
-            file of unet-pytorch.
+            file of unet-pytorch. Several, or a text with wildcards (`fold*/best*.weights.h5`):
+            their probabilities are averaged. They need the same classes, names, channels and
+            sizes; backbones and widths may differ. What else is given holds for all.
         num_classes: int, or None: as the file says.
         backbone: str, or None: as the file says.
         input_shape: (height, width) that images are letterboxed to, of any size; None: as the
             file says, 512x512 if it says nothing. Windows, where the file has them, become no
             larger than it.
-        mix_type: what `detect_image` returns. 0: the mask's colours blended over the
-            image; 1: the colours alone; 2: the image with a black background; 3: the
-            image with outlines in the colours.
+        mix_type: how images are drawn. 0: the mask's colours blended over the image; 1: the
+            colours alone; 2: the image with a black background; 3: the image with outlines in
+            the colours.
         precision: "auto": as in training, unless that is slow here; "float32", "mixed_bfloat16"
             or "mixed_float16".
         name_classes: one name per class, or None: as the file says.
@@ -65,62 +84,130 @@ class Unet:
             "auto": Keras, and for `predict_files` of many images another one where it is faster.
 
     Attributes:
-        model: keras.Model from (B, height, width, in_channels) in [-1, 1] to probabilities.
-        description: `nets.weights.description.Description` of what is loaded.
-        report: `nets.weights.storage.LoadReport`, what became of each layer.
+        paths: list of Path, the weights files.
+        models: list of keras.Model, one for each of them, from (B, height, width, in_channels) in
+            [-1, 1] to probabilities.
+        descriptions: list of `nets.weights.description.Description` of what is loaded.
+        reports: list of `nets.weights.storage.LoadReport`, what became of each layer.
         precision_reason: str, why it computes in its number format.
         size_reason: str, that it predicts at another size than that of the training; "" if not.
         colors: uint8 (256, 3), RGB of each class id.
 
     Raises:
-        UserError: for a file that is missing or no weights file, and for arguments that
-            contradict it or make no sense.
+        UserError: for a file that is missing or no weights file, for arguments that
+            contradict it or make no sense, and for several files that don't fit each other.
     """
 
     def __init__(
         self,
-        model_path="logs/best_epoch_weights.weights.h5",
-        num_classes=None,
-        backbone=None,
-        input_shape=None,
-        mix_type=0,
-        precision="auto",
-        name_classes=None,
+        model_path: WeightsPath | Sequence[WeightsPath] = "logs/best_epoch_weights.weights.h5",
+        num_classes: int | None = None,
+        backbone: str | None = None,
+        input_shape: Sequence[int] | None = None,
+        mix_type: int = 0,
+        precision: str = "auto",
+        name_classes: Sequence[str] | None = None,
         *,
-        tile=None,
-        tta="none",
-        max_pixels=MAX_PIXELS,
-        engine="auto",
-    ):
+        tile: bool | None = None,
+        tta: str = "none",
+        max_pixels: int = MAX_PIXELS,
+        engine: str = "auto",
+    ) -> None:
         check_mix_type(mix_type)
         check_engine(engine, precision)
         check_tta(tta)
         self.mix_type = mix_type
         self.tile = tile
         self.max_pixels = max_pixels
-        stored = open_weights(model_path, backbone)
-        self.description = resolve_description(
-            stored, num_classes, backbone, input_shape, name_classes
-        )
-        self.size_reason = describe_size(stored.description, self.description)
-        described = self.description
-        if engine not in ("auto", "keras") and precision == "auto":
-            policy, self.precision_reason = choose_precision("float32", said=f"as {engine} needs")
-        else:
-            policy, self.precision_reason = choose_precision(precision, described.precision)
-        with dtype_policy(policy):
-            self.model = networks.build(described, described.network_shape)
-        self.report = load_weights(self.model, stored)
-        self.colors = voc_palette(256)
-        self._runner = Runner(self.model, described, engine)
-        self._network = with_flips(self._runner, tta)
+        self.paths = find_weights(model_path)
+        for path in self.paths:
+            if str(path) != "imagenet":  # which is said to be no trained network
+                check_weights_file(path)  # before the seconds that Keras takes to be imported
+        from nets.trained import load_trained
+        from nets.weights.storage import open_weights
+
+        files = [open_weights(path, backbone) for path in self.paths]
+        self.descriptions = [
+            resolve_description(stored, num_classes, backbone, input_shape, name_classes)
+            for stored in files
+        ]
+        check_alike(self.descriptions, self.paths)
+        pairs = list(zip(files, self.descriptions, strict=True))
+        self.size_reason = _lines(describe_size(one.description, used) for one, used in pairs)
+        with _LOADING:
+            loaded = [load_trained(*pair, precision, engine) for pair in pairs]
+        self.models = [one.model for one in loaded]
+        self.reports = [one.report for one in loaded]
+        self.precision_reason = _lines(one.precision_reason for one in loaded)
+        self.colors: npt.NDArray[np.uint8] = voc_palette(256)
+        self._runners = [Runner(one.model, one.description, engine) for one in loaded]
+        self._network = with_flips(averaged(self._runners), tta)
 
     @property
-    def engine(self):
-        """The engine that predicts, e.g. "keras"."""
-        return self._runner.name
+    def model(self) -> "keras.Model":
+        """The network, if there is one alone; UserError if there are several."""
+        if len(self.models) > 1:
+            raise UserError(
+                f"model_path names {len(self.models)} weights files, whose probabilities are "
+                "averaged, so there is no single network. Give the path of one file, or see "
+                "`models`."
+            )
+        return self.models[0]
 
-    def predict_array(self, image, progress=False):
+    @property
+    def description(self) -> "Description":
+        """What is loaded; of several files the first one's, which all share what matters here."""
+        return self.descriptions[0]
+
+    @property
+    def report(self) -> "LoadReport | str":
+        """What became of each layer; as text a table, and for several files all their tables."""
+        return self.reports[0] if len(self.reports) == 1 else _lines(map(str, self.reports))
+
+    @property
+    def engine(self) -> str:
+        """The engine that predicts, e.g. "keras"."""
+        return ", ".join(dict.fromkeys(runner.name for runner in self._runners))
+
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # a path is text, and one image
+        self, images: ImageLike, batch_size: int = 4
+    ) -> Prediction: ...
+
+    @overload
+    def predict(self, images: Iterable[ImageLike], batch_size: int = 4) -> list[Prediction]: ...
+
+    def predict(
+        self, images: ImageLike | Iterable[ImageLike], batch_size: int = 4
+    ) -> Prediction | list[Prediction]:
+        """Segments an image, or several in batches.
+
+        Args:
+            images: path of a file, PIL.Image, or array (H, W, in_channels) as for
+                `predict_array`; or several of them, of any sizes. None is changed.
+            batch_size: int, images (or tiles) per call of the network.
+
+        Returns:
+            `utils.prediction.result.Prediction`; of several images a list, in order. Each keeps
+            its image: for thousands of files, `predict_files` keeps none.
+
+        Raises:
+            UserError: for an image that can't be read or does not fit the network; of several,
+                the message says which.
+        """
+        predictor = Predictor(
+            self._network, self.description, self.tile, self.max_pixels, self.mix_type
+        )
+        if isinstance(images, ONE):
+            (outcome,) = predictor.predict([images], 1)
+            return _value_of(outcome)
+        several = list(images)
+        return [
+            _value_of(outcome, f"Image {number} of {len(several)}: ")
+            for number, outcome in enumerate(predictor.predict(several, batch_size), 1)
+        ]
+
+    def predict_array(self, image: Array, progress: bool = False) -> Mask:
         """Segments an image.
 
         Args:
@@ -144,7 +231,14 @@ class Unet:
             )
         return predict_mask(self._network, image, described.input_shape)
 
-    def predict_files(self, paths, batch_size=4, finish=None, title="", progress=False):
+    def predict_files(
+        self,
+        paths: Sequence[Any],
+        batch_size: int = 4,
+        finish: Callable[[Any, Mask, Mask], Any] | None = None,
+        title: str = "",
+        progress: bool = False,
+    ) -> Iterator[Outcome]:
         """Segments image files in batches; reading and finishing run beside the network.
 
         Args:
@@ -159,8 +253,9 @@ class Unet:
             `utils.prediction.stream.Outcome` (item, value, error) of each path, in order. `error`
             is the UserError of a file that can't be read.
         """
-        self._runner.consider(len(paths))
-        return predict_all(
+        for runner in self._runners:
+            runner.consider(len(paths))
+        outcomes: Iterator[Outcome] = predict_all(
             self._network,
             paths,
             self.description.input_shape,
@@ -177,8 +272,9 @@ class Unet:
             title=title,
             progress=progress,
         )
+        return outcomes
 
-    def draw(self, pixels, mask, legend=False, out=None):
+    def draw(self, pixels: Mask, mask: Mask, legend: bool = False, out: Mask | None = None) -> Mask:
         """Draws class ids over an image, as `mix_type` says.
 
         Args:
@@ -191,14 +287,20 @@ class Unet:
         Returns:
             uint8 (H, W, 3); with a legend higher, and maybe wider.
         """
-        shown = to_rgb(pixels)
+        shown: Mask = to_rgb(pixels)
         out = shown if out is pixels else out
-        drawn = draw_mask(shown, mask, self.colors, self.mix_type, out)
+        drawn: Mask = draw_mask(shown, mask, self.colors, self.mix_type, out)
         if legend:
-            return add_legend(drawn, mask, self.colors, self.description.name_classes)
+            drawn = add_legend(drawn, mask, self.colors, self.description.name_classes)
         return drawn
 
-    def detect_image(self, image, count=False, name_classes=None, legend=False):
+    def detect_image(
+        self,
+        image: Image.Image | Array,
+        count: bool = False,
+        name_classes: Sequence[str] | None = None,
+        legend: bool = False,
+    ) -> Image.Image:
         """Segments an image and draws the result.
 
         Args:
@@ -225,29 +327,17 @@ class Unet:
         out = None if isinstance(image, np.ndarray) else pixels
         return Image.fromarray(self.draw(pixels, mask, legend, out=out))
 
-    def get_miou_png(self, image):
+    def get_miou_png(self, image: Image.Image | Array) -> Image.Image:
         """Segments a PIL image; returns its class ids as a palette image of its size."""
-        return mask_to_image(self.predict_array(self._to_array(image)))
+        shown: Image.Image = mask_to_image(self.predict_array(self._to_array(image)))
+        return shown
 
-    def _to_array(self, image):
+    def _to_array(self, image: Image.Image | Array) -> Mask:
         """A PIL image, or an array of any numbers, as uint8 (H, W, in_channels)."""
-        channels = self.description.in_channels
-        if isinstance(image, np.ndarray):
-            return from_array(image, channels, self.max_pixels, self.description.value_range)
-        if not isinstance(image, Image.Image):
-            raise UserError(
-                f"The image is a {type(image).__name__}. Expected a PIL.Image or a NumPy array; of "
-                "a file, Image.open(path), or predict_files([path])."
-            )
-        if channels not in CONVERTED and channel_count(image) != channels:
-            raise UserError(
-                f"The network takes images with {channels} channels, but this one, of mode "
-                f"{image.mode}, has {channel_count(image)}. Give the path of a TIFF file to "
-                f"predict_files, or an array (height, width, {channels}) to predict_array."
-            )
-        return to_array(image, self.max_pixels, channels, self.description.value_range)
+        described = self.description
+        return to_pixels(image, described.in_channels, self.max_pixels, described.value_range)
 
-    def get_FPS(self, image, test_interval):
+    def get_FPS(self, image: Image.Image | Array, test_interval: int) -> float:
         """Times the way from pixels to class ids, after a warm-up.
 
         Args:
@@ -263,7 +353,9 @@ class Unet:
         stages = self.time_stages(image, test_interval)
         return float(np.mean(sum(stages.values())))
 
-    def time_stages(self, image, test_interval):
+    def time_stages(
+        self, image: Image.Image | Array, test_interval: int
+    ) -> dict[str, npt.NDArray[np.float64]]:
         """Times each stage of segmenting an image, letterboxed, after a warm-up.
 
         Args:
@@ -282,7 +374,7 @@ class Unet:
         pixels = self._to_array(image)
         times = []
         for _ in range(test_interval + 1):
-            stamps = []
+            stamps: list[float] = []
             predict_mask(
                 self._network,
                 pixels,
@@ -294,7 +386,24 @@ class Unet:
         return dict(zip(("preprocess", "network", "postprocess"), seconds.T, strict=True))
 
 
-def resolve_description(stored, num_classes, backbone, input_shape, name_classes):
+def _lines(texts: Iterable[str]) -> str:
+    """The texts that say something, each once, one a line."""
+    return "\n".join(dict.fromkeys(text for text in texts if text))
+
+
+def _value_of(outcome: Outcome, which: str = "") -> Prediction:
+    if outcome.error:
+        raise UserError(f"{which}{outcome.error}") from outcome.error
+    return cast(Prediction, outcome.value)
+
+
+def resolve_description(
+    stored: "Stored",
+    num_classes: int | None,
+    backbone: str | None,
+    input_shape: Sequence[int] | None,
+    name_classes: Sequence[str] | None,
+) -> "Description":
     """Joins what a weights file says of itself with what the caller says.
 
     Args:
@@ -309,8 +418,10 @@ def resolve_description(stored, num_classes, backbone, input_shape, name_classes
     Raises:
         UserError: if they contradict each other, or the file holds no whole network.
     """
-    size = tuple(input_shape[:2]) if input_shape else None
-    given = {
+    from nets.weights.description import Description
+
+    size = (input_shape[0], input_shape[1]) if input_shape else None
+    given: dict[str, Any] = {
         "num_classes": num_classes,
         "backbone": backbone,
         "name_classes": tuple(name_classes) if name_classes else None,
@@ -332,15 +443,15 @@ def resolve_description(stored, num_classes, backbone, input_shape, name_classes
     return resized(described, size) if size else described
 
 
-def resized(described, size):
+def resized(described: "Description", size: tuple[int, int]) -> "Description":
     """A Description for images of another (height, width)."""
     if not described.window:
         return dataclasses.replace(described, input_shape=size)
-    window = tuple(min(sides) for sides in zip(described.window, size, strict=True))
+    window = min(described.window[0], size[0]), min(described.window[1], size[1])
     return dataclasses.replace(described, input_shape=size, window=window)
 
 
-def describe_size(trained, used):
+def describe_size(trained: "Description | None", used: "Description") -> str:
     """Says that images are predicted at another size than that of the training, or "".
 
     Args:

@@ -12,6 +12,12 @@ DECODER_NORMS = ("none", "batch", "group")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 
+def check_weights_file(path):
+    """Raises UserError unless there is a file at this Path."""
+    if not path.is_file():
+        raise UserError(f"No weights file {path}. Train first, or give the path of one.")
+
+
 def check_backbone(backbone):
     """Raises UserError unless `backbone` names a known encoder; names the nearest ones."""
     if backbone in BACKBONES:

@@ -130,10 +130,11 @@ def test_imports_have_no_cycle():
     graphlib.TopologicalSorter(graph).prepare()
 
 
-def test_scripts_load_no_keras_before_they_need_it():
+def test_scripts_and_unet_load_no_keras_before_they_need_it():
     """It takes seconds; --help and the checks of settings and data do without."""
     heavy = {"keras", *BACKENDS}
-    code = f"import sys, {', '.join(sorted(SCRIPTS))}; print({heavy} & set(sys.modules))"
+    modules = ", ".join(sorted(SCRIPTS | {"unet"}))
+    code = f"import sys, {modules}; print({heavy} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )

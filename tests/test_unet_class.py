@@ -641,7 +641,7 @@ def test_a_failure_leaves_the_policy_alone(plain, tmp_path):
 def test_auto_takes_what_the_measurement_says(weights, monkeypatch):
     chosen = "mixed_bfloat16", "a reason"
     monkeypatch.setattr(
-        unet_module, "choose_precision", lambda *given: {("auto", ""): chosen}[given]
+        "nets.trained.choose_precision", lambda *given: {("auto", ""): chosen}[given]
     )
     unet = Unet(weights)
     assert unet.precision_reason == "a reason"
@@ -708,8 +708,7 @@ def test_images_with_other_channels_are_refused(banded):
             function(Image.new("RGBA", (50, 40)))
         assert str(caught.value) == (
             "The network takes images with 5 channels, but this one, of mode RGBA, has 4. Give the "
-            "path of a TIFF file to predict_files, or an array (height, width, 5) to "
-            "predict_array."
+            "path of a TIFF file, or an array (height, width, 5), to predict."
         )
 
 

@@ -1,6 +1,9 @@
 """What a pixel's label means: class names, void, the VOC colours. Imports no image library."""
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
+import numpy.typing as npt
 
 from errors import UserError
 from utils.files import name_key
@@ -13,19 +16,19 @@ VOC_CLASSES = (
 )  # fmt: skip
 
 
-def check_ignore_labels(ignore_labels):
+def check_ignore_labels(ignore_labels: Iterable[int]) -> None:
     """Raises UserError unless every label is a value that an 8-bit mask can hold."""
     wrong = [label for label in ignore_labels if not 0 <= label <= 255]
     if wrong:
         raise UserError(f"ignore_labels must be 0 to 255; got {wrong[0]}.")
 
 
-def ignored_classes(ignore_labels, num_classes):
+def ignored_classes(ignore_labels: Iterable[int], num_classes: int) -> tuple[int, ...]:
     """The ignored labels that are classes too, in order: never trained, predicted or averaged."""
     return tuple(sorted({label for label in ignore_labels if label < num_classes}))
 
 
-def check_ignored_classes(ignore_labels, num_classes):
+def check_ignored_classes(ignore_labels: Iterable[int], num_classes: int) -> None:
     """Raises UserError if fewer than two classes are left to tell apart."""
     ignored = ignored_classes(ignore_labels, num_classes)
     if num_classes - len(ignored) < 2:
@@ -36,7 +39,7 @@ def check_ignored_classes(ignore_labels, num_classes):
         )
 
 
-def voc_palette(num_classes):
+def voc_palette(num_classes: int) -> npt.NDArray[np.uint8]:
     """The PASCAL VOC colours: the bits of the class id, spread over red, green and blue.
 
     Returns:
@@ -50,14 +53,14 @@ def voc_palette(num_classes):
     return colors.astype(np.uint8)
 
 
-def void_white_palette():
+def void_white_palette() -> npt.NDArray[np.uint8]:
     """The colours of all labels, uint8 (256, 3) RGB, with void in white, to show masks."""
     colors = voc_palette(256)
     colors[VOID] = 255
     return colors
 
 
-def class_names(num_classes, name_classes=()):
+def class_names(num_classes: int, name_classes: Sequence[str] | None = ()) -> tuple[str, ...]:
     """One name per class: the given ones, VOC's for 21 classes, or numbered ones.
 
     Raises:
@@ -75,7 +78,7 @@ def class_names(num_classes, name_classes=()):
     return ("background", *(f"class_{index}" for index in range(1, num_classes)))
 
 
-def note_of_alike_names(names):
+def note_of_alike_names(names: Iterable[str]) -> str:
     """A note on class names that are equal, if only but for case, outer spaces or Unicode form.
 
     They may be meant, and are often one class that was written in two ways.
@@ -86,7 +89,8 @@ def note_of_alike_names(names):
     Returns:
         str, one line; "" if there are none.
     """
-    known, alike = {}, []
+    known: dict[str, str] = {}
+    alike = []
     for name in names:
         key = name_key(name.strip().casefold())
         if key in known:

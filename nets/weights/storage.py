@@ -15,6 +15,7 @@ import numpy as np
 
 from errors import UserError
 from nets.backbones import BACKBONES, backbone_of_file
+from nets.checks import check_weights_file
 from nets.weights.description import HEAD
 from nets.weights.imagenet import adapt_keras
 from nets.weights.imagenet_files import find_imagenet
@@ -158,8 +159,7 @@ def _read_pretrained(path):
 
 def _read(path):
     """Reads a file by what it holds."""
-    if not path.is_file():
-        raise UserError(f"No weights file {path}. Train first, or give the path of one.")
+    check_weights_file(path)
     with open(path, "rb") as file:
         start = file.read(len(_HDF5))
     is_torch = path.suffix in (".pth", ".pt")

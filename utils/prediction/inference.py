@@ -112,16 +112,28 @@ def most_probable(probabilities, size, strip=2**22):
     Returns:
         uint8 of the given size, (height, width).
     """
-    if probabilities.shape[:2] == tuple(size):
-        return probabilities.argmax(axis=-1).astype(np.uint8)
-    height, width = size
     mask = np.empty(size, np.uint8)
+    for rows, resized in resized_strips(probabilities, size, strip):
+        mask[rows] = resized.argmax(axis=-1)
+    return mask
+
+
+def resized_strips(probabilities, size, strip=2**22):
+    """Yields (slice of rows, float32 (rows, width, C)) of probabilities (h, w, C) resized.
+
+    Args:
+        probabilities: float32 (h, w, C).
+        size: (height, width); the resize is bilinear.
+        strip: int, about so many floats at a time.
+    """
+    height, width = size
+    if probabilities.shape[:2] == (height, width):
+        yield slice(0, height), probabilities
+        return
     rows = max(strip // (width * probabilities.shape[2]), 1)
     for start in range(0, height, rows):
         stop = min(start + rows, height)
-        resized = _resize_rows(probabilities, height, width, start, stop)
-        mask[start:stop] = resized.argmax(axis=-1)
-    return mask
+        yield slice(start, stop), _resize_rows(probabilities, height, width, start, stop)
 
 
 def _resize_rows(probabilities, height, width, start, stop):

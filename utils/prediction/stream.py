@@ -65,6 +65,8 @@ def predict_all(
     *,
     finish,
     read=read_image,
+    size_of=None,
+    make_mask=mask_of,
     batch_size=1,
     tile=None,
     window=None,
@@ -82,6 +84,10 @@ def predict_all(
         finish: callable of (path, pixels, mask), e.g. to draw and save. It may write over
             both arrays.
         read: callable from a path to uint8 (H, W, channels).
+        size_of: callable from a path to the image's pixels, counted before it is read; None: by
+            the file's header.
+        make_mask: callable as `utils.prediction.inference.mask_of`; what it returns is the mask
+            that `finish` is given of an image in one piece.
         batch_size: int, images (or tiles) per call.
         tile: as for `utils.prediction.inference.is_tiled`.
         window: (height, width) of overlapping windows in which letterboxed images are predicted;
@@ -115,7 +121,7 @@ def predict_all(
         if one.error:
             return Outcome(one.item, None, one.error)
         if mask is None:
-            mask = mask_of(probabilities, one.box, one.pixels.shape[:2])
+            mask = make_mask(probabilities, one.box, one.pixels.shape[:2])
         try:
             return Outcome(one.item, finish(one.item, one.pixels, mask), None)
         except UserError as error:
@@ -126,7 +132,7 @@ def predict_all(
         left = deque(paths)
         while left or reading:
             while left and len(reading) < 2 * batch_size:
-                size = _size_of(left[0])
+                size = (size_of or _size_of)(left[0])
                 held = reading.held + finishing.held
                 if held and held + size > _HELD:
                     break

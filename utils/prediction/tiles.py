@@ -78,7 +78,7 @@ def plan_spans(length, tile):
     return spans
 
 
-def predict_tiles(model, image, tile, batch_size=1, progress=False):
+def predict_tiles(model, image, tile, batch_size=1, progress=False, each=None):
     """Segments an image of any size in tiles of the network's size, unscaled.
 
     Args:
@@ -88,6 +88,8 @@ def predict_tiles(model, image, tile, batch_size=1, progress=False):
         tile: (height, width) of the network.
         batch_size: int, tiles a call; the last call is filled up with grey.
         progress: bool, whether to show a progress bar.
+        each: callable of (slice of rows, slice of columns, float32 (rows, columns, num_classes)),
+            called with each block of finished probabilities; the blocks cover the image once.
 
     Returns:
         uint8 (H, W), class ids. Memory beyond it and the image: the ramps of one row of
@@ -96,7 +98,7 @@ def predict_tiles(model, image, tile, batch_size=1, progress=False):
     height, width = image.shape[:2]
     rows, columns = plan_spans(height, tile[0]), plan_spans(width, tile[1])
     mask = np.empty((height, width), np.uint8)
-    blend = _Blend(mask)
+    blend = _Blend(mask, each)
     places = [(row, column) for row in rows for column in columns]
     batch = np.zeros((batch_size, *tile, image.shape[2]), np.float32)
     starts = range(0, len(places), batch_size)
@@ -138,8 +140,8 @@ class _Blend:
     ramp of a row of tiles, over the image's width; `_beside` those of a tile's right ramp.
     """
 
-    def __init__(self, mask):
-        self.mask = mask
+    def __init__(self, mask, each=None):
+        self.mask, self.each = mask, each
         self._below = self._beside = None
 
     def add(self, probabilities, row, column):
@@ -161,4 +163,7 @@ class _Blend:
                 shape = (row.last - row.done, self.mask.shape[1], probabilities.shape[-1])
                 self._below = np.empty(shape, np.float32)
             self._below[:, across] = part[row.done - row.first :]
-        self.mask[row.first : row.done, across] = part[: row.done - row.first].argmax(axis=-1)
+        done, part = slice(row.first, row.done), part[: row.done - row.first]
+        self.mask[done, across] = part.argmax(axis=-1)
+        if self.each:
+            self.each(done, across, part)
