@@ -19,13 +19,12 @@ from utils.images.channels import MAX_PIXELS
 from utils.labels import check_ignore_labels, class_names
 from utils.prediction.engines import check_engine
 from utils.prediction.inference import check_tta
-from utils.quiet import quiet
 
 
 @settings
 class MiouConfig:
     # Weights; what the file says of itself need not be said again
-    model_path: str = "logs/best_epoch_weights.weights.h5"  # trained weights
+    model_path: tuple[str, ...] | str = "logs/best_epoch_weights.weights.h5"  # of several: means
     num_classes: int | None = None  # classes + 1 for the background; None: as the file says
     backbone: str | None = None  # encoder; None: as the file says
     input_shape: tuple[int, int] | None = None  # height, width, any; None: as the file says
@@ -134,9 +133,7 @@ def main(config=None):
 
 
 def _load_unet(config):
-    # Imported here: TensorFlow takes seconds to load, and scoring stored masks does without.
-    with quiet():
-        from unet import Unet
+    from unet import Unet
 
     unet = Unet(
         config.model_path,
@@ -188,9 +185,10 @@ def _stored_masks(samples, folder):
 
 
 def _facts(config, count, size_reason):
-    stored = config.miou_mode == 2
+    stored, weights = config.miou_mode == 2, config.model_path
+    weights = weights if isinstance(weights, str) else ", ".join(weights)
     facts = {
-        "masks" if stored else "weights": str(config.predictions if stored else config.model_path),
+        "masks" if stored else "weights": str(config.predictions) if stored else weights,
         "pictures": f"{count:,} of the list {config.val_list} in {config.VOCdevkit_path}",
         "date": time.strftime("%Y-%m-%d %H:%M"),
     }
@@ -221,7 +219,8 @@ def write_results(config, evaluation):
     if "size" in evaluation.facts:  # scores at another size than that of the training
         results["input_shape"] = list(config.input_shape)
     write_json(out / "results.json", results)
-    curves = find_curves(model_path) if model_path else None
+    # Of several weights files each has its own.
+    curves = find_curves(model_path) if model_path and isinstance(model_path, str) else None
     write_html_report(evaluation, curves, out / "report.html")
     print(f"The report is {out / 'report.html'}; scores, charts and masks are beside it.")
 

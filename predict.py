@@ -25,7 +25,6 @@ from utils.prediction.annotate import check_annotations, make_annotations
 from utils.prediction.draw import check_mix_type, format_count
 from utils.prediction.engines import check_engine
 from utils.prediction.output_paths import ResultNames, expand_patterns, plan_results
-from utils.quiet import quiet
 from utils.video.process import has_display, process_video
 
 MODES = ("predict", "dir_predict", "video", "fps", "export")
@@ -34,7 +33,7 @@ MODES = ("predict", "dir_predict", "video", "fps", "export")
 @settings
 class PredictConfig:
     # Weights; what the file says of itself need not be said again
-    model_path: str = "logs/best_epoch_weights.weights.h5"  # trained weights
+    model_path: tuple[str, ...] | str = "logs/best_epoch_weights.weights.h5"  # of several: means
     num_classes: int | None = None  # classes + 1 for the background; None: as the file says
     backbone: str | None = None  # encoder; None: as the file says
     input_shape: tuple[int, int] | None = None  # height, width, any; None: as the file says
@@ -114,9 +113,7 @@ def main(config=None):
 
 def load_unet(config, precision=None):
     """The network, with what is asked of it."""
-    # Imported here: TensorFlow takes seconds to load, and --help and checks do without.
-    with quiet():
-        from unet import Unet
+    from unet import Unet
 
     unet = Unet(
         config.model_path,

@@ -14,6 +14,7 @@ import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast, overload
 
@@ -27,6 +28,7 @@ from utils.data.masks import mask_to_image
 from utils.images.channels import MAX_PIXELS, to_rgb
 from utils.images.reading import read_image
 from utils.labels import class_names, voc_palette
+from utils.messages import in_script
 from utils.prediction.draw import check_mix_type, draw_mask, format_count
 from utils.prediction.engines import Runner, check_engine
 from utils.prediction.ensemble import WeightsPath, averaged, check_alike, find_weights
@@ -37,6 +39,7 @@ from utils.prediction.predictor import Predictor
 from utils.prediction.result import Prediction
 from utils.prediction.stream import Outcome, predict_all
 from utils.prediction.tiles import predict_tiles, predict_windows
+from utils.quiet import quiet
 
 if TYPE_CHECKING:
     import keras
@@ -81,7 +84,7 @@ class Unet:
             "hv": over these and both upside down.
         max_pixels: int. Images of more are refused.
         engine: what runs the network: "keras", "onnxruntime", "openvino" (in float32, on the CPU);
-            "auto": Keras, and for `predict_files` of many images another one where it is faster.
+            "auto": Keras, and for many images at once another one where it is faster.
 
     Attributes:
         paths: list of Path, the weights files.
@@ -123,9 +126,9 @@ class Unet:
         for path in self.paths:
             if str(path) != "imagenet":  # which is said to be no trained network
                 check_weights_file(path)  # before the seconds that Keras takes to be imported
-        from nets.trained import load_trained
-        from nets.weights.storage import open_weights
-
+        with quiet() if in_script() else nullcontext():  # TensorFlow greets
+            from nets.trained import load_trained
+            from nets.weights.storage import open_weights
         files = [open_weights(path, backbone) for path in self.paths]
         self.descriptions = [
             resolve_description(stored, num_classes, backbone, input_shape, name_classes)
@@ -202,6 +205,8 @@ class Unet:
             (outcome,) = predictor.predict([images], 1)
             return _value_of(outcome)
         several = list(images)
+        for runner in self._runners:
+            runner.consider(len(several))
         return [
             _value_of(outcome, f"Image {number} of {len(several)}: ")
             for number, outcome in enumerate(predictor.predict(several, batch_size), 1)

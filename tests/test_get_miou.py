@@ -371,6 +371,25 @@ def test_settings_reach_the_network(evaluated, monkeypatch):
     assert [{name: options[name] for name in given} for options in made] == [given]
 
 
+def test_several_weights_are_scored_as_one(evaluated, weights, network, tmp_path, capsys):
+    from unet import Unet
+
+    other = networks.Unet((None, None, 3), 3, encoder_initializer="he_normal", width=8)
+    other.get_layer("head_conv").set_weights(network.get_layer("head_conv").get_weights())
+    second = tmp_path / "second.weights.h5"
+    save_weights(other, second, Description(3, "vgg", (32, 48), NAMES, 8))
+    given = (str(weights), str(second))
+    _, out = evaluated(model_path=given)
+    assert capsys.readouterr().out.count("Weights of ") == 2
+    assert results_of(out)[0]["model_path"] == list(given)
+    assert f"{weights}, {second}" in (out / "report.html").read_text(encoding="utf-8")
+    image = out.parent / "VOCdevkit" / "VOC2007" / "JPEGImages" / "val_a.jpg"
+    stored = np.array(Image.open(out / "detection-results" / "val_a.png"))
+    mask = Unet(given, precision="float32").predict(image).mask
+    assert (stored == mask).mean() > 0.99  # a batch may round otherwise
+    assert (stored != Unet(given[0], precision="float32").predict(image).mask).mean() > 0.05
+
+
 def test_mode_1_only_predicts(evaluated, capsys):
     scores, out = evaluated(miou_mode=1)
     assert scores is None

@@ -52,6 +52,11 @@ def test_a_script_prints_them_once_whatever_handlers_libraries_have():
     assert run(*lines) == ("at work\n", "note: look out\n")
 
 
+def test_a_script_is_told_from_a_program_that_uses_one():
+    program = ("print_messages()", "print(in_script())", "print_messages(alone=True)")
+    assert run(*program, "print(in_script())") == ("False\nTrue\n", "")
+
+
 def test_a_level_that_was_set_stays():
     lines = ("logging.getLogger('unet_keras').setLevel(logging.WARNING)", "print_messages()")
     assert run(*lines, *SPEAK) == ("", "note: look out\n")

@@ -639,6 +639,20 @@ def test_settings_reach_the_network(monkeypatch):
     assert options == {"tile": True, "tta": "hv", "max_pixels": 1000, "engine": "keras"}
 
 
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        (["a.weights.h5"], "a.weights.h5"),
+        (["run 1/a,b.weights.h5"], "run 1/a,b.weights.h5"),
+        (["fold_[0-4]/best.weights.h5"], "fold_[0-4]/best.weights.h5"),
+        (["a.weights.h5", "b.weights.h5"], ("a.weights.h5", "b.weights.h5")),
+    ],
+)
+def test_weights_may_be_several(typed, expected):
+    assert load_config(PredictConfig, ["--model_path", *typed]).model_path == expected
+    assert PredictConfig(model_path=expected).model_path == expected
+
+
 def test_images_may_be_given_apart():
     config = load_config(PredictConfig, ["--image", "a.jpg", "b 1.png", "dir/*.tif"])
     assert config.image == ("a.jpg", "b 1.png", "dir/*.tif")

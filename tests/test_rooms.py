@@ -35,6 +35,8 @@ ROOMS = {
         "utils.runs",
     },
     "unet": {"nets", "utils.data", "utils.images", "utils.prediction"},
+    # The installed package: the same modules, under one name.
+    "unet_keras": {"unet", "utils.prediction"},
 }  # fmt: skip
 COMMON_OF_NETS = {"errors", "utils.files", "utils.labels"}
 # Keras stands between the packages and its backends, but for what it has no word for: strategies
@@ -47,11 +49,12 @@ SCRIPTS = {
 
 
 def find_modules(root):
-    """{dotted name: path} of all modules but tests and benchmarks."""
+    """{dotted name: path} of all modules but tests, benchmarks and setup.py."""
     paths = [
         path
-        for top in ("", "nets/**/", "utils/**/", "training/**/")
+        for top in ("", "nets/**/", "utils/**/", "training/**/", "unet_keras/**/")
         for path in root.glob(f"{top}*.py")
+        if path != root / "setup.py"  # no part of the program: it packs it
     ]
     modules = {}
     for path in sorted(paths):

@@ -8,7 +8,7 @@
 One line is one setting: its name, type, value and, as a comment, its meaning. The comment
 is also the help text. `--num_classes 3`, `--input_shape 256,256` (or `256 256`),
 `--no-freeze_train`, `--image a.jpg b.jpg`. A type such as `tuple[float, ...] | str` takes
-numbers or one word.
+numbers or one word; `tuple[str, ...] | str` one text or several.
 """
 
 import argparse
@@ -164,8 +164,8 @@ def _parse(name, text, kind):
         if text.lower() in _TRUE + _FALSE:
             return text.lower() in _TRUE
         raise UserError(f"{name} must be true or false; got {text!r}.")
-    if or_word and text.isidentifier():
-        return text
+    if or_word and (text.isidentifier() or typing.get_args(kind)[0] is str):
+        return text  # of texts, the one that it is: a path may hold commas
     if typing.get_origin(kind) is tuple:
         parts = [part.strip(" ()[]'\"") for part in text.split(",")]
         kinds = typing.get_args(kind)

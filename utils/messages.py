@@ -37,6 +37,11 @@ def print_messages(alone: bool = False) -> None:
         LOGGER.propagate = False
 
 
+def in_script() -> bool:
+    """Whether the process is a script's own, as `print_messages` was told."""
+    return not LOGGER.propagate
+
+
 class _Printer(logging.Handler):
     """Prints, to whatever standard output and error are by then."""
 

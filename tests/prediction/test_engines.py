@@ -137,12 +137,12 @@ def test_an_engine_computes_what_keras_does(network, weights, batch, engine, cap
     assert unet.precision_reason == f"precision: float32, as {engine} needs."
     for images in (batch, batch[:1], np.flip(batch, 2)):
         images = np.ascontiguousarray(images)
-        got = unet._runner(images)
+        got = unet._network(images)
         np.testing.assert_allclose(got, network.predict_on_batch(images), atol=1e-5)
     assert unet.engine == engine
-    first = unet._runner(batch[:1])
+    first = unet._network(batch[:1])
     kept = first.copy()
-    unet._runner(batch[1:])  # does not write over what the caller holds
+    unet._network(batch[1:])  # does not write over what the caller holds
     np.testing.assert_array_equal(first, kept)
     assert "note:" not in capfd.readouterr().err
 

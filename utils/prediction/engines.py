@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import tempfile
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -79,6 +80,7 @@ class Runner:
         policies = {layer.dtype_policy.name for layer in model.layers if layer.weights}
         check_engine(engine, "float32" if policies <= {"float32"} else max(policies))
         self.name = "keras"
+        self._lock = threading.Lock()
         self._model, self._description = model, description
         self._run, self._is_checked = model.predict_on_batch, True
         self._is_open = engine == "auto" and policies <= {"float32"}  # still to be chosen
@@ -88,9 +90,15 @@ class Runner:
                 self._take(engine, self._start(engine, folder))
 
     def __call__(self, batch):
-        """Probabilities, float32 (B, H, W, num_classes), of float32 (B, H, W, in_channels)."""
-        if self._is_checked:
-            return self._run(batch)
+        """Probabilities, float32 (B, H, W, num_classes), of float32 (B, H, W, in_channels).
+
+        From several threads, one batch after the other: each takes all processors anyway.
+        """
+        with self._lock:
+            return self._run(batch) if self._is_checked else self._run_checked(batch)
+
+    def _run_checked(self, batch):
+        """As Keras computes it; falls back to it if the engine computes something else."""
         self._is_checked = True
         expected = self._model.predict_on_batch(batch)
         found = _attempt(self._run, batch)
@@ -102,9 +110,12 @@ class Runner:
 
     def consider(self, count):
         """With "auto": takes the engine that predicts `count` images soonest, once."""
-        if not self._is_open or count < _MANY_IMAGES:
-            return
-        self._is_open = False
+        with self._lock:
+            if self._is_open and count >= _MANY_IMAGES:
+                self._is_open = False
+                self._choose(count)
+
+    def _choose(self, count):
         names = [name for name in _OTHERS if not _missing(name)]
         if not names or not _is_tensorflow_on_cpu():
             return

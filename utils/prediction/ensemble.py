@@ -19,6 +19,7 @@ _SHARED = {
     "in_channels": "Networks can only be averaged over the same images.",
     "input_shape": "Give input_shape, which then holds for all.",
     "window": "Networks can only be averaged if they are trained with the same val_window.",
+    "ignore_labels": "Networks can only be averaged if they are trained on the same pixels.",
     "value_range": "Networks can only be averaged if they are trained on images of one range.",
 }
 
