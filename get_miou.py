@@ -18,13 +18,14 @@ from utils.files import name_key, whole_file, write_json
 from utils.images.channels import MAX_PIXELS
 from utils.labels import check_ignore_labels, class_names
 from utils.prediction.engines import check_engine
+from utils.prediction.ensemble import Paths
 from utils.prediction.inference import check_tta
 
 
 @settings
 class MiouConfig:
     # Weights; what the file says of itself need not be said again
-    model_path: tuple[str, ...] | str = "logs/best_epoch_weights.weights.h5"  # of several: means
+    model_path: Paths = "logs/best_epoch_weights.weights.h5"  # trained weights; of several the mean
     num_classes: int | None = None  # classes + 1 for the background; None: as the file says
     backbone: str | None = None  # encoder; None: as the file says
     input_shape: tuple[int, int] | None = None  # height, width, any; None: as the file says

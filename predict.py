@@ -24,6 +24,7 @@ from utils.images.reading import read_image
 from utils.prediction.annotate import check_annotations, make_annotations
 from utils.prediction.draw import check_mix_type, format_count
 from utils.prediction.engines import check_engine
+from utils.prediction.ensemble import Paths
 from utils.prediction.output_paths import ResultNames, expand_patterns, plan_results
 from utils.video.process import has_display, process_video
 
@@ -33,7 +34,7 @@ MODES = ("predict", "dir_predict", "video", "fps", "export")
 @settings
 class PredictConfig:
     # Weights; what the file says of itself need not be said again
-    model_path: tuple[str, ...] | str = "logs/best_epoch_weights.weights.h5"  # of several: means
+    model_path: Paths = "logs/best_epoch_weights.weights.h5"  # trained weights; of several the mean
     num_classes: int | None = None  # classes + 1 for the background; None: as the file says
     backbone: str | None = None  # encoder; None: as the file says
     input_shape: tuple[int, int] | None = None  # height, width, any; None: as the file says

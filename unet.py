@@ -201,7 +201,7 @@ class Unet:
         predictor = Predictor(
             self._network, self.description, self.tile, self.max_pixels, self.mix_type
         )
-        if isinstance(images, ONE):
+        if isinstance(images, ONE) or not isinstance(images, Iterable):  # which is then refused
             (outcome,) = predictor.predict([images], 1)
             return _value_of(outcome)
         several = list(images)

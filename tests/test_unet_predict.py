@@ -120,10 +120,12 @@ def test_an_array_is_kept_as_it_was(unet, arrays):
 
 
 def test_an_image_that_cannot_be_read_is_named(unet, arrays, tmp_path):
-    with pytest.raises(UserError, match=r"^Image 2 of 3: No image file .*missing\.png"):
+    with pytest.raises(UserError, match=r"^Image 2 of 3: There is no file .*missing\.png"):
         unet.predict([arrays[0], tmp_path / "missing.png", arrays[1]])
-    with pytest.raises(UserError, match=r"^No image file .*missing\.png"):
+    with pytest.raises(UserError, match=r"^There is no file .*missing\.png"):
         unet.predict(tmp_path / "missing.png")
+    with pytest.raises(UserError, match=r"^The image is a NoneType\. Expected a PIL\.Image or"):
+        unet.predict(None)
     with pytest.raises(UserError, match=r"^Image 1 of 1: The image is a dict\. Expected"):
         unet.predict([{}])
     with pytest.raises(UserError, match=r"takes arrays \(height, width, 3\); got \(2, 9, 9, 3\)"):

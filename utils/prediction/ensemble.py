@@ -11,6 +11,7 @@ from errors import UserError
 from utils.prediction.output_paths import expand_patterns
 
 WeightsPath = str | os.PathLike[str]
+Paths = tuple[str, ...] | str  # the type of a setting
 
 # What networks must have in common, and what helps where they don't.
 _SHARED = {

@@ -98,10 +98,10 @@ class Prediction:
     def shares(self) -> dict[str, float]:
         """The share of each class in the pixels, in 0..1, by its name; all classes are there."""
         counts = pixels_of_values(self.mask, minlength=len(self.names))
-        shares = dict.fromkeys(self.names, 0.0)
+        pixels = dict.fromkeys(self.names, 0)
         for name, count in zip(self.names, counts.tolist(), strict=True):
-            shares[name] += count / self.mask.size  # two classes may have one name
-        return shares
+            pixels[name] += count  # two classes may have one name
+        return {name: count / self.mask.size for name, count in pixels.items()}
 
     def regions(self, background: bool = False) -> list[Region]:
         """The regions of the mask, measured in pixels.
