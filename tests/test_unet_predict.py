@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -265,6 +267,23 @@ def test_eight_threads_find_what_one_finds(unet, arrays, tmp_path):
         for one, other in zip(found, expected, strict=True):
             np.testing.assert_array_equal(one.mask, other.mask)
             np.testing.assert_array_equal(one.probabilities, other.probabilities)
+
+
+def test_threads_take_turns_at_the_network(unet, arrays, monkeypatch):
+    """JAX' predict_on_batch, for one, moves its state about."""
+    runner, busy, clashes = unet._runners[0], threading.Lock(), []
+
+    def run(batch, run=runner._run):
+        clashes.append(not busy.acquire(blocking=False))
+        time.sleep(0.01)
+        found = run(batch)
+        busy.release()
+        return found
+
+    monkeypatch.setattr(runner, "_run", run)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(unet.predict, [arrays[0]] * 16))
+    assert clashes == [False] * 16
 
 
 # What is imported
