@@ -9,7 +9,6 @@ unet.detect_image(Image.open("img/street.jpg")).save("street.png")
 
 import dataclasses
 import time
-from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -25,6 +24,7 @@ from utils.images.arrays import from_array
 from utils.images.channels import CONVERTED, MAX_PIXELS, channel_count, to_array, to_rgb
 from utils.images.reading import read_image
 from utils.labels import class_names, voc_palette
+from utils.prediction.decide import Decision, Sheet, resolve_thresholds
 from utils.prediction.draw import check_mix_type, draw_mask, format_count
 from utils.prediction.engines import Runner, check_engine
 from utils.prediction.inference import check_tta, is_tiled, predict_mask, with_flips
@@ -63,6 +63,10 @@ class Unet:
         max_pixels: int. Images of more are refused.
         engine: what runs the network: "keras", "onnxruntime", "openvino" (in float32, on the CPU);
             "auto": Keras, and for `predict_files` of many images another one where it is faster.
+        threshold: dict, {name or id of a class: probability from which on, and only then, a pixel
+            is of it}, as `utils.prediction.decide.Decision` says. None: the most probable class.
+        min_region: int, pixels. Smaller regions take the class around them, as
+            `utils.prediction.small_regions` says; 0: all stay.
 
     Attributes:
         model: keras.Model from (B, height, width, in_channels) in [-1, 1] to probabilities.
@@ -71,6 +75,7 @@ class Unet:
         precision_reason: str, why it computes in its number format.
         size_reason: str, that it predicts at another size than that of the training; "" if not.
         colors: uint8 (256, 3), RGB of each class id.
+        decision: `utils.prediction.decide.Decision`, how probabilities become classes.
 
     Raises:
         UserError: for a file that is missing or no weights file, and for arguments that
@@ -91,6 +96,8 @@ class Unet:
         tta="none",
         max_pixels=MAX_PIXELS,
         engine="auto",
+        threshold=None,
+        min_region=0,
     ):
         check_mix_type(mix_type)
         check_engine(engine, precision)
@@ -104,6 +111,8 @@ class Unet:
         )
         self.size_reason = describe_size(stored.description, self.description)
         described = self.description
+        thresholds = resolve_thresholds(threshold or {}, described.name_classes)
+        self.decision = Decision(thresholds, min_region)
         if engine not in ("auto", "keras") and precision == "auto":
             policy, self.precision_reason = choose_precision("float32", said=f"as {engine} needs")
         else:
@@ -134,17 +143,40 @@ class Unet:
         Raises:
             UserError: for an array of another shape, or of numbers that are no brightness.
         """
-        image = self._to_array(image)
-        described = self.description
-        if is_tiled(image.shape[:2], described.network_shape, self.tile):
-            return predict_tiles(self._network, image, described.network_shape, progress=progress)
-        if described.window:
-            return predict_windows(
-                self._network, image, described.input_shape, described.window, progress=progress
-            )
-        return predict_mask(self._network, image, described.input_shape)
+        return self._predict(self._to_array(image), progress).mask
 
-    def predict_files(self, paths, batch_size=4, finish=None, title="", progress=False):
+    def predict_details(self, image, keep, progress=False):
+        """Segments an image, and keeps more than its mask.
+
+        Args:
+            image, progress: as for `predict_array`.
+            keep: `utils.prediction.decide.Keep`.
+
+        Returns:
+            (uint8 (H, W) of class ids, `utils.prediction.decide.Details`).
+
+        Raises:
+            UserError: as `predict_array`; and if what is kept would take too much memory.
+        """
+        image = self._to_array(image)
+        keep.check_size(image.shape[:2], self.description.num_classes)
+        sheet = self._predict(image, progress, keep)
+        return sheet.mask, sheet.details
+
+    def _predict(self, image, progress, keep=None):
+        """The Sheet of uint8 (H, W, in_channels), finished."""
+        network, described = self._network, self.description
+        sheet = Sheet(image.shape[:2], self.decision, keep)
+        if is_tiled(image.shape[:2], described.network_shape, self.tile):
+            predict_tiles(network, image, described.network_shape, 1, progress, sheet)
+        elif described.window:
+            shape, window = described.input_shape, described.window
+            predict_windows(network, image, shape, window, 1, progress, sheet)
+        else:
+            predict_mask(network, image, described.input_shape, sheet=sheet)
+        return sheet
+
+    def predict_files(self, paths, batch_size=4, finish=None, title="", progress=False, keep=None):
         """Segments image files in batches; reading and finishing run beside the network.
 
         Args:
@@ -154,28 +186,37 @@ class Unet:
                 threads, e.g. to draw and save; it may write over both. None: returns
                 (pixels, mask).
             title, progress: of the progress bar.
+            keep: `utils.prediction.decide.Keep`, or None. With it, `finish` is given Details as
+                well; an image of which they would take too much memory is an error of its own.
 
         Yields:
             `utils.prediction.stream.Outcome` (item, value, error) of each path, in order. `error`
             is the UserError of a file that can't be read.
         """
         self._runner.consider(len(paths))
+        described = self.description
+
+        def read(path):
+            pixels = read_image(path, self.max_pixels, described.in_channels, described.value_range)
+            if keep:
+                keep.check_size(pixels.shape[:2], described.num_classes)
+            return pixels
+
+        kept = keep.bytes_of_pixel(described.num_classes) if keep else 0
         return predict_all(
             self._network,
             paths,
-            self.description.input_shape,
-            read=partial(
-                read_image,
-                max_pixels=self.max_pixels,
-                in_channels=self.description.in_channels,
-                value_range=self.description.value_range,
-            ),
-            finish=finish or (lambda _, pixels, mask: (pixels, mask)),
+            described.input_shape,
+            read=read,
+            finish=finish or (lambda _, pixels, mask, *details: (pixels, mask, *details)),
             batch_size=batch_size,
             tile=self.tile,
-            window=self.description.window,
+            window=described.window,
             title=title,
             progress=progress,
+            decision=self.decision,
+            keep=keep,
+            weight=1 + kept / (1 + described.in_channels),  # of pixels and mask
         )
 
     def draw(self, pixels, mask, legend=False, out=None):
@@ -288,6 +329,7 @@ class Unet:
                 pixels,
                 self.description.network_shape,
                 mark=lambda stamps=stamps: stamps.append(time.perf_counter()),
+                sheet=Sheet(pixels.shape[:2], self.decision),
             )
             times.append(stamps)
         seconds = np.diff(times[1:], axis=1)  # the first compiled the network
