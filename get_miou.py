@@ -17,6 +17,7 @@ from utils.data.voc import read_samples
 from utils.files import name_key, whole_file, write_json
 from utils.images.channels import MAX_PIXELS
 from utils.labels import check_ignore_labels, class_names
+from utils.prediction.decide import parse_thresholds
 from utils.prediction.engines import check_engine
 from utils.prediction.ensemble import Paths
 from utils.prediction.inference import check_tta
@@ -38,6 +39,8 @@ class MiouConfig:
     tta: str = "none"  # averages over flips; none, h: also mirrored, hv: and upside down
     tile: bool | None = None  # large ones in unscaled tiles; None: above 50 million pixels
     max_pixels: int = MAX_PIXELS  # images of more are refused
+    threshold: tuple[str, ...] = ()  # CLASS:0.3: pixels are CLASS from there on, and only then
+    min_region: int = 0  # pixels; smaller regions take the class around them
 
     # Data
     VOCdevkit_path: str = "VOCdevkit"  # folder that holds VOC2007
@@ -59,6 +62,12 @@ class MiouConfig:
         check_engine(self.engine, self.precision)
         check_tta(self.tta)
         check_at_least(self, 1, "batch_size", "max_pixels")
+        check_at_least(self, 0, "min_region")
+        parse_thresholds(self.threshold)
+        if self.miou_mode == 2 and (self.threshold or self.min_region):
+            raise UserError(
+                "miou_mode 2 scores masks as they are stored: leave out threshold and min_region."
+            )
         check_ignore_labels(self.ignore_labels or ())
         if self.num_classes is not None:
             check_num_classes(self.num_classes)
@@ -88,12 +97,13 @@ def main(config=None):
 
     samples = read_samples(config.VOCdevkit_path, config.val_list)
     if config.miou_mode == 2:
-        names, size_reason = class_names(config.num_classes, config.name_classes), ""
+        names, facts = class_names(config.num_classes, config.name_classes), {}
         ignore_labels, in_channels, value_range = (VOID,), None, None
         masks = _stored_masks(samples, config.predictions)
     else:
         unet = _load_unet(config)
-        names, size_reason = unet.description.name_classes, unet.size_reason
+        names = unet.description.name_classes
+        facts = {"size": unet.size_reason, "decision": unet.decision.describe(names)}
         ignore_labels = unet.description.ignore_labels
         in_channels = unet.description.in_channels
         value_range = unet.description.value_range
@@ -128,7 +138,7 @@ def main(config=None):
     print(format_scores(scores, names))
     if warning := find_other_classes(scores, names):
         print(warning)
-    facts, folder = _facts(config, len(samples), size_reason), config.predictions
+    facts, folder = _facts(config, len(samples), facts), config.predictions
     write_results(config, Evaluation(facts, names, ignore_labels, scores, images, folder))
     return scores
 
@@ -147,6 +157,8 @@ def _load_unet(config):
         tta=config.tta,
         max_pixels=config.max_pixels,
         engine=config.engine,
+        threshold=parse_thresholds(config.threshold),
+        min_region=config.min_region,
     )
     print(unet.report)
     print(unet.precision_reason)
@@ -185,15 +197,15 @@ def _stored_masks(samples, folder):
     return map(read_label_ids, paths)
 
 
-def _facts(config, count, size_reason):
+def _facts(config, count, more):
     stored, weights = config.miou_mode == 2, config.model_path
     weights = weights if isinstance(weights, str) else ", ".join(weights)
-    facts = {
+    return {
         "masks" if stored else "weights": str(config.predictions) if stored else weights,
         "pictures": f"{count:,} of the list {config.val_list} in {config.VOCdevkit_path}",
         "date": time.strftime("%Y-%m-%d %H:%M"),
+        **{name: text for name, text in more.items() if text},
     }
-    return facts | ({"size": size_reason} if size_reason else {})
 
 
 def write_results(config, evaluation):
@@ -219,6 +231,9 @@ def write_results(config, evaluation):
     }
     if "size" in evaluation.facts:  # scores at another size than that of the training
         results["input_shape"] = list(config.input_shape)
+    if "decision" in evaluation.facts:  # scores of other masks than those of the probabilities
+        results["threshold"] = parse_thresholds(config.threshold)
+        results["min_region"] = config.min_region
     write_json(out / "results.json", results)
     # Of several weights files each has its own.
     curves = find_curves(model_path) if model_path and isinstance(model_path, str) else None

@@ -10,25 +10,30 @@ Other programs:    python predict.py --mode export --export_formats onnx
 import errno
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from errors import UserError, check_at_least, check_choice
-from utils.config import load_config, run_script, settings
+from utils.config import load_config, run_script, settings, take
 from utils.images.channels import CONVERTED, MAX_PIXELS, check_pixels, to_array
 from utils.images.foreign import describe_foreign, files_below
 from utils.images.header import image_size
 from utils.images.notes import notes_on
 from utils.images.reading import read_image
-from utils.prediction.annotate import check_annotations, make_annotations
+from utils.images.sample import draw_cells
+from utils.prediction.decide import parse_thresholds
 from utils.prediction.draw import check_mix_type, format_count
 from utils.prediction.engines import check_engine
 from utils.prediction.ensemble import Paths
 from utils.prediction.output_paths import ResultNames, expand_patterns, plan_results
+from utils.prediction.outputs import Outputs, Wanted
 from utils.video.process import has_display, process_video
 
 MODES = ("predict", "dir_predict", "video", "fps", "export")
+_SAMPLE = "img/street.jpg"  # in place of which an image is drawn
+_SAMPLE_SIZE = (480, 640)
 
 
 @settings
@@ -51,13 +56,18 @@ class PredictConfig:
     tta: str = "none"  # averages over flips; none, h: also mirrored, hv: and upside down
     batch_size: int = 4  # images the network takes at a time, in folders
     max_pixels: int = MAX_PIXELS  # images of more are refused
+    threshold: tuple[str, ...] = ()  # CLASS:0.3: pixels are CLASS from there on, and only then
+    min_region: int = 0  # pixels; smaller regions take the class around them
 
     # What comes out
     mix_type: int = 0  # 0: colours over the image, 1: alone, 2: background black, 3: outlines
     legend: bool = False  # whether to add class names and shares below the image
     count: bool = False  # whether to count pixels of classes, and list regions in a CSV file
-    pixel_size: float | None = None  # side of a pixel in your unit, for the CSV file
-    annotations: str = ""  # files to correct results in; labelme, coco, cvat; "": none
+    background_regions: bool = False  # whether it lists the background's regions too
+    pixel_size: float | None = None  # its side in your unit, for that file; None: as TIFF tags say
+    confidence: bool = False  # whether to save the highest probability of each pixel, times 255
+    probabilities: str = ""  # all of them in a file; npz, tif; "": none
+    annotations: str = ""  # to correct, to measure; labelme, coco, cvat, labels, geojson; "": none
     annotation_tolerance: float = 1.0  # pixels by which they simplify outlines; 0: exact
     dir_save_path: str = "img_out"  # where results are saved
 
@@ -71,7 +81,7 @@ class PredictConfig:
     video_fps: float | None = None  # frames per second of that file; None: as the source
 
     # fps
-    fps_image_path: str = "img/street.jpg"  # image, of any shape
+    fps_image_path: str = "img/street.jpg"  # image, of any shape; drawn if this one is missing
     test_interval: int = 100  # how many times
 
     # export
@@ -81,15 +91,14 @@ class PredictConfig:
 
     def check(self):
         """Raises UserError for values that make no sense."""
-        from utils.prediction.regions import check_pixel_size
-
         check_choice("mode", self.mode, MODES)
         check_choice("export_size", self.export_size, ("fixed", "any"))
         check_engine(self.engine, self.precision)
         check_mix_type(self.mix_type)
-        check_pixel_size(self.pixel_size)
-        check_annotations(self.annotations, self.annotation_tolerance, self.mode)
+        take(Wanted, self).check(self.mode)
+        parse_thresholds(self.threshold)
         check_at_least(self, 1, "batch_size", "max_pixels", "test_interval")
+        check_at_least(self, 0, "min_region")
         if self.mode == "video" and not self.video_save_path and not has_display():
             raise UserError(
                 "There is no display to show the video on: give video_save_path, an mp4 file."
@@ -128,6 +137,8 @@ def load_unet(config, precision=None):
         tta=config.tta,
         max_pixels=config.max_pixels,
         engine="keras" if config.mode == "export" else config.engine,
+        threshold=parse_thresholds(config.threshold),
+        min_region=config.min_region,
     )
     print(unet.report)
     print(unet.precision_reason)
@@ -139,33 +150,26 @@ def load_unet(config, precision=None):
 def predict_images(config):
     """Segments the images of `image`, or those that the user types."""
     images = expand_patterns(config.image)
-    annotations = annotations_of(config)
-    annotations.check_new([])
+    outputs = Outputs(take(Wanted, config))
+    outputs.check_new([])
     unet = load_unet(config)
     names = ResultNames(config.dir_save_path, images)
-    with annotations.writing(unet.description.name_classes):
+    with outputs.writing(unet.description.name_classes):
         if images:
-            drawn = [predict_image(config, unet, path, names, annotations) for path in images]
-            say_notes(unet, images)
+            drawn = [predict_image(config, unet, path, names, outputs) for path in images]
+            say_notes(unet, images, outputs)
             return 0 if all(one is not None for one in drawn) else 1
         while path := ask_path():
-            drawn = predict_image(config, unet, path, names, annotations)
-            say_notes(unet, [path])
+            drawn = predict_image(config, unet, path, names, outputs)
+            say_notes(unet, [path], outputs)
             if drawn is not None and has_display():
                 Image.fromarray(drawn).show()
     return 0
 
 
-def annotations_of(config, origin=None):
-    """What writes the annotations that are asked for; `origin` is a folder of images."""
-    return make_annotations(
-        config.annotations, config.dir_save_path, config.annotation_tolerance, origin
-    )
-
-
-def say_notes(unet, paths):
-    """Says what there is to know of the images of a run, once."""
-    for note in notes_on(paths, unet.description.value_range):
+def say_notes(unet, paths, outputs):
+    """Says what there is to know of the images of a run and of its results, once."""
+    for note in notes_on(paths, unet.description.value_range) + outputs.notes():
         print(f"note: {note}", file=sys.stderr)
 
 
@@ -178,7 +182,7 @@ def ask_path():
         return ""
 
 
-def predict_image(config, unet, path, names, annotations):
+def predict_image(config, unet, path, names, outputs):
     """Segments an image file and saves the result.
 
     Returns:
@@ -186,21 +190,26 @@ def predict_image(config, unet, path, names, annotations):
         already, which one line says.
     """
     try:
-        pixels = read_image(
-            path, config.max_pixels, unet.description.in_channels, unet.description.value_range
-        )
-        mask = unet.predict_array(pixels, progress=True)
+        pixels, details = read_for(unet, path, config.max_pixels), None
+        if outputs.keep:
+            mask, details = unet.predict_details(pixels, outputs.keep, progress=True)
+        else:
+            mask = unet.predict_array(pixels, progress=True)
         result = names.of(path)
-        with refusing_long_names(path):
-            annotations.add(result, mask)
-            if config.count:
-                print(format_count(mask, unet.description.name_classes))
-            drawn = save_result(config, unet, result, pixels, mask)
+        drawn = save_result(config, unet, outputs, result, pixels, mask, details)
+        if config.count:
+            print(format_count(mask, unet.description.name_classes))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return None
     print(f"saved {result.drawn}")
     return drawn
+
+
+def read_for(unet, path, max_pixels):
+    """Reads an image file as the network takes it: uint8 (H, W, in_channels)."""
+    described = unet.description
+    return read_image(path, max_pixels, described.in_channels, described.value_range)
 
 
 @contextmanager
@@ -214,48 +223,39 @@ def refusing_long_names(path):
         raise
 
 
-def save_result(config, unet, result, pixels, mask, with_mask=False):
+def save_result(config, unet, outputs, result, pixels, mask, details=None):
     """Draws a mask over its image (in place) and saves what is asked for; the coloured
     image last: where it is, the others are too.
 
     Returns:
         uint8 (H, W, 3), the coloured image.
     """
-    from utils.data.masks import mask_to_image
-    from utils.files import whole_file
     from utils.images.writing import save_png
-    from utils.prediction.regions import find_regions, write_regions
 
-    if config.count:
-        names = unet.description.name_classes
-        regions = find_regions(mask, len(names))
-        write_regions(result.regions, [(result.image.name, regions)], names, config.pixel_size)
-    if with_mask:
-        with whole_file(result.mask) as temporary:
-            mask_to_image(mask).save(temporary)
-    drawn = unet.draw(pixels, mask, config.legend, out=pixels)
-    save_png(result.drawn, drawn)
+    with refusing_long_names(result.image):
+        outputs.add(result, pixels, mask, details)
+        drawn = unet.draw(pixels, mask, config.legend, out=pixels)
+        save_png(result.drawn, drawn)
     return drawn
 
 
 def predict_folder(config):
     """Segments all images of a folder, and of the folders in it."""
     every = results = plan_results(config.dir_origin_path, config.dir_save_path)
-    annotations = annotations_of(config, config.dir_origin_path)
+    outputs = Outputs(take(Wanted, config), config.dir_origin_path)
     if config.resume:
-        results = [one for one in every if not is_done(config, one, annotations)]
+        results = outputs.left_of(every)
         print(f"{len(every) - len(results)} of {len(every)} images have their results already.")
-        if not results and annotations.is_complete():
+        if not results and outputs.is_complete():
+            outputs.join_tables(every)
             return 0
-    if not (config.resume and annotations.per_image):
-        annotations.check_new(every)
+    outputs.check_new(every, config.resume)
     unet = load_unet(config)
-    with annotations.writing(unet.description.name_classes):
-        failed = predict_results(config, unet, results, annotations)
-        if not annotations.per_image:
-            annotations.add_saved([one for one in every if one.image not in failed])
+    with outputs.writing(unet.description.name_classes):
+        failed = predict_results(config, unet, results, outputs)
+        outputs.finish([one for one in every if one.image not in failed])
     print(f"{len(results) - len(failed)} images are segmented; {config.dir_save_path} holds them.")
-    say_notes(unet, [one.image for one in results])
+    say_notes(unet, [one.image for one in results], outputs)
     for text in describe_foreign(files_below(config.dir_origin_path)):
         print(f"note: left out: {text}", file=sys.stderr)
     if failed:
@@ -264,7 +264,7 @@ def predict_folder(config):
     return 1 if failed else 0
 
 
-def predict_results(config, unet, results, annotations):
+def predict_results(config, unet, results, outputs):
     """Segments images and saves their results.
 
     Returns:
@@ -272,29 +272,18 @@ def predict_results(config, unet, results, annotations):
     """
     by_image = {one.image: one for one in results}
 
-    def finish(path, pixels, mask):
-        result = by_image[path]
-        with refusing_long_names(path):
-            # What is there already may hold corrections; the file of a run is made at its end.
-            if not all(file.exists() for file in annotations.files_of(result)):
-                annotations.add(result, mask)
-            save_result(config, unet, result, pixels, mask, with_mask=True)
+    def finish(path, pixels, mask, details=None):
+        save_result(config, unet, outputs, by_image[path], pixels, mask, details)
 
+    paths, keep = list(by_image), {"keep": outputs.keep} if outputs.keep else {}
     # The text alone: an error holds on to the file and the pixels that it came from.
     return {
         outcome.item: str(outcome.error)
         for outcome in unet.predict_files(
-            list(by_image), config.batch_size, finish, "Predicting", progress=True
+            paths, config.batch_size, finish, "Predicting", progress=True, **keep
         )
         if outcome.error
     }
-
-
-def is_done(config, result, annotations):
-    """Whether all files that this run would write for an image are there."""
-    wanted = [result.drawn, result.mask, *annotations.files_of(result)]
-    wanted += [result.regions] if config.count else []
-    return all(path.is_file() for path in wanted)
 
 
 def predict_video(config):
@@ -323,16 +312,18 @@ def predict_video(config):
 
 def measure_speed(config):
     """Times the stages of segmenting an image, letterboxed to the network's size."""
-    height, width = image_size(config.fps_image_path)
+    path = config.fps_image_path
+    is_drawn = path == _SAMPLE and not Path(path).exists()
+    height, width = _SAMPLE_SIZE if is_drawn else image_size(path)
     # Before the seconds that the network takes to load.
-    check_pixels(width, height, config.fps_image_path, config.max_pixels)
+    check_pixels(width, height, path, config.max_pixels)
     unet = load_unet(config)
-    pixels = read_image(
-        config.fps_image_path,
-        config.max_pixels,
-        unet.description.in_channels,
-        unet.description.value_range,
-    )
+    if is_drawn:
+        print(f"There is no {path}; an image of cells is drawn instead. Or set fps_image_path.")
+        pixels, _ = draw_cells(_SAMPLE_SIZE, np.random.default_rng(0))
+        pixels = pixels[..., np.arange(unet.description.in_channels) % 3]
+    else:
+        pixels = read_for(unet, path, config.max_pixels)
     stages = unet.time_stages(pixels, config.test_interval)
     stages["all"] = sum(stages.values())
     print(

@@ -13,9 +13,8 @@ Keras, and TensorFlow with it, is imported when weights are loaded.
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
@@ -29,6 +28,7 @@ from utils.images.channels import MAX_PIXELS, to_rgb
 from utils.images.reading import read_image
 from utils.labels import class_names, voc_palette
 from utils.messages import in_script
+from utils.prediction.decide import Decision, Details, Keep, Sheet, resolve_thresholds
 from utils.prediction.draw import check_mix_type, draw_mask, format_count
 from utils.prediction.engines import Runner, check_engine
 from utils.prediction.ensemble import WeightsPath, averaged, check_alike, find_weights
@@ -85,6 +85,10 @@ class Unet:
         max_pixels: int. Images of more are refused.
         engine: what runs the network: "keras", "onnxruntime", "openvino" (in float32, on the CPU);
             "auto": Keras, and for many images at once another one where it is faster.
+        threshold: dict, {name or id of a class: probability from which on, and only then, a pixel
+            is of it}, as `utils.prediction.decide.Decision` says. None: the most probable class.
+        min_region: int, pixels. Smaller regions take the class around them, as
+            `utils.prediction.small_regions` says; 0: all stay.
 
     Attributes:
         paths: list of Path, the weights files.
@@ -95,6 +99,7 @@ class Unet:
         precision_reason: str, why it computes in its number format.
         size_reason: str, that it predicts at another size than that of the training; "" if not.
         colors: uint8 (256, 3), RGB of each class id.
+        decision: `utils.prediction.decide.Decision`, how probabilities become classes.
 
     Raises:
         UserError: for a file that is missing or no weights file, for arguments that
@@ -115,6 +120,8 @@ class Unet:
         tta: str = "none",
         max_pixels: int = MAX_PIXELS,
         engine: str = "auto",
+        threshold: Mapping[str, float] | None = None,
+        min_region: int = 0,
     ) -> None:
         check_mix_type(mix_type)
         check_engine(engine, precision)
@@ -135,6 +142,8 @@ class Unet:
             for stored in files
         ]
         check_alike(self.descriptions, self.paths)
+        thresholds = resolve_thresholds(threshold or {}, self.description.name_classes)
+        self.decision = Decision(thresholds, min_region)
         pairs = list(zip(files, self.descriptions, strict=True))
         self.size_reason = _lines(describe_size(one.description, used) for one, used in pairs)
         with _LOADING:
@@ -199,7 +208,12 @@ class Unet:
                 the message says which.
         """
         predictor = Predictor(
-            self._network, self.description, self.tile, self.max_pixels, self.mix_type
+            self._network,
+            self.description,
+            self.tile,
+            self.max_pixels,
+            self.decision,
+            self.mix_type,
         )
         if isinstance(images, ONE) or not isinstance(images, Iterable):  # which is then refused
             (outcome,) = predictor.predict([images], 1)
@@ -226,23 +240,49 @@ class Unet:
         Raises:
             UserError: for an array of another shape, or of numbers that are no brightness.
         """
+        return self._predict(self._to_array(image), progress).mask
+
+    def predict_details(
+        self, image: Image.Image | Array, keep: Keep, progress: bool = False
+    ) -> tuple[Mask, Details]:
+        """Segments an image, and keeps more than its mask.
+
+        Args:
+            image, progress: as for `predict_array`.
+            keep: `utils.prediction.decide.Keep`.
+
+        Returns:
+            (uint8 (H, W) of class ids, `utils.prediction.decide.Details`).
+
+        Raises:
+            UserError: as `predict_array`; and if what is kept would take too much memory.
+        """
         image = self._to_array(image)
-        described = self.description
+        keep.check_size(image.shape[:2], self.description.num_classes)
+        sheet = self._predict(image, progress, keep)
+        return sheet.mask, sheet.details
+
+    def _predict(self, image: Mask, progress: bool, keep: Keep | None = None) -> Sheet:
+        """The Sheet of uint8 (H, W, in_channels), finished."""
+        network, described = self._network, self.description
+        sheet = Sheet(image.shape[:2], self.decision, keep)
         if is_tiled(image.shape[:2], described.network_shape, self.tile):
-            return predict_tiles(self._network, image, described.network_shape, progress=progress)
-        if described.window:
-            return predict_windows(
-                self._network, image, described.input_shape, described.window, progress=progress
-            )
-        return predict_mask(self._network, image, described.input_shape)
+            predict_tiles(network, image, described.network_shape, 1, progress, sheet)
+        elif described.window:
+            shape, window = described.input_shape, described.window
+            predict_windows(network, image, shape, window, 1, progress, sheet)
+        else:
+            predict_mask(network, image, described.input_shape, sheet=sheet)
+        return sheet
 
     def predict_files(
         self,
         paths: Sequence[Any],
         batch_size: int = 4,
-        finish: Callable[[Any, Mask, Mask], Any] | None = None,
+        finish: Callable[..., Any] | None = None,
         title: str = "",
         progress: bool = False,
+        keep: Keep | None = None,
     ) -> Iterator[Outcome]:
         """Segments image files in batches; reading and finishing run beside the network.
 
@@ -253,6 +293,8 @@ class Unet:
                 threads, e.g. to draw and save; it may write over both. None: returns
                 (pixels, mask).
             title, progress: of the progress bar.
+            keep: `utils.prediction.decide.Keep`, or None. With it, `finish` is given Details as
+                well; an image of which they would take too much memory is an error of its own.
 
         Yields:
             `utils.prediction.stream.Outcome` (item, value, error) of each path, in order. `error`
@@ -260,22 +302,29 @@ class Unet:
         """
         for runner in self._runners:
             runner.consider(len(paths))
+        described = self.description
+
+        def read(path: Any) -> Any:
+            pixels = read_image(path, self.max_pixels, described.in_channels, described.value_range)
+            if keep:
+                keep.check_size(pixels.shape[:2], described.num_classes)
+            return pixels
+
+        kept = keep.bytes_of_pixel(described.num_classes) if keep else 0
         outcomes: Iterator[Outcome] = predict_all(
             self._network,
             paths,
-            self.description.input_shape,
-            read=partial(
-                read_image,
-                max_pixels=self.max_pixels,
-                in_channels=self.description.in_channels,
-                value_range=self.description.value_range,
-            ),
-            finish=finish or (lambda _, pixels, mask: (pixels, mask)),
+            described.input_shape,
+            read=read,
+            finish=finish or (lambda _, pixels, mask, *details: (pixels, mask, *details)),
             batch_size=batch_size,
             tile=self.tile,
-            window=self.description.window,
+            window=described.window,
             title=title,
             progress=progress,
+            decision=self.decision,
+            keep=keep,
+            weight=1 + kept / (1 + described.in_channels),  # of pixels and mask
         )
         return outcomes
 
@@ -385,6 +434,7 @@ class Unet:
                 pixels,
                 self.description.network_shape,
                 mark=lambda stamps=stamps: stamps.append(time.perf_counter()),
+                sheet=Sheet(pixels.shape[:2], self.decision),
             )
             times.append(stamps)
         seconds = np.diff(times[1:], axis=1)  # the first compiled the network

@@ -21,6 +21,7 @@ from nets.weights.description import Description
 from nets.weights.storage import save_weights
 from utils.data.masks import mask_to_image
 from utils.data.voc import Sample
+from utils.prediction.regions import number_regions
 
 # Matplotlib's own font has no Chinese; the charts then show boxes.
 pytestmark = pytest.mark.filterwarnings("ignore:Glyph:UserWarning")
@@ -388,6 +389,41 @@ def test_several_weights_are_scored_as_one(evaluated, weights, network, tmp_path
     mask = Unet(given, precision="float32").predict(image).mask
     assert (stored == mask).mean() > 0.99  # a batch may round otherwise
     assert (stored != Unet(given[0], precision="float32").predict(image).mask).mean() > 0.05
+
+
+def test_scores_are_those_of_thresholds_and_without_small_regions(evaluated, whole, voc_dir):
+    _, out = evaluated(threshold=("red:0.2",), min_region=25)
+    results, plain = results_of(out)[1], results_of(whole[1])[1]
+    expected = expected_results(voc_dir, out, NAMES)
+    assert results["classes"][1]["predicted_pixels"] > plain["classes"][1]["predicted_pixels"]
+    assert results["miou"] == pytest.approx(expected["miou"])
+    text = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    assert (text["threshold"], text["min_region"]) == ({"red": 0.2}, 25)
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert "red from 0.2 on, regions of at least 25 pixels" in report
+    for path in (out / "detection-results").iterdir():
+        with Image.open(path) as image:
+            parts = number_regions(np.array(image), 3)[1]
+        assert len(parts) == 1 or min(part.area for part in parts) >= 25
+
+
+@pytest.mark.parametrize("settings", [{"threshold": ("1:0.5",)}, {"min_region": 2}])
+def test_stored_masks_are_scored_as_they_are(settings):
+    message = "miou_mode 2 scores masks as they are stored: leave out threshold and min_region."
+    with pytest.raises(UserError, match=message):
+        MiouConfig(miou_mode=2, num_classes=3, **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"min_region": -1}, "min_region must be at least 0; got -1"),
+        ({"threshold": ("red",)}, "threshold has the part 'red'. Expected a class, by name or id"),
+    ],
+)
+def test_bad_thresholds_are_refused_at_once(settings, message):
+    with pytest.raises(UserError, match=message):
+        MiouConfig(**settings)
 
 
 def test_mode_1_only_predicts(evaluated, capsys):

@@ -354,7 +354,6 @@ def test_counting_prints_a_table_and_writes_the_regions(out, tmp_path, write_ima
     assert {row["picture"] for row in rows} == {"two cells.png"}
     measured = [(row["class"], row["region"], row["area_px"], row["area_units2"]) for row in rows]
     assert measured == [
-        ("nothing", "1", "18", "4.5"),
         ("cell", "1", "2", "0.5"),
         ("cell", "2", "4", "1"),
     ]
@@ -467,7 +466,7 @@ def test_resume_takes_up_where_a_run_ended(folder, out, capsys, count):
     assert_result(out / "sub" / "c.png", folder.drawn["sub/c.png"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "2 of 4 images have their results already."
-    assert len(written(out)) == (12 if count else 8)
+    assert len(written(out)) == (13 if count else 8)  # one for the folder
 
 
 @pytest.mark.usefixtures("fake")
@@ -475,7 +474,7 @@ def test_resume_counts_the_table_of_regions_only_where_it_is_asked_for(folder, o
     folder()
     folder(count=True, resume=True)
     assert len(FakeUnet.last.read) == 4
-    assert len(written(out)) == 12
+    assert len(written(out)) == 13
 
 
 def test_resume_with_nothing_left_loads_no_network(folder, monkeypatch, capsys):
@@ -540,6 +539,28 @@ def test_a_missing_image_is_refused_before_the_network_loads(tmp_path):
     config = PredictConfig(mode="fps", fps_image_path=str(tmp_path / "none.jpg"))
     with pytest.raises(UserError, match=r"There is no file .*none\.jpg"):
         predict.main(config)
+
+
+@pytest.mark.usefixtures("fake")
+def test_an_image_is_drawn_where_the_sample_is_missing(tmp_path, monkeypatch, write_image, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert predict.main(PredictConfig(mode="fps", test_interval=2)) == 0
+    assert FakeUnet.last.timed == ((480, 640, 3), 2)
+    printed = capsys.readouterr().out
+    assert "There is no img/street.jpg; an image of cells is drawn instead." in printed
+    assert "640x480 pixels in, 2 times" in printed
+    assert list(tmp_path.iterdir()) == []
+    write_image(tmp_path / "img" / "street.jpg", np.zeros((4, 6, 3), np.uint8))
+    assert predict.main(PredictConfig(mode="fps", test_interval=2)) == 0
+    assert FakeUnet.last.timed == ((4, 6, 3), 2)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_it_is_drawn_with_the_network_s_channels(channels, tmp_path, monkeypatch, count):
+    monkeypatch.chdir(tmp_path)
+    channels(count)
+    assert predict.main(PredictConfig(mode="fps", test_interval=2)) == 0
+    assert FakeUnet.last.timed == ((480, 640, count), 2)
 
 
 def test_a_large_image_is_refused_before_the_network_loads(image):
@@ -636,7 +657,10 @@ def test_settings_reach_the_network(monkeypatch):
     assert predict.main() == 1  # there is no such image
     args, options = FakeUnet.made
     assert args == ("my.weights.h5", 3, "vgg", (64, 96), 2, "float32", ("a", "b", "c"))
-    assert options == {"tile": True, "tta": "hv", "max_pixels": 1000, "engine": "keras"}
+    assert options == {
+        "tile": True, "tta": "hv", "max_pixels": 1000, "engine": "keras", "threshold": {},
+        "min_region": 0,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

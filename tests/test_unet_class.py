@@ -21,8 +21,10 @@ from utils.images.reading import read_image
 from utils.images.transforms import normalize
 from utils.labels import voc_palette
 from utils.prediction import inference
+from utils.prediction.decide import Decision, Keep
 from utils.prediction.draw import draw_mask, format_count
 from utils.prediction.inference import predict_mask
+from utils.prediction.small_regions import drop_small_regions
 from utils.prediction.tiles import predict_tiles, predict_windows
 
 NAMES = ("background", "cell", "猫")
@@ -727,6 +729,53 @@ def test_a_network_of_windows_predicts_at_the_scale_of_training(network, tmp_pat
     Image.fromarray(image).save(tmp_path / "image.png")
     (outcome,) = unet.predict_files([tmp_path / "image.png"], batch_size=2)
     assert (outcome.value[1] == mask).mean() > 0.999
+
+
+# Thresholds, small regions, and what is kept
+
+
+@pytest.mark.parametrize("tile", [None, True])
+def test_thresholds_and_small_regions(weights, images, noise, tile):
+    plain = Unet(weights, precision="float32", tile=tile)
+    unet = Unet(
+        weights, precision="float32", tile=tile, threshold={NAMES[1]: 0.3, "2": 0.9}, min_region=40
+    )
+    assert unet.decision == Decision(((1, 0.3), (2, 0.9)), 40)
+    keep = Keep(True, "float32")
+    mask, details = plain.predict_details(noise, keep)
+    np.testing.assert_array_equal(mask, plain.predict_array(noise))
+    np.testing.assert_array_equal(details.probabilities.argmax(axis=-1), mask)
+    chosen = Decision(((1, 0.3), (2, 0.9))).classes_of(details.probabilities)
+    assert np.any(chosen != mask)
+    expected = drop_small_regions(chosen, 40)
+    np.testing.assert_array_equal(unet.predict_array(noise), expected)
+    found, more = unet.predict_details(noise, keep)
+    np.testing.assert_array_equal(found, expected)
+    for one, other in zip(more, details, strict=True):
+        np.testing.assert_array_equal(one, other)
+    for outcome in unet.predict_files(images, 2, keep=keep):
+        if not outcome.error:
+            pixels, mask, details = outcome.value
+            chosen = Decision(((1, 0.3), (2, 0.9))).classes_of(details.probabilities)
+            np.testing.assert_array_equal(mask, drop_small_regions(chosen, 40))
+            assert details.confidence.shape == pixels.shape[:2]
+
+
+def test_probabilities_that_take_too_much_memory(weights, noise, images, monkeypatch):
+    unet = Unet(weights, precision="float32")
+    monkeypatch.setattr("utils.prediction.decide._MOST_BYTES", 40 * 50 * 3 * 4 - 1)
+    keep = Keep(False, "float32")
+    message = "The probabilities of an image of 50x40 pixels and 3 classes take"
+    with pytest.raises(UserError, match=message):
+        unet.predict_details(noise, keep)
+    unet.predict_details(noise, Keep(False, "float16"))
+    errors = [str(outcome.error) for outcome in unet.predict_files(images, keep=keep)]
+    assert any("The probabilities of an image of" in error for error in errors)
+
+
+def test_a_threshold_of_no_class_is_refused(weights):
+    with pytest.raises(UserError, match="threshold names the class 'nuclei'"):
+        Unet(weights, precision="float32", threshold={"nuclei": 0.3})
 
 
 # Arrays

@@ -52,13 +52,16 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(touch, tmp_path):
 # Names in one folder
 
 
-def test_the_three_files_of_an_image(tmp_path):
+def test_the_files_of_an_image(tmp_path):
     result = ResultNames(tmp_path / "out").of("img/street.view.jpg")
     assert result == Result(
         Path("img/street.view.jpg"),
         tmp_path / "out" / "street.view.png",
         tmp_path / "out" / "street.view_mask.png",
         tmp_path / "out" / "street.view_regions.csv",
+        tmp_path / "out" / "street.view_confidence.png",
+        tmp_path / "out" / "street.view_probabilities.npz",
+        tmp_path / "out" / "street.view_probabilities.tif",
     )
 
 
@@ -128,7 +131,7 @@ def test_images_that_would_share_a_result_keep_their_extension(touch, tmp_path, 
     results = plan_results(tmp_path / "in", tmp_path / "out")
     assert relative([one.drawn for one in results], tmp_path / "out") == drawn
     written = [str(path).lower() for one in results for path in one[1:]]
-    assert len(set(written)) == 3 * len(images)
+    assert len(set(written)) == 6 * len(images)
 
 
 def test_a_result_s_name_depends_on_its_folder_alone(touch, tmp_path):

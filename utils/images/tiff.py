@@ -65,7 +65,7 @@ def read_tiff_header(path):
     Raises:
         UserError: if it is broken.
     """
-    with _opened(path) as file:
+    with opened_tiff(path) as file:
         page = file.pages.first
         height, width = page.imagelength, page.imagewidth
         if not all(isinstance(side, int) and side > 0 for side in (height, width)):
@@ -87,7 +87,7 @@ def read_tiff(path, max_pixels):
         UserError: if it is broken or not whole, or has too many pixels.
         CompressionError: if it is compressed in a way that only `imagecodecs` knows.
     """
-    with _opened(path) as file:
+    with opened_tiff(path) as file:
         first = file.pages.first
         check_pixels(first.imagewidth, first.imagelength, path, max_pixels)
         pages, _ = _find_pages(file)
@@ -109,7 +109,7 @@ def read_tiff(path, max_pixels):
 
 
 @contextmanager
-def _opened(path):
+def opened_tiff(path):
     """A tifffile.TiffFile; whatever a broken file leads to is a UserError."""
     import tifffile  # a fifth of a second, which most images do without
 

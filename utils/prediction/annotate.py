@@ -6,19 +6,18 @@ results must not be taken for it.
 """
 
 import contextlib
-import os
 from pathlib import Path
 
 from tqdm import tqdm
 
 from errors import UserError, check_choice
-from utils.convert.annotations import clean_label, fixed_id
 from utils.data.masks import read_label_ids
-from utils.files import whole_file, write_json
+from utils.files import whole_file
 from utils.messages import say
-from utils.prediction.annotation_files import CocoFile, CvatFile, check_xml_name, labelme_content
+from utils.prediction.annotation_base import Annotations, clean_names, write_class_list
+from utils.prediction.annotation_files import CocoFile, CvatFile, check_xml_name
+from utils.prediction.image_annotations import GeojsonFiles, LabelFiles, LabelmeFiles
 
-KINDS = ("", "labelme", "coco", "cvat")
 _MODES = ("predict", "dir_predict")
 _MAX_TOLERANCE = 100
 # The folders in which json_to_dataset.py looks for images must not hold results.
@@ -26,6 +25,8 @@ _RUN_FILES = {
     "coco": (CocoFile, "coco/annotations/instances_default.json"),
     "cvat": (CvatFile, "cvat/annotations/annotations.xml"),
 }
+_IMAGE_FILES = {"labelme": LabelmeFiles, "labels": LabelFiles, "geojson": GeojsonFiles}
+KINDS = ("", "labelme", "coco", "cvat", "labels", "geojson")
 
 
 def check_annotations(kind, tolerance, mode):
@@ -53,80 +54,7 @@ def make_annotations(kind, folder, tolerance, origin=None):
     """
     if kind in _RUN_FILES:
         return RunFile(kind, folder, tolerance, origin)
-    return LabelmeFiles(folder, tolerance) if kind else Annotations()
-
-
-class Annotations:
-    """None at all, and what the kinds have in common.
-
-    Attributes:
-        per_image: bool, whether each image has its own file, rather than one for the run.
-    """
-
-    per_image = True
-
-    def files_of(self, result):
-        """The files that an image has to itself, of a Result: list of Path."""
-        return []
-
-    def is_complete(self):
-        """Whether the file of the whole run is there, if there is one at all."""
-        return True
-
-    def check_new(self, results):
-        """Raises UserError if something that exists would be overwritten."""
-
-    @contextlib.contextmanager
-    def writing(self, names):
-        """Wraps the calls of `add`; afterwards all is written.
-
-        Args:
-            names: sequence of str, of all classes, the background first.
-
-        Raises:
-            UserError: for names that would come back as something else.
-        """
-        yield
-
-    def add(self, result, mask):
-        """Writes the regions of a mask, uint8 (H, W), for a Result."""
-
-
-class LabelmeFiles(Annotations):
-    """A labelme file for each image."""
-
-    def __init__(self, folder, tolerance):
-        self._results, self._folder = Path(folder), Path(folder) / "labelme"
-        self._tolerance = tolerance
-
-    def files_of(self, result):
-        drawn = result.drawn.relative_to(self._results)
-        return [self._folder / drawn.with_suffix(".json")]
-
-    def check_new(self, results):
-        found = [path for one in results for path in self.files_of(one) if path.exists()]
-        if found:
-            raise UserError(
-                f"{len(found)} of the annotation files are there already, such as {found[0]}; "
-                "they may hold corrections. Move them away, set another dir_save_path, or add "
-                "--resume, which leaves them as they are."
-            )
-
-    @contextlib.contextmanager
-    def writing(self, names):
-        self._names = clean_names(names)
-        write_class_list(self._folder / "classes.txt", self._names)
-        yield
-
-    def add(self, result, mask):
-        [path] = self.files_of(result)
-        if path.exists():
-            raise UserError(
-                f"{path} is there already and may hold corrections. Move it away, or set another "
-                "dir_save_path."
-            )
-        image = _path_from(path.parent, result.image)
-        write_json(path, labelme_content(image, mask, self._names, self._tolerance))
+    return _IMAGE_FILES[kind](folder, tolerance) if kind else Annotations()
 
 
 class RunFile(Annotations):
@@ -197,52 +125,3 @@ class RunFile(Annotations):
         """Adds all Results whose masks are in their files, of this run or of earlier ones."""
         for result in tqdm(results, "Annotations", disable=None, leave=False):
             self.add(result, read_label_ids(result.mask))
-
-
-def clean_names(names):
-    """The names of all classes but the background, as an annotation's reader takes them.
-
-    Raises:
-        UserError: if one would be taken for the background, void, or another class.
-    """
-    cleaned = [clean_label(name, "name_classes") for name in names[1:]]
-    for number, name in enumerate(cleaned, 1):
-        if fixed_id(name) is not None:
-            raise UserError(
-                f"Class {number} is named {name!r}, which annotations take for the background or "
-                "for void. Set name_classes to other names."
-            )
-        if name in cleaned[: number - 1]:
-            raise UserError(
-                f"Two classes are named {name!r}; annotations would make them one. Set "
-                "name_classes to names that differ."
-            )
-    return cleaned
-
-
-def write_class_list(path, names):
-    """Writes the class list for json_to_dataset.py, so that ids stay what they are.
-
-    Raises:
-        UserError: if there is one with other classes.
-    """
-    text = "".join(f"{name}\n" for name in names)
-    if path.exists():
-        if path.read_text(encoding="utf-8") != text:
-            raise UserError(
-                f"{path} names other classes than these weights, of which annotations are beside "
-                "it. Move them away, or set another dir_save_path."
-            )
-        return
-    with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-
-
-def _path_from(folder, image):
-    """The path of an image as seen from a folder, with forward slashes."""
-    # Links in between would lead ".." elsewhere.
-    image = Path(os.path.realpath(image.parent)) / image.name
-    try:
-        return Path(os.path.relpath(image, os.path.realpath(folder))).as_posix()
-    except ValueError:  # on another drive of Windows
-        return image.as_posix()

@@ -9,9 +9,11 @@ import numpy as np
 
 from errors import UserError
 from utils.images.transforms import letterbox_image, normalize, over_channels
+from utils.prediction.decide import Sheet
 
 TTA = ("none", "h", "hv")
 TILE_ABOVE = 50_000_000  # pixels from which an image is tiled unless told otherwise
+_STRIP = 2**22  # floats
 
 
 def check_tta(tta):
@@ -49,11 +51,12 @@ def with_flips(model, tta):
     return averaged
 
 
-def predict_mask(model, image, input_shape, mark=lambda: None):
+def predict_mask(model, image, input_shape, mark=lambda: None, sheet=None):
     """Segments an image.
 
     Letterboxes it, runs the network, cuts off the padding, resizes the probabilities to
-    the image's size (bilinear) and takes the most probable class of each pixel.
+    the image's size (bilinear) and takes the most probable class of each pixel, or the one that
+    the sheet decides for.
 
     Args:
         model: callable from float32 (1, height, width, channels) to probabilities as a NumPy
@@ -62,6 +65,8 @@ def predict_mask(model, image, input_shape, mark=lambda: None):
         input_shape: (height, width) of the network.
         mark: callable without arguments, called before the first stage and after each of the
             three: preprocessing, network, postprocessing.
+        sheet: `utils.prediction.decide.Sheet` of the image's size, which takes the probabilities;
+            None: one for the mask alone.
 
     Returns:
         uint8 (H, W), class ids.
@@ -72,23 +77,24 @@ def predict_mask(model, image, input_shape, mark=lambda: None):
     mark()
     probabilities = model(batch)[0]
     mark()
-    mask = mask_of(probabilities, box, image.shape[:2])
+    mask = mask_of(probabilities, box, image.shape[:2], sheet)
     mark()
     return mask
 
 
-def mask_of(probabilities, box, size):
+def mask_of(probabilities, box, size, sheet=None):
     """The mask of a letterboxed image: cuts off the padding, resizes, takes the best class.
 
     Args:
         probabilities: float32 (height, width, num_classes) of the canvas.
         box: `utils.images.transforms.Box` of the image in it.
         size: (H, W) of the image.
+        sheet: as for `predict_mask`.
 
     Returns:
         uint8 (H, W), class ids.
     """
-    return most_probable(probabilities[box.slices], size)
+    return most_probable(probabilities[box.slices], size, _STRIP, sheet)
 
 
 def is_tiled(size, input_shape, tile):
@@ -104,21 +110,22 @@ def is_tiled(size, input_shape, tile):
     return size[0] * size[1] > TILE_ABOVE if tile is None else tile
 
 
-def most_probable(probabilities, size, strip=2**22):
+def most_probable(probabilities, size, strip=_STRIP, sheet=None):
     """Resizes probabilities (h, w, C) and takes the class of each pixel, in strips of rows.
 
-    Strips keep the memory near `strip` floats, however large the image and C are.
+    Strips keep the memory near `strip` floats, however large the image and C are. `sheet` is as for
+    `predict_mask`.
 
     Returns:
         uint8 of the given size, (height, width).
     """
-    mask = np.empty(size, np.uint8)
+    sheet = sheet or Sheet(size)
     for rows, resized in resized_strips(probabilities, size, strip):
-        mask[rows] = resized.argmax(axis=-1)
-    return mask
+        sheet.put(rows, slice(0, size[1]), resized)
+    return sheet.finish()
 
 
-def resized_strips(probabilities, size, strip=2**22):
+def resized_strips(probabilities, size, strip=_STRIP):
     """Yields (slice of rows, float32 (rows, width, C)) of probabilities (h, w, C) resized.
 
     Args:

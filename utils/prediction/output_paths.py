@@ -21,15 +21,23 @@ class Result(NamedTuple):
         drawn: Path of the coloured image, PNG.
         mask: Path of the class ids, PNG.
         regions: Path of the table of regions, CSV.
+        confidence: Path of the highest probabilities, PNG.
+        npz, tif: Path of the probabilities, as one kind of file or the other.
     """
 
     image: Path
     drawn: Path
     mask: Path
     regions: Path
+    confidence: Path
+    npz: Path
+    tif: Path
 
 
-_ENDS = (".png", "_mask.png", "_regions.csv")
+_ENDS = (
+    ".png", "_mask.png", "_regions.csv", "_confidence.png", "_probabilities.npz",
+    "_probabilities.tif",
+)  # fmt: skip
 
 
 def expand_patterns(paths):

@@ -10,9 +10,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from utils.images.transforms import Box
+from utils.prediction.decide import Decision, Sheet
 from utils.prediction.inference import is_tiled, mask_of
 from utils.prediction.inputs import ImageLike, Pixels, pixels_of, read_any
-from utils.prediction.probabilities import Each, Floats, visit_resized, visit_windows
+from utils.prediction.probabilities import Each, Floats, Visitor, visit_resized, visit_windows
 from utils.prediction.result import Prediction
 from utils.prediction.stream import Outcome, predict_all
 from utils.prediction.tiles import predict_tiles
@@ -28,6 +29,7 @@ class Predictor:
         description: with the attributes of `Description` of nets.weights.
         tile: as for `utils.prediction.inference.is_tiled`.
         max_pixels: int, images of more are refused.
+        decision: how probabilities become classes.
         mix_type: int, how predictions are drawn unless they are told otherwise.
     """
 
@@ -35,6 +37,7 @@ class Predictor:
     description: Any
     tile: bool | None
     max_pixels: int
+    decision: Decision
     mix_type: int
 
     def predict(self, images: Sequence[ImageLike], batch_size: int) -> Iterator[Outcome]:
@@ -59,6 +62,7 @@ class Predictor:
             batch_size=batch_size,
             tile=self.tile,
             window=described.window,
+            decision=self.decision,
         )
         return outcomes
 
@@ -80,14 +84,14 @@ class Predictor:
         """Visits the probabilities of an image in tiles or windows."""
         described = self.description
         if is_tiled(pixels.shape[:2], described.network_shape, self.tile):
-            predict_tiles(self.network, pixels, described.network_shape, each=each)
+            predict_tiles(self.network, pixels, described.network_shape, sheet=Visitor(each))
         else:
             visit_windows(self.network, pixels, described.input_shape, described.window, each=each)
 
 
 def _keep_probabilities(
-    probabilities: Floats, box: Box, size: tuple[int, int]
+    probabilities: Floats, box: Box, size: tuple[int, int], sheet: Sheet
 ) -> tuple[npt.NDArray[np.uint8], Floats]:
     """The mask of a letterboxed image, and what it was made of."""
     # A copy: a part would keep the whole batch in memory.
-    return mask_of(probabilities, box, size), probabilities[box.slices].copy()
+    return mask_of(probabilities, box, size, sheet), probabilities[box.slices].copy()

@@ -23,6 +23,16 @@ _MOST = 2**32  # bytes of the probabilities of an image
 _STRIP = 2**22  # floats of a block, about
 
 
+class Visitor:
+    """In the place of a `utils.prediction.decide.Sheet`: gives each block to a function."""
+
+    def __init__(self, each: Each) -> None:
+        self.put = each
+
+    def finish(self) -> None:
+        """All blocks are there."""
+
+
 def visit_resized(probabilities: Floats, size: tuple[int, int], each: Each) -> None:
     """Visits the probabilities of a letterboxed image, resized to its own size.
 
@@ -50,7 +60,7 @@ def visit_windows(
     """
     canvas, box = letterbox_image(image, input_shape)
     parts: list[tuple[slice, slice, Floats]] = []
-    predict_tiles(model, canvas, window, each=lambda *part: parts.append(part))
+    predict_tiles(model, canvas, window, sheet=Visitor(lambda *part: parts.append(part)))
     whole = np.empty((*canvas.shape[:2], parts[0][2].shape[2]), np.float32)
     for rows, columns, block in parts:
         whole[rows, columns] = block

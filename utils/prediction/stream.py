@@ -15,6 +15,7 @@ from utils.images.header import image_size
 from utils.images.reading import read_image
 from utils.images.transforms import Box, letterbox_image, normalize
 from utils.parallel import worker_count
+from utils.prediction.decide import Sheet
 from utils.prediction.inference import is_tiled, mask_of
 from utils.prediction.tiles import predict_tiles, predict_windows
 
@@ -72,6 +73,9 @@ def predict_all(
     window=None,
     title="",
     progress=False,
+    decision=None,
+    keep=None,
+    weight=1,
 ):
     """Segments many images: read ahead and finished in threads, the network in batches.
 
@@ -82,7 +86,7 @@ def predict_all(
         model, input_shape: as for `utils.prediction.inference.predict_mask`.
         paths: sequence of paths.
         finish: callable of (path, pixels, mask), e.g. to draw and save. It may write over
-            both arrays.
+            both arrays. With `keep`, of (path, pixels, mask, Details).
         read: callable from a path to uint8 (H, W, channels).
         size_of: callable from a path to the image's pixels, counted before it is read; None: by
             the file's header.
@@ -93,6 +97,9 @@ def predict_all(
         window: (height, width) of overlapping windows in which letterboxed images are predicted;
             None: whole.
         title, progress: of the progress bar.
+        decision, keep: of `utils.prediction.decide`: how classes are chosen, and what is kept
+            besides them.
+        weight: float, how many pixels one pixel counts as in memory, for what is kept.
 
     Yields:
         Outcome of each path, in order. Errors other than UserError are raised.
@@ -100,30 +107,32 @@ def predict_all(
     shape = window or input_shape
     batch_size = batch_size if window else min(batch_size, len(paths))
 
-    def predict_tile(pixels):
-        return predict_tiles(model, pixels, shape, batch_size)
+    def predict_tile(pixels, sheet):
+        return predict_tiles(model, pixels, shape, batch_size, sheet=sheet)
 
-    def predict_window(pixels):
-        return predict_windows(model, pixels, input_shape, window, batch_size)
+    def predict_window(pixels, sheet):
+        return predict_windows(model, pixels, input_shape, window, batch_size, sheet=sheet)
 
     def prepare(path):
         try:
             pixels = read(path)
         except UserError as error:
             return _Prepared(path, error=error)
+        sheet = Sheet(pixels.shape[:2], decision, keep)
         if is_tiled(pixels.shape[:2], shape, tile):
-            return _Prepared(path, pixels, predict=predict_tile)
+            return _Prepared(path, pixels, sheet, predict=predict_tile)
         if window:
-            return _Prepared(path, pixels, predict=predict_window)
-        return _Prepared(path, pixels, *letterbox_image(pixels, input_shape))
+            return _Prepared(path, pixels, sheet, predict=predict_window)
+        return _Prepared(path, pixels, sheet, *letterbox_image(pixels, input_shape))
 
     def conclude(one, probabilities, mask):
         if one.error:
             return Outcome(one.item, None, one.error)
         if mask is None:
-            mask = make_mask(probabilities, one.box, one.pixels.shape[:2])
+            mask = make_mask(probabilities, one.box, one.pixels.shape[:2], one.sheet)
+        more = (one.sheet.details,) if keep else ()
         try:
-            return Outcome(one.item, finish(one.item, one.pixels, mask), None)
+            return Outcome(one.item, finish(one.item, one.pixels, mask, *more), None)
         except UserError as error:
             return Outcome(one.item, None, error)
 
@@ -132,7 +141,7 @@ def predict_all(
         left = deque(paths)
         while left or reading:
             while left and len(reading) < 2 * batch_size:
-                size = (size_of or _size_of)(left[0])
+                size = weight * (size_of or _size_of)(left[0])
                 held = reading.held + finishing.held
                 if held and held + size > _HELD:
                     break
@@ -182,6 +191,7 @@ class _Prepared(NamedTuple):
 
     item: object
     pixels: np.ndarray | None = None
+    sheet: Sheet | None = None
     canvas: np.ndarray | None = None
     box: Box | None = None
     error: UserError | None = None
@@ -210,4 +220,4 @@ def _predict_group(model, group, batch_size):
         elif one.error:
             yield one, None, None
         else:
-            yield one, None, one.predict(one.pixels)
+            yield one, None, one.predict(one.pixels, one.sheet)

@@ -24,9 +24,9 @@ from utils.images.transforms import (
     letterbox_image,
     normalize,
     paste,
-    resize_mask,
     tile_starts,
 )
+from utils.prediction.decide import Sheet
 
 _RAMP = 8  # of a tile, over which the weight changes over 1/8
 
@@ -78,7 +78,7 @@ def plan_spans(length, tile):
     return spans
 
 
-def predict_tiles(model, image, tile, batch_size=1, progress=False, each=None):
+def predict_tiles(model, image, tile, batch_size=1, progress=False, sheet=None):
     """Segments an image of any size in tiles of the network's size, unscaled.
 
     Args:
@@ -88,17 +88,23 @@ def predict_tiles(model, image, tile, batch_size=1, progress=False, each=None):
         tile: (height, width) of the network.
         batch_size: int, tiles a call; the last call is filled up with grey.
         progress: bool, whether to show a progress bar.
-        each: callable of (slice of rows, slice of columns, float32 (rows, columns, num_classes)),
-            called with each block of finished probabilities; the blocks cover the image once.
+        sheet: `utils.prediction.decide.Sheet` of the image's size, which takes the probabilities;
+            None: one for the mask alone.
 
     Returns:
         uint8 (H, W), class ids. Memory beyond it and the image: the ramps of one row of
         tiles, i.e. tile height / 8 x W x num_classes floats, and the batch's own.
     """
+    sheet = sheet or Sheet(image.shape[:2])
+    _fill(sheet, model, image, tile, batch_size, progress)
+    return sheet.finish()
+
+
+def _fill(sheet, model, image, tile, batch_size, progress):
+    """Puts the blended probabilities of all tiles into a Sheet; arguments as `predict_tiles`."""
     height, width = image.shape[:2]
     rows, columns = plan_spans(height, tile[0]), plan_spans(width, tile[1])
-    mask = np.empty((height, width), np.uint8)
-    blend = _Blend(mask, each)
+    blend = _Blend(sheet, width)
     places = [(row, column) for row in rows for column in columns]
     batch = np.zeros((batch_size, *tile, image.shape[2]), np.float32)
     starts = range(0, len(places), batch_size)
@@ -108,14 +114,13 @@ def predict_tiles(model, image, tile, batch_size=1, progress=False, each=None):
             batch[index] = normalize(_cut(image, row.start, column.start, tile))
         for probabilities, (row, column) in zip(model(batch), group, strict=False):
             blend.add(probabilities, row, column)
-    return mask
 
 
-def predict_windows(model, image, input_shape, window, batch_size=1, progress=False):
+def predict_windows(model, image, input_shape, window, batch_size=1, progress=False, sheet=None):
     """Segments an image at the scale of training: letterboxed, then in overlapping windows.
 
     Args:
-        model, batch_size, progress: as for `predict_tiles`.
+        model, batch_size, progress, sheet: as for `predict_tiles`.
         image: uint8 (H, W, channels).
         input_shape: (height, width) that it is letterboxed into.
         window: (height, width) of the network.
@@ -124,8 +129,11 @@ def predict_windows(model, image, input_shape, window, batch_size=1, progress=Fa
         uint8 (H, W), class ids.
     """
     canvas, box = letterbox_image(image, input_shape)
-    mask = predict_tiles(model, canvas, window, batch_size, progress)
-    return resize_mask(np.ascontiguousarray(mask[box.slices]), image.shape[:2])
+    sheet = sheet or Sheet(image.shape[:2])
+    letterboxed = sheet.like(canvas.shape[:2])
+    _fill(letterboxed, model, canvas, window, batch_size, progress)
+    sheet.enlarge(letterboxed, box)
+    return sheet.finish()
 
 
 def _cut(image, top, left, tile):
@@ -134,14 +142,14 @@ def _cut(image, top, left, tile):
 
 
 class _Blend:
-    """Sums the weighted tiles, which come in reading order, into class ids.
+    """Sums the weighted tiles, which come in reading order, into a Sheet.
 
     Between tiles only sums that still lack a share are kept: `_below` those of the lower
     ramp of a row of tiles, over the image's width; `_beside` those of a tile's right ramp.
     """
 
-    def __init__(self, mask, each=None):
-        self.mask, self.each = mask, each
+    def __init__(self, sheet, width):
+        self._sheet, self._width = sheet, width
         self._below = self._beside = None
 
     def add(self, probabilities, row, column):
@@ -160,10 +168,7 @@ class _Blend:
             part[: len(above)] += above
         if row.done < row.last:
             if self._below is None:
-                shape = (row.last - row.done, self.mask.shape[1], probabilities.shape[-1])
+                shape = (row.last - row.done, self._width, probabilities.shape[-1])
                 self._below = np.empty(shape, np.float32)
             self._below[:, across] = part[row.done - row.first :]
-        done, part = slice(row.first, row.done), part[: row.done - row.first]
-        self.mask[done, across] = part.argmax(axis=-1)
-        if self.each:
-            self.each(done, across, part)
+        self._sheet.put(slice(row.first, row.done), across, part[: row.done - row.first])
