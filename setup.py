@@ -14,6 +14,7 @@ from pathlib import Path
 
 from setuptools import setup
 from setuptools.command.build_py import build_py
+from setuptools.command.editable_wheel import editable_wheel
 from setuptools.errors import SetupError
 
 ROOT = Path(__file__).resolve().parent
@@ -30,12 +31,6 @@ class BuildPackage(build_py):
     """Copies all modules into the package, with imports and commands as they are there."""
 
     def run(self):
-        if self.editable_mode:
-            raise SetupError(
-                "unet-keras can't be installed with -e, since its modules are rewritten for the "
-                "package. Run the scripts of the repository as they are (python train.py), or "
-                "install it without -e: pip install ."
-            )
         target = Path(self.build_lib) / PACKAGE
         shutil.rmtree(target, ignore_errors=True)  # modules that are gone since an earlier build
         names = own_names()
@@ -55,6 +50,17 @@ class BuildPackage(build_py):
     def get_outputs(self, include_bytecode=True):
         """The files that `run` writes."""
         return [str(Path(self.build_lib) / PACKAGE / inside) for _, inside in find_files()]
+
+
+class NoEditableInstall(editable_wheel):
+    """Refuses pip install -e: what it installs would be the modules as they stand here."""
+
+    def run(self):
+        raise SetupError(
+            "unet-keras can't be installed with -e, since its modules are rewritten for the "
+            "package. Run the scripts of the repository as they are (python train.py), or "
+            "install it without -e: pip install ."
+        )
 
 
 def find_files():
@@ -154,7 +160,7 @@ def find_extras():
 
 if __name__ == "__main__":
     setup(
-        cmdclass={"build_py": BuildPackage},
+        cmdclass={"build_py": BuildPackage, "editable_wheel": NoEditableInstall},
         install_requires=read_requirements("requirements.txt"),
         extras_require=find_extras(),
     )

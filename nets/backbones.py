@@ -40,7 +40,7 @@ class Backbone:
     """An encoder.
 
     Attributes:
-        encoder: str, module and name of the function that builds it.
+        encoder: str, module within `nets` and name of the function that builds it.
         stride: int; images of other sizes than multiples of it are padded to them.
         first_layer: str, its first convolution, which takes the image.
         layer_prefixes: every layer of the encoder, and no other, is named with one of these.
@@ -74,7 +74,7 @@ class Backbone:
         if self.application:
             options["application"] = self.application
         module, name = self.encoder.rsplit(".", 1)
-        return getattr(import_module(module), name)(*args, **options)
+        return getattr(import_module(f".{module}", __package__), name)(*args, **options)
 
     def decoder_width(self, width):
         """The filters of the decoder's last stage, unless a setting says others.
@@ -90,7 +90,7 @@ def _of_keras(entry):
     name = entry.path.rsplit("/", 1)[-1]
     file = ImageNetFile(name, entry.url, entry.megabytes, hash=entry.hash)
     return Backbone(
-        encoder="nets.encoders.keras_encoder.KerasEncoder",
+        encoder="encoders.keras_encoder.KerasEncoder",
         stride=entry.stride,
         first_layer=catalogue.FIRST,
         layer_prefixes=("encoder",),
@@ -103,7 +103,7 @@ def _of_keras(entry):
 
 BACKBONES = {
     "vgg": Backbone(
-        encoder="nets.encoders.vgg16.VGG16",
+        encoder="encoders.vgg16.VGG16",
         stride=16,
         first_layer="block1_conv1",
         layer_prefixes=("block",),
@@ -119,7 +119,7 @@ BACKBONES = {
         unit_size=True,
     ),
     "resnet50": Backbone(
-        encoder="nets.encoders.resnet50.ResNet50",
+        encoder="encoders.resnet50.ResNet50",
         stride=32,
         first_layer="conv1",
         layer_prefixes=("conv1", "pool1", "res", "bn"),

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 import runpy
 import shutil
 import subprocess
@@ -99,6 +100,8 @@ def test_no_module_reaches_beyond_the_package(build):
             for node in ast.walk(ast.parse(text)):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
                     assert "requirements-" not in node.value, source
+                    is_module = re.fullmatch(r"(\w+)(\.\w+)+", node.value)
+                    assert not (is_module and (ROOT / is_module[1]).is_dir()), source
                     assert not any(f"python {one}.py" in node.value for one in SCRIPTS), source
 
 
@@ -220,7 +223,10 @@ def test_the_package_is_in_nobody_s_way(installed, tmp_path):
     )
     shown = call(python, "-c", code, folder=tmp_path).splitlines()
     assert shown == ["somebody else somebody else unet_keras.utils.files 64", "set()"]
-    site = Path(call(python, "-c", "import unet_keras as u; print(u.__path__[0])").strip()).parent
+    site = Path(
+        call(python, "-c", "import unet_keras as u; print(u.__path__[0])", folder=tmp_path).strip()
+    )
+    site = site.parent
     tops = {path.name for path in site.iterdir() if not path.name.endswith(".dist-info")}
     assert tops - {"__pycache__"} == {"unet_keras", "utils", "train.py", "shared.pth"}
     assert (site / "unet_keras" / "py.typed").exists()
