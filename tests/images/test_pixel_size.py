@@ -29,12 +29,19 @@ def assert_size(found, micrometres, source):
 
 @pytest.mark.parametrize(
     ("unit", "per_pixel"),
-    [("um", 0.25), ("micron", 0.25), ("\u00b5m", 0.25), ("\\u00B5m", 0.25), ("nm", 0.00025),
+    [("um", 0.25), ("micron", 0.25), ("\\u00B5m", 0.25), ("nm", 0.00025),
      ("mm", 250), ("cm", 2500), ("m", 250_000), ("inch", 6350)],
 )  # fmt: skip
 def test_imagej(written, unit, per_pixel):
     found = written(imagej=True, resolution=(4, 4), metadata={"unit": unit})
     assert_size(found, per_pixel, "ImageJ's description")
+
+
+@pytest.mark.parametrize("unit", ["\u00b5m", "\u03bcm"])
+def test_imagej_with_greek_letters(written, unit):
+    text = f"ImageJ=1.54f\nunit={unit}\n".encode()
+    found = written(description=text, metadata=None, resolution=(4, 4), resolutionunit="NONE")
+    assert_size(found, 0.25, "ImageJ's description")
 
 
 @pytest.mark.parametrize("metadata", [{}, {"unit": "pixel"}, {"unit": "furlong"}])

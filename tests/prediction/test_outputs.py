@@ -362,11 +362,11 @@ def test_label_images_hold_the_labels_of_the_table(folder, tmp_path):
 
 
 def test_more_regions_than_labels_are_told_of(images, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("utils.prediction.image_annotations._MOST_LABELS", 1)
+    monkeypatch.setattr("utils.prediction.image_annotations._MOST_LABELS", 0)
     assert single(tmp_path, "a.png", annotations="labels") == 1
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {tmp_path / 'in' / 'a.png'} has ")
-    assert line.endswith("a label image holds 1. Raise min_region, which drops the smallest.")
+    assert line.endswith("a label image holds 0. Raise min_region, which drops the smallest.")
     assert not (tmp_path / "out").exists()
     assert images
 
