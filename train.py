@@ -8,6 +8,8 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np  # noqa: F401  # the article's cls_weights are np.ones([num_classes])
+
 from errors import UserError, check_at_least, check_choice
 from nets.checks import check_input_shape
 from training.phases import PhaseSettings
