@@ -25,6 +25,7 @@ from utils.images.arrays import from_array
 from utils.images.channels import CONVERTED, MAX_PIXELS, channel_count, to_array, to_rgb
 from utils.images.reading import read_image
 from utils.labels import class_names, voc_palette
+from utils.old_names import refuse_edits_of_unet
 from utils.prediction.draw import check_mix_type, draw_mask, format_count
 from utils.prediction.engines import Runner, check_engine
 from utils.prediction.inference import check_tta, is_tiled, predict_mask, with_flips
@@ -73,8 +74,8 @@ class Unet:
         colors: uint8 (256, 3), RGB of each class id.
 
     Raises:
-        UserError: for a file that is missing or no weights file, and for arguments that
-            contradict it or make no sense.
+        UserError: for a file that is missing or no weights file, for arguments that
+            contradict it or make no sense, and for settings that were written into this file.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Unet:
         max_pixels=MAX_PIXELS,
         engine="auto",
     ):
+        refuse_edits_of_unet(Unet)
         check_mix_type(mix_type)
         check_engine(engine, precision)
         check_tta(tta)

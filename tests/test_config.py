@@ -35,12 +35,6 @@ class Config:
             raise UserError(f"num_classes must be at least 2; got {self.num_classes}.")
 
 
-@settings
-class Forgotten:
-    num_classes: int = 21
-    batch_size = 8
-
-
 @pytest.mark.parametrize(
     ("argv", "name", "value"),
     [
@@ -200,15 +194,6 @@ def test_check_runs_after_the_types_are_right():
         load_config(Config, ["--num_classes", "1"])
     with pytest.raises(UserError, match="num_classes must be int"):
         Config(num_classes="1")
-
-
-def test_a_setting_without_a_type_is_refused():
-    with pytest.raises(UserError) as caught:
-        Forgotten()
-    assert str(caught.value) == (
-        "The setting 'batch_size = 8' has no type. "
-        "Write 'batch_size: int = 8', if there is such a setting."
-    )
 
 
 def test_methods_and_properties_need_no_type():

@@ -39,6 +39,7 @@ _ARTICLE = {
     "voc_annotation": {"VOCdevkit_path": str, "trainval_percent": float, "train_percent": float},
     "summary": _NETWORK,
     "json_to_dataset": {},
+    "demo": {},
 }  # fmt: skip
 
 # A setting, and what it is called in the article's older versions and in other programs.
@@ -131,8 +132,12 @@ _UNET = {
 
 
 def article(script):
-    """{setting: its type} of the article's settings that a script has, e.g. of "train"."""
-    return _ARTICLE.get(script, {})
+    """{setting: its type} of the article's settings that a script has, e.g. of "train".
+
+    Returns:
+        dict; None for what is no script of this project.
+    """
+    return _ARTICLE.get(script)
 
 
 def key_of(name):
@@ -140,7 +145,7 @@ def key_of(name):
     return name.lower().replace("-", "_")
 
 
-def explain_old(name, meanings, script):
+def explain(name, meanings, script):
     """What stands for a name that a setting had, or has elsewhere.
 
     Args:
@@ -149,27 +154,24 @@ def explain_old(name, meanings, script):
         script: str, the script's name without its ending.
 
     Returns:
-        str, one or two sentences; "" if the name is not known as such.
+        str, one or two sentences; "" if the name is not known here.
     """
     key = key_of(name)
-    for names, text in _EXPLAINED.get(script, {}).items():
-        if key in names.split():
-            return text
+    explained = {
+        one: text
+        for one, texts in _EXPLAINED.items()
+        for names, text in texts.items()
+        if key in names.split()
+    }
+    if script in explained:
+        return explained[script]
     new = next((one for one in meanings if key in _RENAMED.get(one, "").split()), None)
-    if new is None:
-        return ""
-    return f"It is {new} here: {meanings[new]}." if meanings[new] else f"It is {new} here."
-
-
-def explain(name, meanings, script):
-    """As `explain_old`, of settings of other scripts too."""
-    key = key_of(name)
-    others = [other for other, names in _ARTICLE.items() if key in map(key_of, names)]
-    if others and script not in others:
-        elsewhere = f"It is a setting of {' and '.join(f'{other}.py' for other in others)}."
-    else:
-        elsewhere = ""
-    return explain_old(name, meanings, script) or elsewhere
+    if new:
+        return f"It is {new} here: {meanings[new]}." if meanings[new] else f"It is {new} here."
+    others = [f"{other}.py" for other, names in _ARTICLE.items() if key in map(key_of, names)]
+    if others and f"{script}.py" not in others:
+        return f"It is a setting of {' and '.join(others)}."
+    return next((f"That is for {one}.py. {text}" for one, text in explained.items()), "")
 
 
 def refuse_edits_of_unet(cls):

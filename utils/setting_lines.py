@@ -7,12 +7,13 @@ import ast
 import difflib
 import inspect
 import io
+import re
 import sys
 import textwrap
 import tokenize
 from pathlib import Path
 
-from utils.old_names import article, explain, explain_old, key_of
+from utils.old_names import article, explain, key_of
 from utils.setting_values import is_type, split_union
 
 _MISSING = object()
@@ -27,34 +28,35 @@ def script_of(cls):
 def adopt_lines(cls):
     """Makes typed settings of the lines of a class, as far as their names are known.
 
-    A known name is a setting of the class or one of the article's for this script, whatever its
-    case. Values become what settings hold: tuples for lists and for NumPy's arrays.
+    A known name is one of the article's for this script, whatever its case, or one that the script
+    reads. Values become what settings hold: tuples for lists and for NumPy's arrays.
 
     Returns:
         list of str: what is wrong with the other lines, which are taken out.
     """
     types, usual = inspect.get_annotations(cls), article(script_of(cls))
-    proper = {key_of(name): name for name in (*types, *usual)}
+    proper = {key_of(name): name for name in (*types, *(usual or ()))}
     fields, problems = {}, []
     for name in (*types, *_untyped(cls, types)):
-        value, kind = vars(cls).get(name, _MISSING), types.get(name)
-        new = proper.get(key_of(name))
-        old = kind is not None and new not in usual and _explain(cls, name, types, explain_old)
-        if new is None or old:
-            problems.append(_refuse(cls, name, value, {**types, **usual}))
+        value, new = vars(cls).get(name, _MISSING), proper.get(key_of(name), name)
+        stated = [types[one] for one in (name, new) if is_type(types.get(one))]
+        kind = stated[0] if stated else (usual or {}).get(new)
+        problem = ""
+        # Classes that are no script's need not be read where they stand.
+        if new == name and name not in (usual or ()) and (kind is None or usual is not None):
+            read, found = _find_reader(cls, name)
+            kind = kind or found or _kind_of_value(value)
+            if not read:
+                problem = _refuse(cls, name, {**types, **(usual or {})})
+            elif kind is None:
+                problem = f"{name} needs a type: int, float, str, bool or such as tuple[int, ...]."
+        if value is not _MISSING:
             delattr(cls, name)
-            continue
-        kind = kind if is_type(kind) else usual.get(new, types.get(new) if kind is None else None)
-        if kind is None:
-            problems.append(
-                f"The type of {name} is {_name_of(types[name])}. Those of settings are int, "
-                "float, str, bool, or such as tuple[int, ...]."
-            )
-            delattr(cls, name)
+        if problem:
+            problems.append(problem)
             continue
         fields[new] = kind
         if value is not _MISSING:
-            delattr(cls, name)
             setattr(cls, new, _adapt(value, kind, name in types))
     cls.__annotations__ = fields
     return problems
@@ -71,40 +73,47 @@ def _untyped(cls, types):
     ]
 
 
+def _find_reader(cls, name):
+    """(whether the module of a class reads a setting, the type that a part of it gives it or None).
+
+    A part is another class there with a field of that name, see `utils.config.take`.
+    """
+    module = sys.modules[cls.__module__]
+    parts = [one for one in vars(module).values() if inspect.isclass(one) and one is not cls]
+    kinds = [types[name] for part in parts if name in (types := inspect.get_annotations(part))]
+    read = kinds or re.search(rf"[.'\"]{name}\b", inspect.getsource(module))
+    return bool(read), next(filter(is_type, kinds), None)
+
+
+def _kind_of_value(value):
+    """The type that a value shows, `tuple[int, ...]` for a list of ints; None if it shows none."""
+    if not isinstance(value, (tuple, list)):
+        return type(value) if is_type(type(value)) else None
+    kinds = {type(item) for item in value}
+    return tuple[kinds.pop(), ...] if len(kinds) == 1 else None
+
+
 def _adapt(value, kind, typed):
     if hasattr(value, "tolist"):  # the article's cls_weights are np.ones([num_classes])
         value = value.tolist()
     if isinstance(value, list):
-        return tuple(value)
+        return tuple(value)  # dataclasses refuse lists as defaults
     if not typed and split_union(kind)[0] is str and type(value) is int:  # video_path = 0
         return str(value)
     return value
 
 
-def _refuse(cls, name, value, known):
-    """Says that a line is no setting, and what may be meant."""
-    if hint := _explain(cls, name, known):
-        return f"There is no setting {name}. {hint}"
-    keys = {key_of(one): one for one in known}
-    if close := difflib.get_close_matches(key_of(name), keys, n=1):
-        return f"There is no setting {name}. Did you mean {keys[close[0]]}?"
-    return (
-        f"The line '{name} = {value!r}' has no type, and no setting of that name is known. If it "
-        f"is one, write '{name}: {type(value).__name__} = {value!r}'; a new name sets nothing."
-    )
-
-
-def _explain(cls, name, known, explanation=explain):
-    meanings = dict.fromkeys(known, "")
-    if not explanation(name, meanings, script_of(cls)):
-        return ""
+def _refuse(cls, name, known):
+    """Says that there is no such setting, and what may be meant."""
+    script, meanings = script_of(cls), dict.fromkeys(known, "")
     comments = read_comments(cls, known)
     meanings |= {one: meaning for one, (_, meaning) in comments.items()}
-    return explanation(name, meanings, script_of(cls))
-
-
-def _name_of(kind):
-    return getattr(kind, "__name__", kind) if isinstance(kind, type) else repr(kind)
+    keys = {key_of(one): one for one in known if one != name}
+    close = difflib.get_close_matches(key_of(name), keys, n=1)
+    hint = explain(name, meanings, script)
+    if not hint and close:
+        hint = f"Did you mean {keys[close[0]]}?"
+    return f"There is no setting {name}. {hint or 'Nothing reads it: take the line out.'}"
 
 
 def find_lost_lines(cls):
