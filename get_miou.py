@@ -6,11 +6,12 @@ the predicted masks. Masks of any other program can be scored too:
 python get_miou.py --miou_mode 2 --predictions_path their_masks --num_classes 21
 """
 
+import sys
 import time
 from pathlib import Path
 
 from errors import UserError, check_at_least, check_choice
-from nets.checks import check_num_classes
+from nets.checks import check_num_classes, check_weights_file
 from utils.config import load_config, run_script, settings
 from utils.data.masks import mask_to_image, read_label_ids
 from utils.data.voc import read_samples
@@ -135,6 +136,8 @@ def main(config=None):
 
 def _load_unet(config):
     # Imported here: TensorFlow takes seconds to load, and scoring stored masks does without.
+    if "unet" not in sys.modules:
+        check_weights_file(config.model_path)
     with quiet():
         from unet import Unet
 

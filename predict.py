@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from errors import UserError, check_at_least, check_choice
+from nets.checks import check_weights_file
 from utils.config import load_config, run_script, settings
 from utils.images.channels import CONVERTED, MAX_PIXELS, check_pixels, to_array
 from utils.images.foreign import describe_foreign, files_below
@@ -115,6 +116,8 @@ def main(config=None):
 def load_unet(config, precision=None):
     """The network, with what is asked of it."""
     # Imported here: TensorFlow takes seconds to load, and --help and checks do without.
+    if "unet" not in sys.modules:
+        check_weights_file(config.model_path)
     with quiet():
         from unet import Unet
 

@@ -50,7 +50,7 @@ from utils.runs.resume import (
     update_facts,
     wants_more,
 )
-from utils.runs.summary import format_summary
+from utils.runs.summary import format_interruption, format_summary
 from utils.runs.time_limit import TimeLimit
 
 
@@ -206,7 +206,7 @@ def train(config, devices):
             for phase in phases:
                 training.run_phase(phase)
     except KeyboardInterrupt:
-        print("\nThe same command resumes after the last finished epoch.")
+        print(f"\n{format_interruption(run.folder, config.resume)}")
         raise
     if training.callbacks.stopped:
         print(f"\nStopped early. {training.callbacks.patience}")

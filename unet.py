@@ -19,6 +19,7 @@ from nets import unet as networks
 from nets.checks import check_input_shape, check_num_classes
 from nets.precision import choose_precision, dtype_policy
 from nets.weights.description import Description
+from nets.weights.naming import describe_names, renamed
 from nets.weights.storage import load_weights, open_weights
 from utils.data.masks import mask_to_image
 from utils.images.arrays import from_array
@@ -40,8 +41,8 @@ class Unet:
     """A trained network, ready to segment images.
 
     What the weights file says of itself need not be said again; an argument that
-    contradicts it is refused, but for `input_shape`. A file from elsewhere (Keras 2 or 3,
-    unet-pytorch) tells class count and backbone by its shapes, but not `input_shape`.
+    contradicts it is refused, but for `input_shape` and new names. A file from elsewhere (Keras
+    2 or 3, unet-pytorch) tells class count and backbone by its shapes, but not `input_shape`.
 
     Args:
         model_path: str or Path of a `.weights.h5` file, an `.h5` file of Keras 2 or a `.pth`
@@ -56,7 +57,7 @@ class Unet:
             image with outlines in the colours.
         precision: "auto": as in training, unless that is slow here; "float32", "mixed_bfloat16"
             or "mixed_float16".
-        name_classes: one name per class, or None: as the file says.
+        name_classes: one name per class, in the order of the training; None: as the file says.
         tile: bool. Whether an image larger than `input_shape` is segmented in overlapping
             tiles, unscaled, instead of being shrunk to it; None: above 50 million pixels.
         tta: "none"; "h": probabilities averaged over the image and its mirror image;
@@ -113,6 +114,7 @@ class Unet:
         with dtype_policy(policy):
             self.model = networks.build(described, described.network_shape)
         self.report = load_weights(self.model, stored)
+        self.report.note = describe_names(stored.description, self.description)
         self.colors = voc_palette(256)
         self._runner = Runner(self.model, described, engine)
         self._network = with_flips(self._runner, tta)
@@ -306,17 +308,14 @@ def resolve_description(stored, num_classes, backbone, input_shape, name_classes
     Returns:
         Description.
 
-    Another `input_shape` than the file's is taken: the network is convolutional, and pads.
+    Another `input_shape` than the file's is taken: the network is convolutional, and pads. So are
+    other names of the classes, but not the file's in another order.
 
     Raises:
         UserError: if they contradict each other, or the file holds no whole network.
     """
     size = tuple(input_shape[:2]) if input_shape else None
-    given = {
-        "num_classes": num_classes,
-        "backbone": backbone,
-        "name_classes": tuple(name_classes) if name_classes else None,
-    }
+    names = tuple(name_classes or ())
     inferred, described = stored.infer(), stored.description
     if "num_classes" not in inferred:
         raise UserError(
@@ -325,11 +324,13 @@ def resolve_description(stored, num_classes, backbone, input_shape, name_classes
         )
     if described is None:
         shape = size or INPUT_SHAPE
-        names = class_names(inferred["num_classes"], given["name_classes"])
+        named = class_names(inferred["num_classes"], names)
         check_num_classes(inferred["num_classes"])
-        described = Description(input_shape=shape, name_classes=names, **inferred)
-    for name, value in given.items():
+        described = Description(input_shape=shape, name_classes=named, **inferred)
+    for name, value in (("num_classes", num_classes), ("backbone", backbone)):
         stored.refuse_other(name, value, getattr(described, name))
+    if names:
+        described = renamed(described, names, stored.path)
     check_input_shape(size or described.input_shape, described.backbone)
     return resized(described, size) if size else described
 

@@ -130,7 +130,6 @@ def test_arguments_may_repeat_what_the_file_says(weights, given):
         ("num_classes", 4, 3),
         ("num_classes", 0, 3),
         ("backbone", "resnet50", "vgg"),
-        ("name_classes", ("a", "b", "c"), NAMES),
     ],
 )
 def test_what_contradicts_the_file_is_refused_with_both_values(weights, name, given, held):
@@ -140,6 +139,28 @@ def test_what_contradicts_the_file_is_refused_with_both_values(weights, name, gi
         f"{name} is {given!r}, but {weights} holds {name} {held!r}. "
         f"Leave {name} out to use the file's."
     )
+
+
+def test_new_names_are_taken_and_told(weights, noise, capsys):
+    unet = Unet(weights, precision="float32", name_classes=["nothing", "cell", "cat"])
+    assert unet.description == dataclasses.replace(
+        DESCRIPTION, name_classes=("nothing", "cell", "cat")
+    )
+    assert str(unet.report).splitlines()[-1] == (
+        "Classes are named as name_classes says: 0 was 'background', is 'nothing'; 2 was '猫', is "
+        "'cat'."
+    )
+    unet.detect_image(Image.fromarray(noise), count=True)
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == [
+        "nothing", "cell", "cat",
+    ]  # fmt: skip
+
+
+def test_names_in_another_order_or_number_are_refused(weights):
+    with pytest.raises(UserError, match=r"gives 'cell' to class 2, not 1 as in .*Keep the order"):
+        Unet(weights, name_classes=("background", "tree", "cell"))
+    with pytest.raises(UserError, match="name_classes holds 2 names, but num_classes is 3"):
+        Unet(weights, name_classes=("background", "cell"))
 
 
 @pytest.mark.parametrize("size", [(64, 48), (50, 37), (16, 16)])

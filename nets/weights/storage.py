@@ -15,6 +15,7 @@ import numpy as np
 
 from errors import UserError
 from nets.backbones import BACKBONES, backbone_of_file
+from nets.checks import check_weights_file
 from nets.weights.description import HEAD
 from nets.weights.imagenet import adapt_keras
 from nets.weights.imagenet_files import find_imagenet
@@ -44,11 +45,15 @@ class LoadReport:
     Args:
         source: `nets.weights.description.Stored`.
         rows: list of Row: the network's layers in their order, then what else the file has.
+
+    Attributes:
+        note: str, what else there is to say, the last line of the text; "": nothing.
     """
 
     def __init__(self, source, rows):
         self.source = source
         self.rows = rows
+        self.note = ""
 
     def layers(self, outcome):
         """The names of the layers with an outcome: LOADED, DIFFERS, NOT_IN_FILE, NOT_IN_MODEL."""
@@ -78,6 +83,7 @@ class LoadReport:
                 f"Warning: beside the head, {count} {'layers do' if count > 1 else 'layer does'} "
                 "not fit: is this file of another network?"
             )
+        lines += [self.note] if self.note else []
         return "\n".join(lines)
 
 
@@ -158,8 +164,7 @@ def _read_pretrained(path):
 
 def _read(path):
     """Reads a file by what it holds."""
-    if not path.is_file():
-        raise UserError(f"No weights file {path}. Train first, or give the path of one.")
+    check_weights_file(path)
     with open(path, "rb") as file:
         start = file.read(len(_HDF5))
     is_torch = path.suffix in (".pth", ".pt")

@@ -11,7 +11,7 @@ import pytest
 from stand_ins import counts_of
 
 from utils.evaluation.metrics import Counts, score
-from utils.runs.summary import format_summary
+from utils.runs.summary import format_interruption, format_summary
 
 NAN = math.nan
 NAMES = ("background", "cat", "dog", "bird")
@@ -148,3 +148,15 @@ def test_commands_on_windows(monkeypatch):
     monkeypatch.setattr("utils.runs.summary.os", SimpleNamespace(name="nt"))
     text = format_summary([row(1, 1.0)], None, NAMES, "run", "my logs")
     assert '--model_path "my logs' in text
+
+
+def test_what_becomes_of_an_interrupted_training(tmp_path):
+    nothing = "No epoch was finished, so that nothing can be resumed."
+    assert format_interruption(tmp_path, "auto") == nothing
+    assert format_interruption(tmp_path, "never") == nothing
+    (tmp_path / "state_ep003.h5").write_text("")
+    assert format_interruption(tmp_path, "auto").startswith("The same command resumes after the")
+    assert format_interruption(tmp_path, "never") == (
+        "With resume never, the same command would start anew. To resume after the last finished "
+        "epoch: the same command with --resume auto."
+    )

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.runs.state import find_states
+
 _NAMED = 12  # classes that are named one by one
 
 
@@ -56,6 +58,23 @@ def format_summary(
         f"  {_command('python', 'predict.py', '--model_path', best)}",
     ]
     return "\n".join(lines)
+
+
+def format_interruption(folder, resume):
+    """What becomes of a training that Ctrl-C has ended.
+
+    Args:
+        folder: Path of the run.
+        resume: str, the setting: "auto" or "never".
+    """
+    if not find_states(folder):
+        return "No epoch was finished, so that nothing can be resumed."
+    if resume == "never":
+        return (
+            "With resume never, the same command would start anew. To resume after the last "
+            "finished epoch: the same command with --resume auto."
+        )
+    return "The same command resumes after the last finished epoch."
 
 
 def _best(rows, name, choose):
