@@ -26,7 +26,7 @@ from utils.quiet import quiet
 @settings
 class MiouConfig:
     # Weights; what the file says of itself need not be said again
-    model_path: str = "logs/best_epoch_weights.weights.h5"  # trained weights
+    model_path: str = "logs/best_epoch_weights.weights.h5"  # trained weights; these: best mIoU
     num_classes: int | None = None  # classes + 1 for the background; None: as the file says
     backbone: str | None = None  # encoder; None: as the file says
     input_shape: tuple[int, int] | None = None  # height, width, any; None: as the file says

@@ -35,7 +35,7 @@ MODES = ("predict", "dir_predict", "video", "fps", "export")
 @settings
 class PredictConfig:
     # Weights; what the file says of itself need not be said again
-    model_path: str = "logs/best_epoch_weights.weights.h5"  # trained weights
+    model_path: str = "logs/best_epoch_weights.weights.h5"  # trained weights; these: best mIoU
     num_classes: int | None = None  # classes + 1 for the background; None: as the file says
     backbone: str | None = None  # encoder; None: as the file says
     input_shape: tuple[int, int] | None = None  # height, width, any; None: as the file says

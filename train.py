@@ -15,6 +15,7 @@ from nets.checks import check_input_shape
 from training.phases import PhaseSettings
 from training.plan import check_plan
 from training.settings import (
+    SHIPPED,
     DataSettings,
     LossSettings,
     NetworkSettings,
@@ -181,7 +182,7 @@ def train(config, devices):
     """The recipe: check the data, plan the phases, build the network, fit it, sum up."""
     limit = TimeLimit(60 * config.time_limit)
     check_plan(config.plan, config.time_limit, devices.processes)
-    print(format_settings(config))
+    print(format_settings(config, SHIPPED))
     if note := note_of_alike_names(config.name_classes):
         print(note)
     samples, value_range = read_data(config, devices)
@@ -317,6 +318,7 @@ def begin(config, samples, facts, run, devices, limit):
 def save_settings(config, table, folder):
     """Writes the resolved settings into the run's folder, and the plan's table if there is one."""
     write_json(folder / "settings.json", to_json(config))
+    print(f"All settings: {folder / 'settings.json'}")
     if table:
         with whole_file(folder / "plan.txt") as temporary:
             temporary.write_text(table, encoding="utf-8")

@@ -3,7 +3,7 @@
 from PIL import Image
 from unet import Unet
 
-unet = Unet("logs/best_miou_weights.weights.h5")
+unet = Unet("logs/best_epoch_weights.weights.h5")
 unet.detect_image(Image.open("img/street.jpg")).save("street.png")
 """
 
@@ -53,8 +53,8 @@ class Unet:
             file says, 512x512 if it says nothing. Windows, where the file has them, become no
             larger than it.
         mix_type: what `detect_image` returns. 0: the mask's colours blended over the
-            image; 1: the colours alone; 2: the image with a black background; 3: the
-            image with outlines in the colours.
+            image, the background as it is; 1: the colours alone; 2: the image with a black
+            background; 3: the image with outlines in the colours.
         precision: "auto": as in training, unless that is slow here; "float32", "mixed_bfloat16"
             or "mixed_float16".
         name_classes: one name per class, in the order of the training; None: as the file says.

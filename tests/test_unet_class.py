@@ -262,7 +262,13 @@ def test_an_unknown_precision_is_refused(weights):
 
 
 def assert_blended(result, image, painted):
-    """Each value is the integer nearest to 0.3 image + 0.7 colour; halves either way."""
+    """Each value is the integer nearest to 0.3 image + 0.7 colour; halves either way.
+
+    The background, which is black, stays as the image is.
+    """
+    background = (painted == 0).all(axis=-1)
+    np.testing.assert_array_equal(result[background], image[background])
+    result, image, painted = (one[~background] for one in (result, image, painted))
     tenths = 3 * image.astype(int) + 7 * painted.astype(int)
     assert np.abs(10 * result.astype(int) - tenths).max() <= 5
 
@@ -278,7 +284,8 @@ def test_a_blend_by_hand():
     image = np.array([[(100, 0, 255), (100, 0, 255)]], np.uint8)
     # Class 1 is (128, 0, 0): 0.3 * 100 + 0.7 * 128 = 119.6; 0.3 * 255 = 76.5 is either.
     blended = draw_mask(image, np.array([[0, 1]], np.uint8), COLORS).tolist()
-    assert [pixel[:2] for pixel in blended[0]] == [[30, 0], [120, 0]]
+    assert blended[0][0] == [100, 0, 255]
+    assert blended[0][1][:2] == [120, 0]
 
 
 def test_every_pair_of_values_blends_right():
@@ -699,8 +706,8 @@ def test_the_file_says_how_many_channels(banded, tmp_path, rng, count):
     shown = pixels[..., :3] if count > 3 else pixels.repeat(3, axis=2)
     for out in (None, pixels.copy()):
         image = pixels if out is None else out
-        drawn = unet.draw(image, np.zeros((40, 50), np.uint8), out=out)
-        np.testing.assert_allclose(drawn, 0.3 * shown, atol=0.51)
+        drawn = unet.draw(image, np.ones((40, 50), np.uint8), out=out)
+        np.testing.assert_allclose(drawn, 0.3 * shown + 0.7 * COLORS[1], atol=0.51)
     assert unet.get_FPS(pixels, 1) > 0
 
 

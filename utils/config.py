@@ -99,11 +99,22 @@ def take(cls, config, **more):
     return cls(**{name: getattr(config, name) for name in names}, **more)
 
 
-def format_settings(config):
-    """The resolved settings as a table for the terminal."""
+def format_settings(config, shipped=None):
+    """The settings that are not as shipped, as a table for the terminal.
+
+    Args:
+        config: settings.
+        shipped: dict from names to values as shipped, for those that users edit where they stand;
+            of the others the values of the class are taken.
+    """
+    usual = {field.name: field.default for field in dataclasses.fields(config)} | (shipped or {})
     values = dataclasses.asdict(config)
-    width = max(map(len, values))
-    return "\n".join(f"  {name:<{width}}  {value!r}" for name, value in values.items())
+    changed = {name: value for name, value in values.items() if value != usual[name]}
+    if not changed:
+        return f"All {len(values)} settings are as shipped."
+    width = max(map(len, changed))
+    lines = (f"  {name:<{width}}  {value!r}" for name, value in changed.items())
+    return "\n".join((f"{len(changed)} of {len(values)} settings are not as shipped:", *lines))
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
