@@ -145,8 +145,8 @@ def test_what_is_printed(folder, capsys):
         ({"train_percent": 1.0}, []),  # none validates, which is said otherwise
         ({"folds": 2}, []),
         (
-            {"group_by": "(_[ab])?", "stratify": True},
-            ["python voc_annotation.py --folds 5 --group_by '(_[ab])?' --stratify",
+            {"group_by": "[a-z]$", "stratify": True},
+            ["python voc_annotation.py --folds 5 --group_by '[a-z]$' --stratify",
              "python train.py --folds 5"],
         ),
     ],

@@ -27,9 +27,10 @@ def draw_mask(image, mask, colors, mix_type=0, out=None):
         colors: uint8 (256, 3).
         mix_type: 0: the mask's colours blended over the image, the background (0) as it is; 1:
             the colours alone; 2: the image with a black background; 3: the image with each
-            region outlined in its class's colour. An outline lies inside its region and is closed along the
-            image's edges; regions that are thinner than it are filled, and the background
-            (0) has none. It is 2 pixels thick, and more in images beyond a megapixel.
+            region outlined in its class's colour. An outline lies inside its region and is
+            closed along the image's edges; regions that are thinner than it are filled, and
+            the background (0) has none. It is 2 pixels thick, and more in images beyond a
+            megapixel.
         out: uint8 (H, W, 3) that the result is written to; may be `image`. None: a new array.
 
     Returns:
