@@ -42,7 +42,7 @@ def main(config=None):
     config = config or load_config(DemoConfig)
     start = time.monotonic()
     folder = Path(config.folder)
-    devkit, weights = folder / "VOCdevkit", folder / "best_miou_weights.weights.h5"
+    devkit, weights = folder / "VOCdevkit", folder / "best_epoch_weights.weights.h5"
     _title(f"1. Drawing {config.images} images into {devkit}")
     write_dataset(devkit, config.images, config.size, config.seed)
     _title("2. voc_annotation.py: which images train, which validate")

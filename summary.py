@@ -4,6 +4,7 @@ Layers, parameters, multiply-adds, memory and seconds per image, at a size of yo
 Of trained weights: python summary.py --model_path logs/best_epoch_weights.weights.h5
 All encoders:       python summary.py --all --input_shape 256,256
 With their times:   python summary.py --all --input_shape 256,256 --repeats 5 --time_training
+New class names:    python summary.py --model_path W --name_classes nothing,cell --write_names
 """
 
 import dataclasses
@@ -37,6 +38,10 @@ class SummaryConfig:
     input_shape: tuple[int, int] | None = None  # height, width; None: as the file says, or 512,512
     precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto: what is fast here
 
+    # Names of the classes, in weights that are trained already
+    write_names: bool = False  # whether to write name_classes into model_path, and do no more
+    name_classes: tuple[str, ...] = ()  # names to write, the background first
+
     # What is shown and measured
     all_layers: bool = False  # whether to list layers without weights too
     batch_size: int = 1  # images per step, in prediction and in training
@@ -54,6 +59,13 @@ class SummaryConfig:
         checks.check_precision(self.precision)
         check_at_least(self, 1, "width", "batch_size")
         check_at_least(self, int(self.time_training), "repeats")
+        if self.write_names != bool(self.name_classes) or (
+            self.write_names and not self.model_path
+        ):
+            raise UserError(
+                "write_names, name_classes and model_path belong together: the names are written "
+                "into that weights file. Give all three."
+            )
         if self.all and (self.model_path or self.backbone):
             raise UserError(
                 "all compares every encoder, each with new weights. Leave model_path and backbone "
@@ -75,6 +87,13 @@ def given(config):
 def main(config=None):
     """Prints the summary; `config` is a SummaryConfig, or None to read the command line."""
     config = config or load_config(SummaryConfig)
+    if config.model_path:  # before Keras, which takes seconds to load
+        checks.check_weights_file(config.model_path)
+    if config.write_names:
+        with quiet():
+            from nets.weights.naming import write_names
+        print(write_names(config.model_path, config.name_classes))
+        return
     try:
         compare(config) if config.all else summarize(config)
     except Exception as error:

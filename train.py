@@ -8,11 +8,14 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np  # noqa: F401  # the article's cls_weights are np.ones([num_classes])
+
 from errors import UserError, check_at_least, check_choice
 from nets.checks import check_input_shape
 from training.phases import PhaseSettings
 from training.plan import check_plan
 from training.settings import (
+    SHIPPED,
     DataSettings,
     LossSettings,
     NetworkSettings,
@@ -48,7 +51,7 @@ from utils.runs.resume import (
     update_facts,
     wants_more,
 )
-from utils.runs.summary import format_summary
+from utils.runs.summary import format_interruption, format_summary
 from utils.runs.time_limit import TimeLimit
 
 
@@ -179,7 +182,7 @@ def train(config, devices):
     """The recipe: check the data, plan the phases, build the network, fit it, sum up."""
     limit = TimeLimit(60 * config.time_limit)
     check_plan(config.plan, config.time_limit, devices.processes)
-    print(format_settings(config))
+    print(format_settings(config, SHIPPED))
     if note := note_of_alike_names(config.name_classes):
         print(note)
     samples, value_range = read_data(config, devices)
@@ -204,7 +207,7 @@ def train(config, devices):
             for phase in phases:
                 training.run_phase(phase)
     except KeyboardInterrupt:
-        print("\nThe same command resumes after the last finished epoch.")
+        print(f"\n{format_interruption(run.folder, config.resume)}")
         raise
     if training.callbacks.stopped:
         print(f"\nStopped early. {training.callbacks.patience}")
@@ -315,6 +318,7 @@ def begin(config, samples, facts, run, devices, limit):
 def save_settings(config, table, folder):
     """Writes the resolved settings into the run's folder, and the plan's table if there is one."""
     write_json(folder / "settings.json", to_json(config))
+    print(f"All settings: {folder / 'settings.json'}")
     if table:
         with whole_file(folder / "plan.txt") as temporary:
             temporary.write_text(table, encoding="utf-8")

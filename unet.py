@@ -2,7 +2,7 @@
 
 from unet import Unet
 
-unet = Unet("logs/best_miou_weights.weights.h5")
+unet = Unet("logs/best_epoch_weights.weights.h5")
 for found in unet.predict(["street.jpg", "park.jpg"]):
     print(found.shares)
     found.draw(legend=True).show()
@@ -28,6 +28,7 @@ from utils.images.channels import MAX_PIXELS, to_rgb
 from utils.images.reading import read_image
 from utils.labels import class_names, voc_palette
 from utils.messages import in_script
+from utils.old_names import refuse_edits_of_unet
 from utils.prediction.decide import Decision, Details, Keep, Sheet, resolve_thresholds
 from utils.prediction.draw import check_mix_type, draw_mask, format_count
 from utils.prediction.engines import Runner, check_engine
@@ -57,8 +58,8 @@ class Unet:
     """A trained network, ready to segment images.
 
     What the weights file says of itself need not be said again; an argument that
-    contradicts it is refused, but for `input_shape`. A file from elsewhere (Keras 2 or 3,
-    unet-pytorch) tells class count and backbone by its shapes, but not `input_shape`.
+    contradicts it is refused, but for `input_shape` and new names. A file from elsewhere (Keras
+    2 or 3, unet-pytorch) tells class count and backbone by its shapes, but not `input_shape`.
 
     It may be used from several threads at once: the network takes their batches in turn.
 
@@ -72,12 +73,12 @@ class Unet:
         input_shape: (height, width) that images are letterboxed to, of any size; None: as the
             file says, 512x512 if it says nothing. Windows, where the file has them, become no
             larger than it.
-        mix_type: how images are drawn. 0: the mask's colours blended over the image; 1: the
-            colours alone; 2: the image with a black background; 3: the image with outlines in
-            the colours.
+        mix_type: how images are drawn. 0: the mask's colours blended over the image, the
+            background as it is; 1: the colours alone; 2: the image with a black background; 3:
+            the image with outlines in the colours.
         precision: "auto": as in training, unless that is slow here; "float32", "mixed_bfloat16"
             or "mixed_float16".
-        name_classes: one name per class, or None: as the file says.
+        name_classes: one name per class, in the order of the training; None: as the file says.
         tile: bool. Whether an image larger than `input_shape` is segmented in overlapping
             tiles, unscaled, instead of being shrunk to it; None: above 50 million pixels.
         tta: "none"; "h": probabilities averaged over the image and its mirror image;
@@ -103,7 +104,8 @@ class Unet:
 
     Raises:
         UserError: for a file that is missing or no weights file, for arguments that
-            contradict it or make no sense, and for several files that don't fit each other.
+            contradict it or make no sense, for several files that don't fit each other, and for
+            settings that were written into this file.
     """
 
     def __init__(
@@ -123,6 +125,7 @@ class Unet:
         threshold: Mapping[str, float] | None = None,
         min_region: int = 0,
     ) -> None:
+        refuse_edits_of_unet(Unet)
         check_mix_type(mix_type)
         check_engine(engine, precision)
         check_tta(tta)
@@ -468,19 +471,17 @@ def resolve_description(
     Returns:
         Description.
 
-    Another `input_shape` than the file's is taken: the network is convolutional, and pads.
+    Another `input_shape` than the file's is taken: the network is convolutional, and pads. So are
+    other names of the classes, but not the file's in another order.
 
     Raises:
         UserError: if they contradict each other, or the file holds no whole network.
     """
     from nets.weights.description import Description
+    from nets.weights.naming import renamed
 
     size = (input_shape[0], input_shape[1]) if input_shape else None
-    given: dict[str, Any] = {
-        "num_classes": num_classes,
-        "backbone": backbone,
-        "name_classes": tuple(name_classes) if name_classes else None,
-    }
+    names = tuple(name_classes or ())
     inferred, described = stored.infer(), stored.description
     if "num_classes" not in inferred:
         raise UserError(
@@ -489,11 +490,13 @@ def resolve_description(
         )
     if described is None:
         shape = size or INPUT_SHAPE
-        names = class_names(inferred["num_classes"], given["name_classes"])
+        named = class_names(inferred["num_classes"], names)
         check_num_classes(inferred["num_classes"])
-        described = Description(input_shape=shape, name_classes=names, **inferred)
-    for name, value in given.items():
+        described = Description(input_shape=shape, name_classes=named, **inferred)
+    for name, value in (("num_classes", num_classes), ("backbone", backbone)):
         stored.refuse_other(name, value, getattr(described, name))
+    if names:
+        described = renamed(described, names, stored.path)
     check_input_shape(size or described.input_shape, described.backbone)
     return resized(described, size) if size else described
 

@@ -7,6 +7,7 @@ ImageSets/Segmentation/{train,val,trainval,test}.txt if nothing is.
 """
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from utils.data.voc import list_path, voc_folder, write_lists
 from utils.files import write_json
 from utils.labels import check_ignore_labels
 
+_FEW = 10  # images to validate, below which scores hang on which they are
+_FOLDS = 5
 _USED = ("train", "val")  # how the names of lists begin that train.py needs
 
 
@@ -176,12 +179,31 @@ def save_lists(config, folder, lists):
         print(f"{split + '.txt':<14}{len(names):>7} images")
     if not lists.get("val", True):
         print("note: val.txt is empty, and train.py needs it: lower train_percent, add images.")
+    if 0 < len(lists.get("val", ())) < _FEW:
+        print(describe_folds(config, lists))
     if config.lists_dir:
         train, val = (folder / f"{next(n for n in lists if n.startswith(k))}.txt" for k in _USED)
         print(
             f"for train.py: train_list: str = {str(train)!r}\n"
             f"              val_list: str = {str(val)!r}  # for get_miou.py too"
         )
+
+
+def describe_folds(config, lists):
+    """Says that few images validate, and how all of them can."""
+    count, folds = len(lists["val"]), min(_FOLDS, len(lists["trainval"]))
+    commands = [["python", "train.py", "--folds", str(folds)]]
+    if config.group_by or config.stratify:  # what train.py splits by itself has neither
+        options = ["--group_by", config.group_by] * bool(config.group_by)
+        options += ["--stratify"] * config.stratify
+        commands.insert(0, ["python", "voc_annotation.py", "--folds", str(folds), *options])
+    if config.VOCdevkit_path != AnnotationConfig().VOCdevkit_path:
+        commands = [[*words, "--VOCdevkit_path", config.VOCdevkit_path] for words in commands]
+    return (
+        f"note: {count} image{'s' * (count > 1)} to validate: scores of so few depend on which "
+        f"these are. In {folds} folds every image validates once, in {folds} trainings:\n  "
+        + "\n  ".join(map(shlex.join, commands))
+    )
 
 
 def write_check(report, samples, path):

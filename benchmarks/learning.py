@@ -157,7 +157,7 @@ def run_plan(config, start, seed, folder):
         minutes = (time.perf_counter() - begin) / 60
         scores = get_miou.main(
             get_miou.MiouConfig(
-                model_path=str(folder / "best_miou_weights.weights.h5"),
+                model_path=str(folder / "best_epoch_weights.weights.h5"),
                 VOCdevkit_path=config.VOCdevkit_path,
                 miou_out_path=str(folder / "miou_out"),
             )

@@ -1,6 +1,7 @@
 """What a network may look like. Needs no Keras, so settings are checked at once."""
 
 import difflib
+from pathlib import Path
 
 from errors import UserError, check_choice
 from nets.backbones import BACKBONES
@@ -9,13 +10,8 @@ from nets.encoders.widths import FULL
 
 UPSAMPLINGS = ("nearest", "bilinear")
 DECODER_NORMS = ("none", "batch", "group")
+_NAMED = 3  # weights files that are named where one is missing
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
-
-
-def check_weights_file(path):
-    """Raises UserError unless there is a file at this Path."""
-    if not path.is_file():
-        raise UserError(f"No weights file {path}. Train first, or give the path of one.")
 
 
 def check_backbone(backbone):
@@ -116,3 +112,15 @@ def check_decoder_norm(decoder_norm):
 def check_precision(precision):
     """Raises UserError unless `precision` is one of `PRECISIONS`."""
     check_choice("precision", precision, PRECISIONS)
+
+
+def check_weights_file(path):
+    """Raises UserError unless there is such a file; names weights that lie beside it."""
+    path = Path(path)
+    if path.is_file():
+        return
+    message = f"No weights file {path}. Train first, or give the path of one."
+    folder = path if path.is_dir() else path.parent
+    if others := sorted(one.name for one in folder.glob("*.weights.h5") if one.is_file()):
+        message += f" In {folder} there are: {', '.join(others[:_NAMED])}."
+    raise UserError(message)

@@ -7,6 +7,7 @@ import keras
 from nets.precision import choose_precision, dtype_policy
 from nets.unet import build
 from nets.weights.description import Description, Stored
+from nets.weights.naming import describe_names
 from nets.weights.storage import LoadReport, load_weights
 
 
@@ -43,4 +44,6 @@ def load_trained(
         policy, reason = choose_precision(precision, description.precision)
     with dtype_policy(policy):
         model = build(description, description.network_shape)
-    return Trained(model, description, load_weights(model, stored), reason)
+    report = load_weights(model, stored)
+    report.note = describe_names(stored.description, description)
+    return Trained(model, description, report, reason)

@@ -60,6 +60,6 @@ def test_the_demo_runs_from_drawing_to_contact_sheet(tmp_path, capsys, monkeypat
         assert sheet.width > 300
     assert (tmp_path / "demo" / "img_out" / f"{val[0].name}.png").is_file()
     (run,) = (tmp_path / "demo").glob("loss_*")
-    for name in ("best_miou_weights.weights.h5", "last_epoch_weights.weights.h5"):
+    for name in ("best_epoch_weights.weights.h5", "last_epoch_weights.weights.h5"):
         assert (tmp_path / "demo" / name).read_bytes() == (run / name).read_bytes()
     assert "Done in" in capsys.readouterr().out

@@ -603,7 +603,6 @@ def test_a_folder_of_void_alone(evaluated, voc_dir, store, write_list, write_mas
     [
         ("num_classes", 4, 3),
         ("backbone", "resnet50", "vgg"),
-        ("name_classes", ("a", "b", "c"), NAMES),
     ],
 )
 def test_a_setting_that_contradicts_the_file_is_refused(evaluated, weights, name, given, held):

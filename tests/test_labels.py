@@ -8,6 +8,8 @@ from utils.labels import (
     VOC_CLASSES,
     check_ignore_labels,
     class_names,
+    moved_names,
+    name_changes,
     note_of_alike_names,
     voc_palette,
 )
@@ -66,3 +68,29 @@ def test_names_that_are_nearly_equal(names, alike):
 
 def test_names_that_differ_need_no_note():
     assert note_of_alike_names(VOC_CLASSES) == note_of_alike_names(()) == ""
+
+
+def test_changes_of_names():
+    assert name_changes(("a", "b", "c"), ("a", "x", "y")) == "1 was 'b', is 'x'; 2 was 'c', is 'y'"
+    assert name_changes(("a", "b"), ("a", "b")) == ""
+    former, names = "abcd", "wxyz"
+    assert name_changes(former, names, most=1) == "0 was 'a', is 'w', and 3 more"
+
+
+@pytest.mark.parametrize(
+    ("former", "names", "moved"),
+    [
+        ("abc", "abc", []),
+        ("abc", "axy", []),
+        ("abc", "acb", [("c", 2, 1), ("b", 1, 2)]),
+        ("abc", "axb", [("b", 1, 2)]),
+        ("aba", "aba", []),  # a name that stood twice may stand there again
+        ("aba", "xba", []),
+        ("aba", "xab", [("a", 0, 1), ("b", 1, 2)]),
+        (("Cat", "dog"), ("x", " cat"), [(" cat", 0, 1)]),
+        (("Cat", "dog"), ("cat", "dog "), []),
+        (("\u00e9", "b"), ("x", "e\u0301"), [("e\u0301", 0, 1)]),
+    ],
+)
+def test_names_that_stand_for_another_class(former, names, moved):
+    assert moved_names(former, names) == moved

@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # What every room may import; `nets` takes only those that need no image library of its own.
 COMMON = {
     "errors", "utils.config", "utils.files", "utils.fonts", "utils.label_maps", "utils.labels",
-    "utils.messages", "utils.parallel", "utils.quiet", "utils.script", "utils.terminal",
+    "utils.messages", "utils.old_names", "utils.parallel", "utils.quiet", "utils.script",
+    "utils.terminal",
 }  # fmt: skip
 # A room may import its own modules, the common ones, and these. Scripts may import all.
 ROOMS = {

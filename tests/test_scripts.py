@@ -245,6 +245,24 @@ def test_a_broken_image(voc_dir):
     assert_one_message(done, f"The image {path.relative_to(voc_dir.parent)} can't be read")
 
 
+@pytest.mark.parametrize("name", ["predict", "get_miou", "summary"])
+def test_weights_that_are_not_there(name, voc_dir):
+    """Said before anything that takes seconds is loaded."""
+    (voc_dir.parent / "logs").mkdir()
+    (voc_dir.parent / "logs" / "last_epoch_weights.weights.h5").write_text("weights")
+    path = Path("logs", "best_epoch_weights.weights.h5")
+    options = ["--model_path", path] if name == "summary" else []
+    before = contents(voc_dir.parent)
+    done = run(name, *options, folder=voc_dir.parent, python=["-X", "importtime"])
+    assert imported(done.stderr).isdisjoint(HEAVY)
+    assert_one_message(
+        done,
+        f"No weights file {path}. Train first, or give the path of one. In logs there are: "
+        "last_epoch_weights.weights.h5.",
+    )
+    assert contents(voc_dir.parent) == before
+
+
 # Weights. These do load the network's packages.
 
 

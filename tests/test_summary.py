@@ -11,7 +11,7 @@ from nets.backbones import BACKBONES
 from nets.cost import multiply_adds
 from nets.unet import build
 from nets.weights.description import Description
-from nets.weights.storage import save_weights
+from nets.weights.storage import open_weights, save_weights
 from summary import SummaryConfig, describe, format_layers, main
 from training import costs
 from training.costs import time_calls
@@ -209,11 +209,23 @@ def test_a_file_that_says_nothing_tells_by_its_shapes(tmp_path, capsys):
         ({"repeats": 0, "time_training": True}, "repeats must be at least 1; got 0."),
         ({"input_shape": (500, 0)}, "input_shape must be at least 1 pixel"),
         ({"precision": "float64"}, "precision must be one of"),
+        ({"name_classes": ("a", "b")}, "write_names, name_classes and model_path belong together"),
+        ({"write_names": True, "model_path": "x"}, "Give all three."),
+        ({"write_names": True, "name_classes": ("a", "b")}, "Give all three."),
     ],
 )
 def test_settings_that_make_no_sense(values, message):
     with pytest.raises(UserError, match=re.escape(message)):
         SummaryConfig(**values)
+
+
+def test_names_are_written_and_no_more(weights, capsys):
+    names = ("nothing", "cell", "core")
+    main(SummaryConfig(model_path=weights, name_classes=names, write_names=True))
+    out = capsys.readouterr().out
+    assert "0 was 'a', is 'nothing'; 1 was 'b', is 'cell'; 2 was 'c', is 'core'." in out
+    assert "multiply-adds" not in out
+    assert open_weights(weights).description.name_classes == names
 
 
 def test_memory_that_runs_out_is_one_message(monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """The training script: settings, phases, files, and what it survives."""
 
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -24,8 +25,10 @@ import train
 from errors import RunError, UserError
 from nets.unet import Unet
 from nets.weights.storage import load_weights, open_weights
+from train import TrainConfig
 from training import loop
-from utils.config import run_script
+from training.settings import SHIPPED
+from utils.config import format_settings, run_script
 from utils.data.borders import BorderWeights
 from utils.data.voc import Samples, read_samples
 from utils.runs.folder import open_run
@@ -99,6 +102,12 @@ def test_settings_that_make_no_sense_are_refused(config, changes, message):
         config(**changes)
 
 
+def test_settings_as_shipped_are_known():
+    """What is printed of the settings is what differs from these."""
+    assert format_settings(TrainConfig(), SHIPPED).endswith(" settings are as shipped.")
+    assert SHIPPED.keys() <= {field.name for field in dataclasses.fields(TrainConfig)}
+
+
 def test_class_names_that_are_nearly_equal_get_a_note(config, capsys):
     with pytest.raises(UserError, match="There is no list"):
         train.main(config(name_classes=("nothing", "Cat", "cat"), val_list="nowhere"))
@@ -114,8 +123,8 @@ def test_a_training_from_scratch_leaves_what_it_promises(config, capsys):
     (numbered,) = (name for name in names if name.startswith("ep"))
     assert names - {numbered} == {
         "best_epoch_weights.weights.h5",
-        "best_miou_weights.weights.h5",
         "last_epoch_weights.weights.h5",
+        "lowest_loss_weights.weights.h5",
     }
     assert {path.name for path in save_dir.glob("*.h5")} == names - {numbered}
     for name in names - {numbered}:
@@ -135,6 +144,8 @@ def test_a_training_from_scratch_leaves_what_it_promises(config, capsys):
     assert {"curves.png", "history.csv"} <= {path.name for path in run.iterdir()}
     assert list(run.rglob("events.out.tfevents*"))
     out = capsys.readouterr().out
+    assert "\n  num_classes      3\n" in out and "init_epoch " not in out
+    assert f"\nAll settings: {run / 'settings.json'}\n" in out
     assert "freeze_train is skipped" in out
     assert "python predict.py --model_path" in out
 
@@ -193,7 +204,11 @@ def test_scores_can_be_switched_off(config):
     settings = config(eval_flag=False)
     train.main(settings)
     assert all(np.isnan(float(row["val_miou"])) for row in read_history(settings.save_dir))
-    assert not list(Path(settings.save_dir).rglob("best_miou_weights.weights.h5"))
+    best, lowest = (
+        (Path(settings.save_dir) / f"{name}_weights.weights.h5").read_bytes()
+        for name in ("best_epoch", "lowest_loss")
+    )
+    assert best == lowest
 
 
 @pytest.mark.usefixtures("quick")
@@ -312,13 +327,13 @@ def test_a_training_beside_another_leaves_its_files_alone(config, capsys):
     assert [path.name for path in first.public.glob("*.h5")] == [kept.name]
     assert not list(first.folder.glob("*.h5"))
     (second,) = set(first.public.glob("loss_*")) - {first.folder}
-    assert {"last_epoch_weights.weights.h5", "best_miou_weights.weights.h5"} <= {
+    assert {"last_epoch_weights.weights.h5", "best_epoch_weights.weights.h5"} <= {
         path.name for path in second.glob("*.h5")
     }
     out = capsys.readouterr().out
     assert f"Another training is using {settings.save_dir}: weights of this one stay" in out
     # What it advises to do next is meant for its own weights.
-    assert f"--model_path {second / 'best_miou_weights.weights.h5'}" in out
+    assert f"--model_path {second / 'best_epoch_weights.weights.h5'}" in out
 
 
 @pytest.mark.usefixtures("quick")

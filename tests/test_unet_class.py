@@ -132,7 +132,6 @@ def test_arguments_may_repeat_what_the_file_says(weights, given):
         ("num_classes", 4, 3),
         ("num_classes", 0, 3),
         ("backbone", "resnet50", "vgg"),
-        ("name_classes", ("a", "b", "c"), NAMES),
     ],
 )
 def test_what_contradicts_the_file_is_refused_with_both_values(weights, name, given, held):
@@ -142,6 +141,28 @@ def test_what_contradicts_the_file_is_refused_with_both_values(weights, name, gi
         f"{name} is {given!r}, but {weights} holds {name} {held!r}. "
         f"Leave {name} out to use the file's."
     )
+
+
+def test_new_names_are_taken_and_told(weights, noise, capsys):
+    unet = Unet(weights, precision="float32", name_classes=["nothing", "cell", "cat"])
+    assert unet.description == dataclasses.replace(
+        DESCRIPTION, name_classes=("nothing", "cell", "cat")
+    )
+    assert str(unet.report).splitlines()[-1] == (
+        "Classes are named as name_classes says: 0 was 'background', is 'nothing'; 2 was '猫', is "
+        "'cat'."
+    )
+    unet.detect_image(Image.fromarray(noise), count=True)
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == [
+        "nothing", "cell", "cat",
+    ]  # fmt: skip
+
+
+def test_names_in_another_order_or_number_are_refused(weights):
+    with pytest.raises(UserError, match=r"gives 'cell' to class 2, not 1 as in .*Keep the order"):
+        Unet(weights, name_classes=("background", "tree", "cell"))
+    with pytest.raises(UserError, match="name_classes holds 2 names, but num_classes is 3"):
+        Unet(weights, name_classes=("background", "cell"))
 
 
 @pytest.mark.parametrize("size", [(64, 48), (50, 37), (16, 16)])
@@ -243,7 +264,13 @@ def test_an_unknown_precision_is_refused(weights):
 
 
 def assert_blended(result, image, painted):
-    """Each value is the integer nearest to 0.3 image + 0.7 colour; halves either way."""
+    """Each value is the integer nearest to 0.3 image + 0.7 colour; halves either way.
+
+    The background, which is black, stays as the image is.
+    """
+    background = (painted == 0).all(axis=-1)
+    np.testing.assert_array_equal(result[background], image[background])
+    result, image, painted = (one[~background] for one in (result, image, painted))
     tenths = 3 * image.astype(int) + 7 * painted.astype(int)
     assert np.abs(10 * result.astype(int) - tenths).max() <= 5
 
@@ -259,7 +286,8 @@ def test_a_blend_by_hand():
     image = np.array([[(100, 0, 255), (100, 0, 255)]], np.uint8)
     # Class 1 is (128, 0, 0): 0.3 * 100 + 0.7 * 128 = 119.6; 0.3 * 255 = 76.5 is either.
     blended = draw_mask(image, np.array([[0, 1]], np.uint8), COLORS).tolist()
-    assert [pixel[:2] for pixel in blended[0]] == [[30, 0], [120, 0]]
+    assert blended[0][0] == [100, 0, 255]
+    assert blended[0][1][:2] == [120, 0]
 
 
 def test_every_pair_of_values_blends_right():
@@ -680,8 +708,8 @@ def test_the_file_says_how_many_channels(banded, tmp_path, rng, count):
     shown = pixels[..., :3] if count > 3 else pixels.repeat(3, axis=2)
     for out in (None, pixels.copy()):
         image = pixels if out is None else out
-        drawn = unet.draw(image, np.zeros((40, 50), np.uint8), out=out)
-        np.testing.assert_allclose(drawn, 0.3 * shown, atol=0.51)
+        drawn = unet.draw(image, np.ones((40, 50), np.uint8), out=out)
+        np.testing.assert_allclose(drawn, 0.3 * shown + 0.7 * COLORS[1], atol=0.51)
     assert unet.get_FPS(pixels, 1) > 0
 
 

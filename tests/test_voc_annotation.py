@@ -1,6 +1,7 @@
 """The whole script: lists, report and settings; nothing is written where there is a problem."""
 
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -123,12 +124,49 @@ def test_what_is_printed(folder, capsys):
     run(folder)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "6 pairs of image and mask"
-    assert [line.split() for line in lines[-4:]] == [
+    assert [line.split() for line in lines[-6:-2]] == [
         ["train.txt", "5", "images"],
         ["val.txt", "1", "images"],
         ["trainval.txt", "6", "images"],
         ["test.txt", "0", "images"],
     ]
+    assert lines[-2:] == [
+        "note: 1 image to validate: scores of so few depend on which these are. In 5 folds every "
+        "image validates once, in 5 trainings:",
+        f"  python train.py --folds 5 --VOCdevkit_path {shlex.quote(str(folder))}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "commands"),
+    [
+        ({"trainval_percent": 0.5}, ["python train.py --folds 3"]),
+        ({"trainval_percent": 0.34, "train_percent": 0.5}, ["python train.py --folds 2"]),
+        ({"train_percent": 1.0}, []),  # none validates, which is said otherwise
+        ({"folds": 2}, []),
+        (
+            {"group_by": "[a-z]$", "stratify": True},
+            ["python voc_annotation.py --folds 5 --group_by '[a-z]$' --stratify",
+             "python train.py --folds 5"],
+        ),
+    ],
+)  # fmt: skip
+def test_few_images_get_a_note_on_folds(folder, monkeypatch, capsys, given, commands):
+    monkeypatch.chdir(folder.parent)
+    run("VOCdevkit", **given)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.strip() for line in lines if line.startswith("  python")] == commands
+    assert any("to validate: scores of so few" in line for line in lines) is bool(commands)
+
+
+def test_enough_images_get_no_note_on_folds(folder, add, capsys):
+    for index in range(14):
+        add(f"more_{index}", mask=((0, 1),) * (index + 1))  # no two are alike
+    run(folder, train_percent=0.5)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].split() == ["test.txt", "0", "images"]
+    run(folder, train_percent=0.55)
+    assert "note: 9 images to validate" in capsys.readouterr().out
 
 
 def test_settings_come_from_the_command_line(folder, monkeypatch):

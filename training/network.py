@@ -10,10 +10,8 @@ from nets.weights.description import HEAD, INHERITED, Description
 from nets.weights.storage import load_weights, open_weights
 from training.optimization import restore
 from utils.distributed.devices import Devices
-from utils.labels import class_names
+from utils.labels import class_names, name_changes
 from utils.messages import say
-
-_NAMED = 8  # classes with other names that are listed
 
 
 def build_network(settings, start, state=None, devices=None):
@@ -78,14 +76,11 @@ def _start_from(model, stored, settings):
 
 def _note_other_names(stored, wanted):
     """Says which classes of a head that is taken over have other names now."""
-    pairs = zip(stored, wanted, strict=True)
-    changes = [f"{i} was {was!r}, is {now!r}" for i, (was, now) in enumerate(pairs) if was != now]
-    if changes:
-        more = f", and {rest} more" if (rest := len(changes) - _NAMED) > 0 else ""
+    if changes := name_changes(stored, wanted):
         say(
             f"note: the head of the weights is taken over, but its classes have other names: "
-            f"{'; '.join(changes[:_NAMED])}{more}. If these are other classes, not other names, "
-            "start it anew with --new_head."
+            f"{changes}. If these are other classes, not other names, start it anew with "
+            "--new_head."
         )
 
 

@@ -1,7 +1,5 @@
 """Draws up the plan of a training: looks at the images, times the machine, applies the rules."""
 
-import dataclasses
-
 from nets.backbones import BACKBONES
 from nets.precision import choose_precision
 from nets.weights.storage import IMAGENET, open_weights
@@ -13,6 +11,7 @@ from training.settings import (
     LossSettings,
     NetworkSettings,
     OptimizerSettings,
+    values_as_shipped,
 )
 from training.start import AUTO, choose_start
 from utils.data.augment import Augment
@@ -32,14 +31,9 @@ def set_by_user(config, given=()):
     Returns:
         dict from names to values.
     """
-    usual = {"model_path": AUTO}
-    for part in (
+    usual = values_as_shipped(
         NetworkSettings, DataSettings, PhaseSettings, OptimizerSettings, LossSettings, Augment,
-    ):  # fmt: skip
-        for field in dataclasses.fields(part):
-            if field.default is not dataclasses.MISSING:
-                usual.setdefault(field.name, field.default)
-    usual["val_input_shape"] = None
+    ) | {"model_path": AUTO, "val_input_shape": None}  # fmt: skip
     values = {name: getattr(config, name) for name in usual if hasattr(config, name)}
     return {
         name: value

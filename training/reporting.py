@@ -14,9 +14,10 @@ from utils.prediction.inference import predict_mask
 from utils.prediction.stream import predict_masks
 from utils.prediction.tiles import predict_windows
 from utils.runs.callbacks import AveragedWeights, Checkpoints, RunLog, SaveState, ValidationMeanIoU
+from utils.runs.folder import withdraw
 from utils.runs.guards import Patience
 from utils.runs.progress import Progress
-from utils.runs.resume import EPOCH, update_callbacks
+from utils.runs.resume import BEST_MIOU, EPOCH, rename_best, update_callbacks
 from utils.runs.tensorboard import Board
 
 _SHOWN = 4  # validation images that TensorBoard shows
@@ -114,6 +115,10 @@ def make_callbacks(settings, network, samples, run, facts, devices, limit):
     if limit:
         lasting["limit"] = limit
     if run.state:
+        if devices.chief:
+            if run.public:
+                withdraw(run.public / f"{BEST_MIOU}.weights.h5")
+            rename_best(run.folder)
         stored = update_callbacks(run.state.facts)
         for name, callback in lasting.items():
             callback.state = stored[name]

@@ -3,7 +3,7 @@
 Their names are those of the settings in train.py, where all are described.
 """
 
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 
 from errors import UserError, check_at_least, check_choice
 from nets.checks import (
@@ -212,3 +212,24 @@ class TrainingSettings:
     optimizer: OptimizerSettings
     loss: LossSettings
     report: ReportSettings
+
+
+def values_as_shipped(*parts):
+    """{name: default} of the fields that these parts, dataclasses, give one."""
+    return {
+        field.name: field.default
+        for part in parts
+        for field in fields(part)
+        if field.default is not MISSING
+    }
+
+
+# Of train.py, whose own lines users edit.
+SHIPPED = values_as_shipped(
+    NetworkSettings, DataSettings, Augment, PhaseSettings, OptimizerSettings, LossSettings,
+    ReportSettings,
+) | {
+    "plan": "off", "time_limit": 0.0, "VOCdevkit_path": "VOCdevkit", "num_classes": 21,
+    "train_list": "train", "val_list": "val", "model_path": "auto", "val_input_shape": None,
+    "save_dir": "logs", "resume": "auto", "devices": 1,
+}  # fmt: skip

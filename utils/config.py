@@ -15,49 +15,36 @@ import argparse
 import dataclasses
 import difflib
 import inspect
-import io
-import math
+import os
 import sys
-import tokenize
-import types
 import typing
 
 from errors import UserError
 from utils.messages import print_messages
+from utils.old_names import explain, key_of
 from utils.script import run_script as run_script  # scripts take all they need from here
+from utils.setting_lines import adopt_lines, find_lost_lines, read_comments, script_of
+from utils.setting_values import conform, parse, split_union, type_name
 
 _FORMER_NAMES = {"images": "--pictures"}  # of settings, which still work
-_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
 def settings(cls):
     """Class decorator: a frozen dataclass whose values are checked against their types.
 
-    Lists become tuples and ints floats where the type says so. A method `check(self)`, if
+    Lists become tuples and ints floats where the type says so. Lines without a type, or under a
+    name of the article, are settings too, see `utils.setting_lines`. A method `check(self)`, if
     there is one, runs afterwards and raises UserError for values that make no sense.
     """
-    annotated = inspect.get_annotations(cls)
-    for name, value in list(vars(cls).items()):
-        if isinstance(value, list):
-            setattr(cls, name, tuple(value))  # dataclasses refuse lists as defaults
-    forgotten = [
-        name
-        for name, value in vars(cls).items()
-        if not name.startswith("_") and name not in annotated and not callable(value)
-        if not isinstance(value, (property, staticmethod, classmethod))
-    ]
+    problems = adopt_lines(cls)
 
     def validate(self):
         print_messages()  # who makes a script's settings runs it
-        for name in forgotten:
-            value = getattr(cls, name)
-            raise UserError(
-                f"The setting '{name} = {value!r}' has no type. "
-                f"Write '{name}: {type(value).__name__} = {value!r}', if there is such a setting."
-            )
+        if problems:
+            raise UserError("\n".join(problems))
         for setting in dataclasses.fields(self):
             value = getattr(self, setting.name)
-            object.__setattr__(self, setting.name, _conform(setting.name, value, setting.type))
+            object.__setattr__(self, setting.name, conform(setting.name, value, setting.type))
         if hasattr(self, "check"):
             self.check()
 
@@ -75,12 +62,16 @@ def load_config(cls, argv=None):
     Raises:
         UserError: for an unknown setting or a value of the wrong type.
     """
+    names = [setting.name for setting in dataclasses.fields(cls)]
+    comments = read_comments(cls, names)
     parser = _Parser(
         description=inspect.cleandoc(sys.modules[cls.__module__].__doc__ or ""),
         formatter_class=_Formatter,
         allow_abbrev=False,
     )
-    comments, group, title = _comments(cls), parser, None
+    parser.meanings = {name: comments.get(name, ("", ""))[1] for name in names}
+    parser.script = script_of(cls)
+    group, title = parser, None
     for setting in dataclasses.fields(cls):
         section, meaning = comments.get(setting.name, ("", ""))
         if section != title:
@@ -88,8 +79,13 @@ def load_config(cls, argv=None):
         _add_argument(group, setting, meaning)
     # Texts become values here: argparse would turn a UserError into a message of its own.
     kinds = {setting.name: setting.type for setting in dataclasses.fields(cls)}
-    given = vars(parser.parse_args(argv))
-    config = cls(**{name: _parse(name, text, kinds[name]) for name, text in given.items()})
+    given = vars(parser.parse_args(parser.proper(sys.argv[1:] if argv is None else argv)))
+    if lost := find_lost_lines(cls):
+        raise UserError(lost)
+    for texts in given.values():
+        if isinstance(texts, list):  # it takes all that follows
+            parser.refuse_undashed(texts)
+    config = cls(**{name: parse(name, text, kinds[name]) for name, text in given.items()})
     object.__setattr__(config, "_typed", frozenset(given))
     return config
 
@@ -105,11 +101,22 @@ def take(cls, config, **more):
     return cls(**{name: getattr(config, name) for name in names}, **more)
 
 
-def format_settings(config):
-    """The resolved settings as a table for the terminal."""
+def format_settings(config, shipped=None):
+    """The settings that are not as shipped, as a table for the terminal.
+
+    Args:
+        config: settings.
+        shipped: dict from names to values as shipped, for those that users edit where they stand;
+            of the others the values of the class are taken.
+    """
+    usual = {field.name: field.default for field in dataclasses.fields(config)} | (shipped or {})
     values = dataclasses.asdict(config)
-    width = max(map(len, values))
-    return "\n".join(f"  {name:<{width}}  {value!r}" for name, value in values.items())
+    changed = {name: value for name, value in values.items() if value != usual[name]}
+    if not changed:
+        return f"All {len(values)} settings are as shipped."
+    width = max(map(len, changed))
+    lines = (f"  {name:<{width}}  {value!r}" for name, value in changed.items())
+    return "\n".join((f"{len(changed)} of {len(values)} settings are not as shipped:", *lines))
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -120,118 +127,70 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 class _Parser(argparse.ArgumentParser):
+    """argparse, for those who know other names.
+
+    Attributes:
+        meanings: dict from the names of the settings to what they mean.
+        script: str, the name of the script without its ending.
+    """
+
+    def proper(self, argv):
+        """The arguments with known options as they are spelled here, such as --Init_lr."""
+        known = self._option_string_actions
+        spelled = {key_of(option): option for option in known}
+        proper = []
+        for argument in argv:
+            option, equals, value = argument.partition("=")
+            if option.startswith("--") and option not in known:
+                option = spelled.get(key_of(option), option)
+            proper.append(option + equals + value)
+        return proper
+
+    def refuse_undashed(self, arguments):
+        """Refuses `num_classes=3`, which lacks its dashes; a file of that name is one."""
+        known = {key_of(name): name for name in self.meanings}
+        for argument in arguments:
+            name, equals, value = argument.partition("=")
+            if equals and key_of(name) in known and not os.path.exists(argument):
+                raise UserError(
+                    f"{argument} lacks its dashes. Write --{known[key_of(name)]} {value}"
+                )
+
     def error(self, message):
-        if message.startswith("unrecognized arguments: --"):
-            option = message.split()[2].split("=")[0]
-            close = difflib.get_close_matches(option, self._option_string_actions, n=1)
+        start, _, rest = message.partition(": ")
+        if start != "unrecognized arguments":
+            raise UserError(f"{message}. See --help for all settings.")
+        arguments = rest.split()
+        self.refuse_undashed(arguments)
+        unknown = [one.split("=")[0] for one in arguments if one.startswith("--")]
+        if not unknown:
+            raise UserError(f"{message}. See --help for all settings.")
+        raise UserError("\n".join(map(self._explain, dict.fromkeys(unknown))))
+
+    def _explain(self, option):
+        hint = explain(option.lstrip("-"), self.meanings, self.script)
+        close = difflib.get_close_matches(option, self._option_string_actions, n=1)
+        if not hint:
             hint = f"Did you mean {close[0]}?" if close else "See --help for all settings."
-            raise UserError(f"There is no setting {option}. {hint}")
-        raise UserError(f"{message}. See --help for all settings.")
+        return f"There is no setting {option}. {hint}"
 
 
 def _add_argument(group, setting, meaning):
     shown = "" if setting.default is None else f" (now {setting.default!r})"
     options = {"default": argparse.SUPPRESS, "help": (meaning + shown).replace("%", "%%")}
-    if _split_union(setting.type)[0] is bool:
+    if split_union(setting.type)[0] is bool:
         options |= {"nargs": "?", "const": "true"}
         group.add_argument(
             f"--no-{setting.name}", dest=setting.name, action="store_const", const="false",
             default=argparse.SUPPRESS, help=argparse.SUPPRESS,
         )  # fmt: skip
-    elif typing.get_origin(_split_union(setting.type)[0]) is tuple:
+    elif typing.get_origin(split_union(setting.type)[0]) is tuple:
         options["nargs"] = "+"
     group.add_argument(
         f"--{setting.name}",
-        metavar=_type_name(setting.type),
+        metavar=type_name(setting.type),
         **options,
     )
     if setting.name in _FORMER_NAMES:
         options["help"] = argparse.SUPPRESS
         group.add_argument(_FORMER_NAMES[setting.name], dest=setting.name, **options)
-
-
-def _parse(name, text, kind):
-    """Reads a command-line text, or several of a tuple, as a value of the setting's type."""
-    if isinstance(text, list) and len(text) == 1:
-        text = text[0]  # its parts, if any, stand between commas
-    kind, optional, or_word = _split_union(kind)
-    if isinstance(text, list):
-        one = typing.get_args(kind)[0]
-        return _conform(name, tuple(_parse(name, part, one) for part in text), kind)
-    if optional and text.lower() in ("none", ""):
-        return None
-    if kind is bool:
-        if text.lower() in _TRUE + _FALSE:
-            return text.lower() in _TRUE
-        raise UserError(f"{name} must be true or false; got {text!r}.")
-    if or_word and (text.isidentifier() or typing.get_args(kind)[0] is str):
-        return text  # of texts, the one that it is: a path may hold commas
-    if typing.get_origin(kind) is tuple:
-        parts = [part.strip(" ()[]'\"") for part in text.split(",")]
-        kinds = typing.get_args(kind)
-        parts = [_parse(name, part, kinds[0]) for part in parts if part]
-        return _conform(name, tuple(parts), kind)
-    try:
-        return kind(text)
-    except ValueError:
-        raise UserError(f"{name} must be {_type_name(kind)}; got {text!r}.") from None
-
-
-def _conform(name, value, kind):
-    """Returns `value` as the setting's type, or raises UserError."""
-    whole, (kind, optional, or_word) = kind, _split_union(kind)
-    if value is None and optional:
-        return None
-    if or_word and isinstance(value, str):
-        return value
-    if typing.get_origin(kind) is tuple:
-        kinds = typing.get_args(kind)
-        if isinstance(value, (list, tuple)):
-            if kinds[-1] is Ellipsis:
-                return tuple(_conform(name, item, kinds[0]) for item in value)
-            if len(value) == len(kinds):
-                return tuple(
-                    _conform(name, item, one) for item, one in zip(value, kinds, strict=True)
-                )
-    elif kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    elif kind is float and isinstance(value, float) and not math.isfinite(value):
-        raise UserError(f"{name} must be a number; got {value!r}.")
-    elif isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
-        return value
-    raise UserError(f"{name} must be {_type_name(whole)}; got {value!r}.")
-
-
-def _split_union(kind):
-    """(type, whether None is allowed, whether a word is) of a setting's type."""
-    if not isinstance(kind, types.UnionType):
-        return kind, False, False
-    first, *others = (arg for arg in typing.get_args(kind) if arg is not types.NoneType)
-    return first, types.NoneType in typing.get_args(kind), str in others
-
-
-def _type_name(kind):
-    kind, _, or_word = _split_union(kind)
-    kinds = typing.get_args(kind) or (kind,)
-    names = ["..." if one is Ellipsis else one.__name__ for one in kinds]
-    return ",".join(names) + (" or str" if or_word else "")
-
-
-def _comments(cls):
-    """{setting: (title of its group, its comment)}, read from the class' source."""
-    found, section, name = {}, "", None
-    settings_of_class = {setting.name for setting in dataclasses.fields(cls)}
-    source = inspect.cleandoc(inspect.getsource(cls)) + "\n"
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        before = token.line[: token.start[1]].strip()
-        if token.type == tokenize.NAME and not before:
-            if token.string == "def":
-                break  # what methods hold is not a setting
-            if token.string in settings_of_class:  # and not, say, a None on a line of its own
-                name = token.string
-                found.setdefault(name, (section, ""))
-        elif token.type == tokenize.COMMENT and not before:
-            section = token.string.lstrip("# ")
-        elif token.type == tokenize.COMMENT and name:
-            found[name] = (section, token.string.lstrip("# "))
-    return found

@@ -78,6 +78,44 @@ def class_names(num_classes: int, name_classes: Sequence[str] | None = ()) -> tu
     return ("background", *(f"class_{index}" for index in range(1, num_classes)))
 
 
+def name_changes(former: Sequence[str], names: Sequence[str], most: int = 8) -> str:
+    """Says which classes have other names, such as "1 was 'cell', is 'core'"; "" if none has.
+
+    Args:
+        former, names: one name per class.
+        most: int, classes that are named one by one.
+    """
+    pairs = enumerate(zip(former, names, strict=True))
+    changes = [f"{index} was {was!r}, is {now!r}" for index, (was, now) in pairs if was != now]
+    more = f", and {len(changes) - most} more" if len(changes) > most else ""
+    return "; ".join(changes[:most]) + more
+
+
+def moved_names(former: Sequence[str], names: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Names that stand for another class than formerly: a wrong order, most likely.
+
+    Case, outer spaces and Unicode's forms make no other name.
+
+    Args:
+        former, names: one name per class.
+
+    Returns:
+        list of (name, its class formerly, its class now).
+    """
+    known: dict[str, list[int]] = {}
+    for index, name in enumerate(former):
+        known.setdefault(_alike_key(name), []).append(index)
+    return [
+        (name, known[_alike_key(name)][0], index)
+        for index, name in enumerate(names)
+        if index not in known.get(_alike_key(name), [index])
+    ]
+
+
+def _alike_key(name: str) -> str:
+    return str(name_key(name.strip().casefold()))
+
+
 def note_of_alike_names(names: Iterable[str]) -> str:
     """A note on class names that are equal, if only but for case, outer spaces or Unicode form.
 
@@ -92,7 +130,7 @@ def note_of_alike_names(names: Iterable[str]) -> str:
     known: dict[str, str] = {}
     alike = []
     for name in names:
-        key = name_key(name.strip().casefold())
+        key = _alike_key(name)
         if key in known:
             alike.append(f"{known[key]!r} and {name!r}")
         known.setdefault(key, name)

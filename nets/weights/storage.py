@@ -45,11 +45,15 @@ class LoadReport:
     Args:
         source: `nets.weights.description.Stored`.
         rows: list of Row: the network's layers in their order, then what else the file has.
+
+    Attributes:
+        note: str, what else there is to say, the last line of the text; "": nothing.
     """
 
     def __init__(self, source, rows):
         self.source = source
         self.rows = rows
+        self.note = ""
 
     def layers(self, outcome):
         """The names of the layers with an outcome: LOADED, DIFFERS, NOT_IN_FILE, NOT_IN_MODEL."""
@@ -79,6 +83,7 @@ class LoadReport:
                 f"Warning: beside the head, {count} {'layers do' if count > 1 else 'layer does'} "
                 "not fit: is this file of another network?"
             )
+        lines += [self.note] if self.note else []
         return "\n".join(lines)
 
 

@@ -46,7 +46,8 @@ def slow_outline(mask, thickness):
 def whole_image(image, mask, mix_type):
     """What mix_type 0, 1 and 2 give, worked out on the image as one."""
     if mix_type == 0:
-        return np.rint(image * np.float32(0.3) + COLORS[mask] * np.float32(0.7)).astype(np.uint8)
+        blend = np.rint(image * np.float32(0.3) + COLORS[mask] * np.float32(0.7)).astype(np.uint8)
+        return blend * (mask > 0)[..., None] + image * (mask == 0)[..., None]
     if mix_type == 1:
         return COLORS[mask]
     return image * (mask > 0)[..., None]
@@ -60,6 +61,17 @@ def test_colours_do_not_depend_on_the_strips(monkeypatch, rng, mix_type, strip):
     mask = make_blocks(rng, (37, 53))
     expected = whole_image(image, mask, mix_type)
     np.testing.assert_array_equal(draw_mask(image, mask, COLORS, mix_type), expected)
+
+
+def test_the_background_stays_as_it_is_under_the_colours():
+    image = np.full((2, 3, 3), 200, np.uint8)
+    mask = np.array([[0, 1, 0], [255, 0, 2]], np.uint8)
+    drawn = draw_mask(image, mask, COLORS)
+    assert drawn[mask == 0].tolist() == [[200, 200, 200]] * 3
+    # 0.3 * 200 + 0.7 * 128 = 149.6; 0.7 * 224 = 156.8 and 0.7 * 192 = 134.4 of void.
+    assert drawn[0, 1].tolist() == [150, 60, 60]
+    assert drawn[1, 2].tolist() == [60, 150, 60]
+    assert drawn[1, 0].tolist() == [217, 217, 194]
 
 
 @pytest.mark.parametrize("strip", [1, 200, 10**6])

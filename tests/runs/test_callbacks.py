@@ -12,9 +12,10 @@ from stand_ins import counts_of
 
 from utils.files import whole_file
 from utils.runs.callbacks import Checkpoints, EpochOfDataset, RunLog, SaveState, ValidationMeanIoU
+from utils.runs.folder import publish
 from utils.runs.state import find_states, read_state
 
-LAST, BEST, MIOU = "last_epoch_weights", "best_epoch_weights", "best_miou_weights"
+LAST, BEST, LOWEST = "last_epoch_weights", "best_epoch_weights", "lowest_loss_weights"
 NAN = math.nan
 
 
@@ -62,25 +63,32 @@ def test_which_files_are_saved_on_which_epoch(tmp_path):
         (1.6, 2.0, 0.4),
     ]
     assert saved(Checkpoints(Saver(), tmp_path, 2), epochs) == [
-        [BEST, LAST],
-        [MIOU, "ep002-loss2.500-val_loss2.100", LAST],
-        [BEST, LAST],
+        [BEST, LAST, LOWEST],  # by the loss as long as nothing was scored
+        [BEST, "ep002-loss2.500-val_loss2.100", LAST],
+        [LAST, LOWEST],
         ["ep004-loss1.235-val_loss1.600", LAST],
         [LAST],
-        [BEST, "ep006-loss1.700-val_loss1.500", LAST],
+        ["ep006-loss1.700-val_loss1.500", LAST, LOWEST],
         [LAST],
-        [MIOU, "ep008-loss1.600-val_loss2.000", LAST],
+        [BEST, "ep008-loss1.600-val_loss2.000", LAST],
     ]
 
 
 def test_a_score_of_0_is_the_best_so_far(tmp_path):
-    assert saved(Checkpoints(Saver(), tmp_path, 0), [(1.0, 1.0, 0.0)]) == [[BEST, MIOU, LAST]]
+    assert saved(Checkpoints(Saver(), tmp_path, 0), [(1.0, 1.0, 0.0)]) == [[BEST, LAST, LOWEST]]
 
 
 def test_scores_that_are_nan_are_never_the_best(tmp_path):
     callback = Checkpoints(Saver(), tmp_path, 0)
     epochs = [(NAN, NAN, NAN), (1.0, 9.0, 0.1), (NAN, NAN, NAN), (1.0, 8.0, 0.2)]
-    assert saved(callback, epochs) == [[LAST], [BEST, MIOU, LAST], [LAST], [BEST, MIOU, LAST]]
+    assert saved(callback, epochs) == [[LAST], [BEST, LAST, LOWEST], [LAST], [BEST, LAST, LOWEST]]
+
+
+def test_without_scores_the_loss_tells_the_best(tmp_path):
+    epochs = [(1.0, 3.0, None), (1.0, 4.0, NAN), (1.0, 2.0, NAN), (1.0, 2.0, None)]
+    assert saved(Checkpoints(Saver(), tmp_path, 0), epochs) == [
+        [BEST, LAST, LOWEST], [LAST], [BEST, LAST, LOWEST], [LAST],
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -91,7 +99,7 @@ def test_the_period_of_numbered_files(tmp_path, period, numbered):
     assert files == [
         sorted(
             [LAST]
-            + [BEST] * (epoch == 1)
+            + [BEST, LOWEST] * (epoch == 1)
             + [f"ep{epoch:03d}-loss1.000-val_loss1.000"] * (epoch in numbered)
         )
         for epoch in range(1, 7)
@@ -105,6 +113,7 @@ def test_files_lie_in_the_folder(tmp_path, kind):
         tmp_path / "best_epoch_weights.weights.h5",
         tmp_path / "ep1000-loss1.000-val_loss1.000.weights.h5",
         tmp_path / "last_epoch_weights.weights.h5",
+        tmp_path / "lowest_loss_weights.weights.h5",
     ]
 
 
@@ -117,18 +126,25 @@ def test_best_and_last_get_a_second_name_for_everyone(tmp_path):
         logs = {"loss": loss, "val_loss": val_loss} | ({"val_miou": miou} if miou else {})
         callback.on_epoch_end(epoch, logs)
         found.append([written(public, count) for count in range(epoch + 1)])
-    assert found == [[[BEST, LAST]], [[BEST], [MIOU, LAST]], [[], [MIOU], [BEST, LAST]]]
+    assert found == [
+        [[BEST, LAST, LOWEST]],
+        [[LOWEST], [BEST, LAST]],
+        [[], [BEST], [LAST, LOWEST]],
+    ]
 
 
 def test_an_earlier_runs_best_weights_do_not_stay_beside_this_runs(tmp_path):
     earlier = Checkpoints(Saver(), tmp_path / "loss_1", 0, tmp_path)
     earlier.on_epoch_end(0, {"loss": 1.0, "val_loss": 0.5, "val_miou": 0.5})
+    former = tmp_path / "loss_1" / "best_miou_weights.weights.h5"  # of an earlier version
+    former.write_text("0")
+    publish(former, tmp_path / former.name)
     now = Checkpoints(Saver(), tmp_path / "loss_2", 0, tmp_path)
-    assert written(tmp_path, 0) == [BEST, MIOU, LAST]
+    assert written(tmp_path, 0) == [BEST, "best_miou_weights", LAST, LOWEST]
     now.save.count = 7
-    now.on_epoch_end(0, {"loss": 1.0, "val_loss": 0.9})
-    assert (written(tmp_path, 0), written(tmp_path, 7)) == ([], [BEST, LAST])
-    assert written(tmp_path / "loss_1", 0) == [BEST, MIOU, LAST]
+    now.on_epoch_end(0, {"loss": 1.0, "val_loss": NAN})
+    assert (written(tmp_path, 0), written(tmp_path, 7)) == ([], [LAST])
+    assert written(tmp_path / "loss_1", 0) == [BEST, "best_miou_weights", LAST, LOWEST]
 
 
 def test_a_run_that_goes_on_shows_its_own_best_weights_again(tmp_path):
@@ -141,7 +157,7 @@ def test_a_run_that_goes_on_shows_its_own_best_weights_again(tmp_path):
     again = Checkpoints(Saver(), tmp_path / "loss_1", 0, tmp_path)
     again.state, again.save.count = first.state, 1
     again.on_epoch_end(1, {"loss": 1.0, "val_loss": 0.6})
-    assert (written(tmp_path, 0), written(tmp_path, 1)) == ([BEST, MIOU], [LAST])
+    assert (written(tmp_path, 0), written(tmp_path, 1)) == ([BEST, LOWEST], [LAST])
     assert written(tmp_path, 7) == []
 
 
@@ -266,7 +282,7 @@ def test_all_hooks_in_two_fits(tmp_path):
             callbacks=[*hooks, after],
             verbose=0,
         )
-    assert [MIOU in names for names in files] == [False, True, False, True, True]
+    assert [BEST in names for names in files] == [True, True, False, True, True]
     assert all(LAST in names for names in files)
     rows = rows_of(tmp_path / "history.csv")
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4", "5"]

@@ -1,5 +1,6 @@
 """Runs that go on: after a kill, Ctrl-C or the last epoch, with equal results."""
 
+import csv
 import json
 import os
 import random
@@ -20,7 +21,13 @@ from errors import UserError
 from nets.weights.storage import open_weights
 from utils.data.voc import Sample
 from utils.runs import callbacks
-from utils.runs.resume import check_same, describe_run, find_changes, update_facts
+from utils.runs.resume import (
+    check_same,
+    describe_run,
+    find_changes,
+    rename_best,
+    update_facts,
+)
 from utils.runs.state import find_states, read_state
 
 ROOT = Path(train.__file__).parent
@@ -145,9 +152,61 @@ def test_never_starts_anew_and_keeps_the_old_files(config, train_until):
     for name in ("best_epoch_weights", "last_epoch_weights"):
         name = f"{name}.weights.h5"
         assert (public / name).read_bytes() == (new / name).read_bytes()
-    # The old run's best mIoU would be taken for the new run's.
-    assert (old / "best_miou_weights.weights.h5").exists()
-    assert not (public / "best_miou_weights.weights.h5").exists()
+    # The old run's would be taken for the new run's.
+    assert (old / "lowest_loss_weights.weights.h5").exists()
+    assert (public / "lowest_loss_weights.weights.h5").read_bytes() == (
+        new / "lowest_loss_weights.weights.h5"
+    ).read_bytes()
+
+
+def test_what_ctrl_c_says_holds(config, train_until, capsys):
+    train_until(0, config(resume="never"))
+    assert "No epoch was finished, so that nothing can be resumed." in capsys.readouterr().out
+    train_until(1, config(resume="never"))
+    assert "the same command with --resume auto." in capsys.readouterr().out
+    folder = run_folders(config())[-1]
+    train_until(2, config(resume="auto"))
+    out = capsys.readouterr().out
+    assert f"Resuming {folder} after epoch 1." in out
+    assert "The same command resumes after the last finished epoch." in out
+
+
+def test_a_run_of_an_earlier_version_has_one_best_file_again(config, train_until):
+    """There the lowest loss named best_epoch_weights, and the mIoU a file of its own."""
+    train_until(2, config())  # the second epoch is scored
+    (folder,) = run_folders(config())
+    public = Path(config().save_dir)
+    names = [f"{name}_weights.weights.h5" for name in ("best_epoch", "lowest_loss", "best_miou")]
+    best, lowest, miou = (folder / name for name in names)
+    content = best.read_bytes()
+    for path in (best, public / best.name):
+        os.replace(path, path.with_name(miou.name))
+    for path in (lowest, public / lowest.name):
+        os.replace(path, path.with_name(best.name))
+    train.main(config())
+    for one in (folder, public):
+        assert {path.name for path in one.glob("*_weights.weights.h5")} == {
+            best.name, lowest.name, "last_epoch_weights.weights.h5",
+        }  # fmt: skip
+    with open(folder / "history.csv", encoding="utf-8") as file:
+        scores = [float(row["val_miou"]) for row in csv.DictReader(file)]
+    assert (best.read_bytes() == content) is (scores[1] >= max(scores[3:]))
+
+
+def test_former_names_are_given_up_whatever_a_kill_left(tmp_path):
+    names = ("best_epoch", "lowest_loss", "best_miou")
+    best, lowest, miou = (tmp_path / f"{name}_weights.weights.h5" for name in names)
+    best.write_text("by loss")
+    rename_best(tmp_path)  # today's, or without scores
+    assert best.read_text() == "by loss" and not lowest.exists()
+    miou.write_text("by mIoU")
+    rename_best(tmp_path)
+    rename_best(tmp_path)
+    assert (best.read_text(), lowest.read_text()) == ("by mIoU", "by loss")
+    best.rename(miou)  # between the two renames
+    rename_best(tmp_path)
+    assert (best.read_text(), lowest.read_text()) == ("by mIoU", "by loss")
+    assert not miou.exists()
 
 
 @pytest.mark.parametrize(

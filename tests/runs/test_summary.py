@@ -11,7 +11,7 @@ import pytest
 from stand_ins import counts_of
 
 from utils.evaluation.metrics import Counts, score
-from utils.runs.summary import format_summary
+from utils.runs.summary import format_interruption, format_summary
 
 NAN = math.nan
 NAMES = ("background", "cat", "dog", "bird")
@@ -53,22 +53,23 @@ def test_the_whole_text():
         "Lowest validation loss: 3.0000, in epoch 1.",
         "Highest validation mIoU: 12.50%, in epoch 1.",
         "Weights:",
-        "  logs/best_miou_weights.weights.h5 (highest mIoU)",
-        "  logs/best_epoch_weights.weights.h5 (lowest validation loss)",
+        "  logs/best_epoch_weights.weights.h5 (the best: highest mIoU)",
+        "  logs/lowest_loss_weights.weights.h5 (lowest validation loss)",
         "  logs/last_epoch_weights.weights.h5 (last epoch)",
         "Curves:",
         "  logs/run/curves.png, and as numbers logs/run/history.csv",
         "  tensorboard --logdir logs/run",
         "Next:",
-        "  python get_miou.py --model_path logs/best_miou_weights.weights.h5",
-        "  python predict.py --model_path logs/best_miou_weights.weights.h5",
+        "  python get_miou.py --model_path logs/best_epoch_weights.weights.h5",
+        "  python predict.py --model_path logs/best_epoch_weights.weights.h5",
     ]
 
 
 def test_nothing_scored():
     text = summary([row(1, 3.0)])
     assert "The validation mIoU was not scored" in text
-    assert "best_miou_weights" not in text
+    assert "best_epoch_weights.weights.h5 (the best: lowest validation loss)" in text
+    assert "lowest_loss_weights" not in text
     assert commands(text)[0][-1].endswith("best_epoch_weights.weights.h5")
 
 
@@ -137,7 +138,7 @@ def test_commands_can_be_copied_whatever_the_paths_are(folder):
         [row(1, 1.0, 0.5)], FINE, NAMES, "run", Path(folder), data_options={"VOCdevkit_path": data}
     )
     words = shlex.split(text.split("Next:\n")[1])
-    weights = str(Path(folder) / "best_miou_weights.weights.h5")
+    weights = str(Path(folder) / "best_epoch_weights.weights.h5")
     assert words == [
         *("python", "get_miou.py", "--model_path", weights, "--VOCdevkit_path", str(data)),
         *("python", "predict.py", "--model_path", weights),
@@ -148,3 +149,15 @@ def test_commands_on_windows(monkeypatch):
     monkeypatch.setattr("utils.runs.summary.os", SimpleNamespace(name="nt"))
     text = format_summary([row(1, 1.0)], None, NAMES, "run", "my logs")
     assert '--model_path "my logs' in text
+
+
+def test_what_becomes_of_an_interrupted_training(tmp_path):
+    nothing = "No epoch was finished, so that nothing can be resumed."
+    assert format_interruption(tmp_path, "auto") == nothing
+    assert format_interruption(tmp_path, "never") == nothing
+    (tmp_path / "state_ep003.h5").write_text("")
+    assert format_interruption(tmp_path, "auto").startswith("The same command resumes after the")
+    assert format_interruption(tmp_path, "never") == (
+        "With resume never, the same command would start anew. To resume after the last finished "
+        "epoch: the same command with --resume auto."
+    )

@@ -366,6 +366,8 @@ def test_a_camera_that_opens_but_gives_no_frame(capture):
     with pytest.raises(UserError, match="Camera 0 gives no image"):
         open_source("0")
     assert camera.released
+    with pytest.raises(UserError, match="Camera 0 gives no image"):
+        process_video(np.copy, 0, "never.mp4")
 
 
 def test_a_colon_in_a_name_is_no_protocol(tmp_path, monkeypatch):

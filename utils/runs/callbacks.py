@@ -15,6 +15,7 @@ from utils.evaluation.metrics import score
 from utils.files import whole_file
 from utils.plots import plot_curves
 from utils.runs.folder import publish, withdraw
+from utils.runs.resume import BEST_MIOU
 from utils.runs.state import State, save_state
 
 
@@ -148,7 +149,11 @@ class ValidationMeanIoU(keras.callbacks.Callback):
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Saves the weights: last, best by loss, best by mIoU, and one every `period` epochs.
+    """Saves the weights: last, best, those of the lowest loss, and one every `period` epochs.
+
+    The best are those of the highest validation mIoU, or of the lowest validation loss as long as
+    no mIoU was scored. Differs from upstream, where the loss decides: the mIoU is what is wanted,
+    and one name that always exists is what scripts can take.
 
     Args:
         save: callable that writes the weights to a path, atomically.
@@ -157,7 +162,7 @@ class Checkpoints(keras.callbacks.Callback):
         public: Path of a folder that gets the best and the last weights too, or None.
     """
 
-    names = ("last_epoch_weights", "best_epoch_weights", "best_miou_weights")
+    names = ("last_epoch_weights", "best_epoch_weights", "lowest_loss_weights")
 
     def __init__(self, save, folder, period, public=None):
         super().__init__()
@@ -169,14 +174,16 @@ class Checkpoints(keras.callbacks.Callback):
         self._published = False
 
     def on_epoch_end(self, epoch, logs=None):
-        last, best_loss, best_miou = (f"{name}.weights.h5" for name in self.names)
+        last, best, lowest_loss = (f"{name}.weights.h5" for name in self.names)
         names = [last]
-        if logs.get("val_loss", math.inf) < self.state["lowest_loss"]:
-            self.state["lowest_loss"] = float(logs["val_loss"])
-            names.append(best_loss)
         if logs.get("val_miou", -math.inf) > self.state["highest_miou"]:
             self.state["highest_miou"] = float(logs["val_miou"])
-            names.append(best_miou)
+            names.append(best)
+        if logs.get("val_loss", math.inf) < self.state["lowest_loss"]:
+            self.state["lowest_loss"] = float(logs["val_loss"])
+            names += (
+                [lowest_loss] if self.state["highest_miou"] > -math.inf else [lowest_loss, best]
+            )
         self.save(self.folder / last)
         if self.period and (epoch + 1) % self.period == 0:
             scores = f"loss{logs['loss']:.3f}-val_loss{logs.get('val_loss', math.nan):.3f}"
@@ -189,6 +196,7 @@ class Checkpoints(keras.callbacks.Callback):
     def _publish(self, names):
         if not self._published:  # an earlier run's beside this one's would mislead
             self._published = True
+            withdraw(self.public / f"{BEST_MIOU}.weights.h5")
             for name in self.names:
                 name = f"{name}.weights.h5"
                 if (self.folder / name).exists():

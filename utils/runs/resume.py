@@ -2,10 +2,13 @@
 
 import hashlib
 import math
+import os
+from pathlib import Path
 
 from errors import UserError
 from utils.messages import say
 
+BEST_MIOU = "best_miou_weights"  # what is best_epoch_weights now was of the lowest loss beside it
 EPOCH = "epoch"  # what the losses in a run's state are of
 # What may change without changing what is learnt, or that only says how long to train.
 FREE = {
@@ -99,6 +102,21 @@ def update_callbacks(facts):
     states["patience"] = {"best": math.inf, "waited": 0}
     states["checkpoints"] = states["checkpoints"] | {"lowest_loss": math.inf}
     return states
+
+
+def rename_best(folder):
+    """Gives the weights of a run that an earlier version began the names of today.
+
+    Args:
+        folder: Path of the run. Nothing is done where nothing has a former name.
+    """
+    names = BEST_MIOU, "best_epoch_weights", "lowest_loss_weights"
+    by_miou, best, by_loss = (Path(folder) / f"{name}.weights.h5" for name in names)
+    if not by_miou.exists():
+        return
+    if best.exists():  # or a kill came between the two renames
+        os.replace(best, by_loss)
+    os.replace(by_miou, best)
 
 
 def find_changes(before, now, epoch, phase_starts):

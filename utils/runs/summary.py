@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.runs.state import find_states
+
 _NAMED = 12  # classes that are named one by one
 
 
@@ -31,15 +33,16 @@ def format_summary(
     """
     by_loss, by_miou = _best(rows, "val_loss", min), _best(rows, "val_miou", max)
     weights = {}
-    if by_miou:
-        weights["highest mIoU"] = "best_miou_weights"
-    if by_loss:
-        weights["lowest validation loss"] = "best_epoch_weights"
-    weights["last epoch"] = "last_epoch_weights"
+    if by_miou or by_loss:
+        why = "highest mIoU" if by_miou else "lowest validation loss"
+        weights["best_epoch_weights"] = f"the best: {why}"
+    if by_miou and by_loss:
+        weights["lowest_loss_weights"] = "lowest validation loss"
+    weights["last_epoch_weights"] = "last epoch"
     paths = {
-        title: str(Path(weights_dir) / f"{name}.weights.h5") for title, name in weights.items()
+        str(Path(weights_dir) / f"{name}.weights.h5"): title for name, title in weights.items()
     }
-    best = next(iter(paths.values()))
+    best = next(iter(paths))
     options = [
         text for name, value in (data_options or {}).items() for text in (f"--{name}", value)
     ]
@@ -47,7 +50,7 @@ def format_summary(
         *_format_best(by_loss, by_miou),
         *_format_missed(scores, names, cls_weights, focal_loss),
         "Weights:",
-        *(f"  {path} ({title})" for title, path in paths.items()),
+        *(f"  {path} ({title})" for path, title in paths.items()),
         "Curves:",
         f"  {Path(folder) / 'curves.png'}, and as numbers {Path(folder) / 'history.csv'}",
         f"  {_command('tensorboard', '--logdir', folder)}",
@@ -56,6 +59,23 @@ def format_summary(
         f"  {_command('python', 'predict.py', '--model_path', best)}",
     ]
     return "\n".join(lines)
+
+
+def format_interruption(folder, resume):
+    """What becomes of a training that Ctrl-C has ended.
+
+    Args:
+        folder: Path of the run.
+        resume: str, the setting: "auto" or "never".
+    """
+    if not find_states(folder):
+        return "No epoch was finished, so that nothing can be resumed."
+    if resume == "never":
+        return (
+            "With resume never, the same command would start anew. To resume after the last "
+            "finished epoch: the same command with --resume auto."
+        )
+    return "The same command resumes after the last finished epoch."
 
 
 def _best(rows, name, choose):

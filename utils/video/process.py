@@ -43,7 +43,7 @@ def process_video(draw, source, save_path="", fps=None, show=False):
 
     Args:
         draw: callable, uint8 (H, W, 3) RGB -> a new uint8 (H', W', 3), always of one size.
-        source: str, as in `open_source`.
+        source: str, as in `open_source`; the number of a camera may be an int.
         save_path: str, an .mp4 file; empty: nothing is saved.
         fps: float, steady frames per second of the saved video; None: as the source.
         show: bool, whether to show the results in a window, where q or Esc ends it.
@@ -55,6 +55,7 @@ def process_video(draw, source, save_path="", fps=None, show=False):
         UserError: for arguments that make no sense, or a source that can't be read.
         OSError: if the file can't be written. It is left out then, as after an error in `draw`.
     """
+    source = str(source)
     _check(source, save_path, fps, show)
     with ExitStack() as closed:
         video = closed.enter_context(closing(open_source(source)))
