@@ -109,7 +109,7 @@ class Unet:
         else:
             policy, self.precision_reason = choose_precision(precision, described.precision)
         with dtype_policy(policy):
-            self.model = networks.build(described, described.network_shape)
+            self.model = networks.build_blank(described, described.network_shape)
         self.report = load_weights(self.model, stored)
         self.colors = voc_palette(256)
         self._runner = Runner(self.model, described, engine)
