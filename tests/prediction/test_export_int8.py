@@ -214,8 +214,8 @@ def test_images_of_other_channels(network, validation, tmp_path):
     import tifffile
 
     path = tmp_path / "five.tif"
-    tifffile.imwrite(path, np.zeros((*SIZE, 5), np.uint8), photometric="minisblack")
-    with pytest.raises(UserError, match=r"five\.tif has 5 channels"):
+    tifffile.imwrite(path, np.zeros((5, *SIZE), np.uint8), photometric="minisblack")
+    with pytest.raises(UserError, match=r"five\.tif holds 5 pages .* but in_channels is 3"):
         export_int8(network, DESCRIBED, tmp_path, PALETTE, validation._replace(paths=[path]))
 
 
