@@ -86,8 +86,12 @@ class PredictConfig:
 
     # export
     export_path: str = "model_data/export"  # folder
-    export_formats: tuple[str, ...] = ("savedmodel",)  # onnx, onnx_float16, openvino, litert
+    export_formats: tuple[str, ...] = ("savedmodel",)  # onnx onnx_float16 onnx_int8 openvino litert
     export_size: str = "fixed"  # fixed: input_shape; any: multiples of the encoder's stride
+    VOCdevkit_path: str = "VOCdevkit"  # holds VOC2007, for onnx_int8: it is made with images
+    val_list: str = "val"  # list in ImageSets/Segmentation, or the path of a .txt file
+    int8_images: int = 100  # how many of them it is calibrated and scored on, spread over the list
+    int8_max_fall: float = 0.01  # mIoU, of 0 to 1, that it may lose; if it loses more it is refused
 
     def check(self):
         """Raises UserError for values that make no sense."""
@@ -97,8 +101,8 @@ class PredictConfig:
         check_mix_type(self.mix_type)
         take(Wanted, self).check(self.mode)
         parse_thresholds(self.threshold)
-        check_at_least(self, 1, "batch_size", "max_pixels", "test_interval")
-        check_at_least(self, 0, "min_region")
+        check_at_least(self, 1, "batch_size", "max_pixels", "test_interval", "int8_images")
+        check_at_least(self, 0, "min_region", "int8_max_fall")
         if self.mode == "video" and not self.video_save_path and not has_display():
             raise UserError(
                 "There is no display to show the video on: give video_save_path, an mp4 file."
@@ -339,22 +343,56 @@ def measure_speed(config):
 def export(config):
     """Writes the network for other programs, each file checked against the network."""
     from utils.prediction.export import check_formats, export_model
+    from utils.prediction.export_formats import INT8
 
     any_size = config.export_size == "any"
     check_formats(config.export_formats, any_size)
+    # Before the seconds that the network takes to load.
+    samples = spread_samples(config) if INT8 in config.export_formats else []
     unet = load_unet(config, precision="float32")
     model, described, options = unet.model, unet.description, {}
     if any_size:
         from nets.backbones import BACKBONES
-        from nets.unet import build
+        from nets.unet import build_blank
 
-        model = build(described)
+        model = build_blank(described)
         model.set_weights(unet.model.get_weights())
         options["multiple_of"] = BACKBONES[described.backbone].stride
-    export_model(
-        model, described, config.export_path, config.export_formats, unet.colors, **options
-    )
+    formats = tuple(one for one in config.export_formats if one != INT8)
+    if formats:
+        export_model(model, described, config.export_path, formats, unet.colors, **options)
+    if samples:
+        export_quantized(config, unet, samples)
     return 0
+
+
+def spread_samples(config):
+    """Validation samples, at most `int8_images`, spread evenly over the list."""
+    from utils.data.voc import read_samples
+
+    samples = read_samples(config.VOCdevkit_path, config.val_list)
+    count = min(config.int8_images, len(samples))
+    return [samples[index] for index in np.linspace(0, len(samples) - 1, count).round().astype(int)]
+
+
+def export_quantized(config, unet, samples):
+    """Writes the network in 8-bit integers, scored on samples as get_miou.py does."""
+    from nets.unet import build_blank
+    from utils.evaluation.evaluate import evaluate
+    from utils.evaluation.metrics import score
+    from utils.prediction.export_int8 import Validation, export_int8
+
+    described = unet.description
+    model = build_blank(described, described.network_shape, fused=False)
+    model.set_weights(unet.model.get_weights())
+
+    def miou_of(masks):
+        counts = evaluate(samples, masks, described.num_classes, described.ignore_labels)
+        return score(counts).miou
+
+    paths = [sample.image_path for sample in samples]
+    validation = Validation(paths, miou_of, config.int8_max_fall)
+    export_int8(model, described, config.export_path, unet.colors, validation)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import keras
 
 from nets.precision import choose_precision, dtype_policy
-from nets.unet import build
+from nets.unet import build_blank
 from nets.weights.description import Description, Stored
 from nets.weights.naming import describe_names
 from nets.weights.storage import LoadReport, load_weights
@@ -43,7 +43,7 @@ def load_trained(
     else:
         policy, reason = choose_precision(precision, description.precision)
     with dtype_policy(policy):
-        model = build(description, description.network_shape)
+        model = build_blank(description, description.network_shape)
     report = load_weights(model, stored)
     report.note = describe_names(stored.description, description)
     return Trained(model, description, report, reason)

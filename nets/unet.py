@@ -29,7 +29,12 @@ from nets.checks import (
     check_upsampling,
 )
 from nets.encoders.widths import DECODER_WIDENING
-from nets.layers import AlignedUpSampling2D, ExcludeClasses, UpsampledConv2D
+from nets.layers import (
+    AlignedUpSampling2D,
+    ExcludeClasses,
+    NearestUpSampling2D,
+    UpsampledConv2D,
+)
 from nets.padding import CropLike, PadToStride
 from utils.labels import ignored_classes
 
@@ -42,6 +47,7 @@ def Unet(
     backbone="vgg",
     *,
     encoder_initializer="glorot_uniform",
+    decoder_initializer="he_normal",
     head_initializer="glorot_uniform",
     width=64,
     decoder_width=0,
@@ -63,6 +69,7 @@ def Unet(
         backbone: str, a key of `nets.backbones.BACKBONES`.
         encoder_initializer: str, kernel initializer of the encoder. Keras' default is the
             article's; "he_normal" learns far faster when training from scratch.
+        decoder_initializer: str, kernel initializer of the decoder's convolutions.
         head_initializer: str or initializer, of the head's kernel; see `small_head`.
         width: int. Filters of the first block; 64 is the article's network. In encoders of Keras
             the share of their own channels, in 64ths.
@@ -105,7 +112,9 @@ def Unet(
     decoder_width = decoder_width or encoder.decoder_width(width)
     for stage, (widening, skip) in enumerate(zip_longest(widenings, reversed(skips)), start=1):
         filters, name = decoder_width * widening, f"decoder{stage}"
-        x = _decoder_stage(x, skip, filters, name, upsampling, decoder_norm, fused)
+        x = _decoder_stage(
+            x, skip, filters, name, upsampling, decoder_norm, fused, decoder_initializer
+        )
     if padded:
         x = CropLike(name="decoder_crop")([x, inputs])
     # float32 logits: bfloat16 keeps 8 bits, too few to tell close classes apart.
@@ -151,17 +160,24 @@ def build(description, size=(None, None), **options):
     )
 
 
-def _decoder_stage(x, skip, filters, name, upsampling, norm, fused):
+def build_blank(description, size=(None, None), **options):
+    """As `build`, for weights that are loaded then: the convolutions' are zeros, since drawing 25
+    million random numbers takes longer than reading them."""
+    parts = ("encoder_initializer", "decoder_initializer", "head_initializer")
+    return build(description, size, **dict.fromkeys(parts, "zeros"), **options)
+
+
+def _decoder_stage(x, skip, filters, name, upsampling, norm, fused, initializer):
     """Upsamples, concatenates the skip if there is one, and convolves twice."""
     options = {
-        "kernel_initializer": "he_normal",
+        "kernel_initializer": initializer,
         "activation": "relu" if norm == "none" else "linear",
     }
     if fused and upsampling == "nearest":  # the next three layers as one
         inputs = x if skip is None else [skip, x]
         x = UpsampledConv2D(filters, name=f"{name}_conv1", **options)(inputs)
     else:
-        upsample = layers.UpSampling2D if upsampling == "nearest" else AlignedUpSampling2D
+        upsample = NearestUpSampling2D if upsampling == "nearest" else AlignedUpSampling2D
         x = upsample(name=f"{name}_upsample")(x)
         if skip is not None:
             x = layers.Concatenate(name=f"{name}_concat")([skip, x])

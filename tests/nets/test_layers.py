@@ -4,7 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from nets.layers import AlignedUpSampling2D, ExcludeClasses, UpsampledConv2D
+from nets.layers import (
+    AlignedUpSampling2D,
+    ExcludeClasses,
+    NearestUpSampling2D,
+    UpsampledConv2D,
+)
 from nets.precision import dtype_policy
 
 
@@ -124,3 +129,17 @@ def test_excluded_classes_have_probability_0_and_the_others_theirs(rng, policy):
     np.testing.assert_allclose(found[..., [0, 2]], exact / exact.sum(-1, keepdims=True), rtol=1e-5)
     np.testing.assert_array_equal(found[..., [1, 3]], 0)
     assert layer.compute_output_shape((None, 8, 8, 4)) == (None, 8, 8, 4)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_nearest_upsampling_repeats_rows_and_columns(policy, rng):
+    x = rng.standard_normal((2, 3, 5, 4)).astype("float32")
+    with dtype_policy(policy):
+        ours, theirs = NearestUpSampling2D(), keras.layers.UpSampling2D()
+        inputs = keras.Input((None, None, 4))
+        any_size = keras.Model(inputs, NearestUpSampling2D()(inputs))
+    np.testing.assert_array_equal(call(ours, x), call(theirs, x))
+    np.testing.assert_array_equal(call(any_size, x), call(theirs, x))
+    assert any_size.output_shape == (None, None, None, 4)
+    if policy == "float32":
+        np.testing.assert_array_equal(call(ours, x), x.repeat(2, axis=1).repeat(2, axis=2))

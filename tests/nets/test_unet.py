@@ -9,7 +9,8 @@ from nets import losses, precision
 from nets.checks import check_backbone, check_input_shape, check_num_classes
 from nets.encoders.vgg16 import VGG16
 from nets.layers import AlignedUpSampling2D
-from nets.unet import Unet, set_encoder_trainable
+from nets.unet import Unet, build, build_blank, set_encoder_trainable
+from nets.weights.description import Description
 
 ENCODER_CONVOLUTIONS = [
     "block1_conv1",
@@ -46,6 +47,21 @@ def network():
 
 def convolutions(model):
     return [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_a_blank_network_is_the_same_without_random_numbers(norm):
+    described = Description(3, "vgg", (32, 32), ("a", "b", "c"), 8, decoder_norm=norm)
+    drawn, blank = build(described, (32, 32)), build_blank(described, (32, 32))
+    kernels, random = (
+        [one for one in network.get_weights() if one.ndim == 4] for network in (blank, drawn)
+    )
+    assert len(kernels) == 22 and not any(kernel.any() for kernel in kernels)
+    assert all(kernel.std() > 0 for kernel in random)
+    assert [one.path for one in blank.weights] == [one.path for one in drawn.weights]
+    blank.set_weights(drawn.get_weights())
+    images = random_images(1, 32, 32, 3)
+    np.testing.assert_array_equal(blank.predict_on_batch(images), drawn.predict_on_batch(images))
 
 
 # The encoder

@@ -33,6 +33,7 @@ PACKAGES = {
     "savedmodel": (),
     "onnx": ("onnx", "tf2onnx", "onnxruntime"),
     "onnx_float16": ("onnx", "tf2onnx", "onnxruntime"),
+    "onnx_int8": ("onnx", "tf2onnx", "onnxruntime"),  # in test_export_int8.py
     "openvino": ("onnx", "tf2onnx", "openvino"),
     "litert": ("ai_edge_litert",),
 }

@@ -19,6 +19,7 @@ from utils.messages import say
 from utils.prediction.export_formats import FORMATS as _FORMATS
 from utils.prediction.export_formats import (
     INPUT,
+    INT8,
     OUTPUT,
     check_formats,
     named_as_os_errors,
@@ -26,7 +27,7 @@ from utils.prediction.export_formats import (
 from utils.prediction.export_formats import write_network as _write
 from utils.quiet import quiet
 
-FORMATS = tuple(_FORMATS)
+FORMATS = tuple(name for name in _FORMATS if name != INT8)
 _SCALE, _OFFSET = 1 / 127.5, -1.0  # what `utils.images.transforms.normalize` computes
 
 
@@ -74,7 +75,12 @@ def export_model(
             final name; and for a file that computes something else than the network.
     """
     check_formats(formats, bool(multiple_of))
-    _check_model(model, description, palette)
+    if INT8 in formats:
+        raise UserError(
+            f"export_model makes no {INT8}, which needs validation images: call export_int8 of "
+            "utils.prediction.export_int8."
+        )
+    check_model(model, description, palette)
     if multiple_of and model.input_shape[1:3] != (None, None):
         raise UserError(
             f"The network is built for images of {model.input_shape[1:3]}, but the files are to "
@@ -83,7 +89,7 @@ def export_model(
     formats = dict.fromkeys(formats)
     paths = {form: Path(folder) / f"{name}{_FORMATS[form].ending}" for form in formats}
     for form, path in paths.items():
-        _check_target(path, form)
+        check_target(path, form)
     sizes = _sizes_to_compare(description.network_shape, multiple_of)
     batches, results = [], []
     for size in sizes:
@@ -128,7 +134,7 @@ def _export_one(model, description, form, path, palette, batches, multiple_of):
                 "versions of requirements-export.txt, or choose another format."
             )
         result = Exported(path, _size(temporary) / 1e6, difference, same)
-        write_json(note, _note(description, form, palette, result, shape, multiple_of))
+        write_json(note, make_note(description, form, palette, result, shape, multiple_of))
     return result
 
 
@@ -150,7 +156,7 @@ def _compare(model, kind, path, images):
     return float(np.max(differences)), float(np.concatenate(same).mean())
 
 
-def _note(description, form, palette, result, shape, multiple_of):
+def make_note(description, form, palette, result, shape, multiple_of=0):
     """What a program needs to know to run the file; a batch or side of null is any."""
     import keras
 
@@ -208,7 +214,8 @@ def draw_images(size, channels=3):
     ]
 
 
-def _check_model(model, description, palette):
+def check_model(model, description, palette):
+    """Raises UserError unless the network can be exported, and is what its description says."""
     import keras
 
     backend = keras.config.backend()
@@ -238,7 +245,7 @@ def _check_model(model, description, palette):
         )
 
 
-def _check_target(path, form):
+def check_target(path, form):
     """Never replaces what is not an earlier export."""
     if marker := _FORMATS[form].marker:
         ours = path.is_dir() and ((path / marker).is_file() or not any(path.iterdir()))

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from errors import UserError
 
+INT8 = "onnx_int8"
 INPUT, OUTPUT, SIGNATURE = "image", "probabilities", "serving_default"
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
 
@@ -113,6 +114,11 @@ FORMATS = {
     "onnx_float16": Format(
         "_float16.onnx", _write_half, open_onnx, _ONNX, largest_difference=0.1,
         smallest_same_class=0.99,
+    ),
+    # What is written is float32: `utils.prediction.export_int8` makes it 8 bits, by images of the
+    # size that it then takes.
+    INT8: Format(
+        "_int8.onnx", partial(_write_by_keras, "onnx"), open_onnx, _ONNX, any_size=False,
     ),
     "openvino": Format(
         "_openvino", _write_openvino, open_openvino, ("onnx", "tf2onnx", "openvino"),
