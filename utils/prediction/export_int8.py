@@ -16,6 +16,7 @@ import numpy as np
 
 from errors import UserError
 from utils.files import whole_file, write_json
+from utils.messages import say
 from utils.prediction.export import Exported, check_model, check_target, make_note
 from utils.prediction.export_formats import (
     FORMATS,
@@ -92,7 +93,7 @@ def export_int8(model, description, folder, palette, validation, name="unet"):
         raise UserError(f"There are no validation images to make {INT8} with. Give one or more.")
     path = Path(folder) / f"{name}{FORMATS[INT8].ending}"
     check_target(path, INT8)
-    print(f"{INT8}: calibrating and scoring on {len(validation.paths)} validation images.")
+    say(f"{INT8}: calibrating and scoring on {len(validation.paths)} validation images.")
     network = _Recorder(model.predict_on_batch)
     before = _score(network, description, validation)
     if np.isnan(before):
@@ -116,7 +117,7 @@ def export_int8(model, description, folder, palette, validation, name="unet"):
         result = Int8Exported(file, *counts, before, after, validation.max_fall, *seconds)
         about = make_note(description, INT8, palette, file, shape)
         write_json(note, about | {"int8": _measured(result)})
-    print(result)
+    say(result)
     return result
 
 
