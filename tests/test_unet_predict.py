@@ -176,6 +176,18 @@ def test_probabilities_in_windows(members, tmp_path, arrays):
         np.testing.assert_array_equal(found.probabilities.max(axis=-1), found.confidence)
 
 
+def test_thresholds_and_small_regions_decide_as_elsewhere(files, arrays):
+    unet = Unet(files[0], precision="float32", threshold={"cell": 0.2}, min_region=4)
+    for image, found in zip(arrays, unet.predict(arrays, batch_size=1), strict=True):
+        np.testing.assert_array_equal(found.mask, unet.predict_array(image))
+        np.testing.assert_array_equal(found.confidence, found.probabilities.max(axis=-1))
+        assert all(one.area >= 4 for one in found.regions(background=True)) or image.size < 20
+    plain = Unet(files[0], precision="float32").predict(arrays[0])
+    found = unet.predict(arrays[0])
+    assert found.shares["cell"] > plain.shares["cell"]
+    np.testing.assert_array_equal(found.probabilities, plain.probabilities)
+
+
 # Several weights
 
 

@@ -56,6 +56,7 @@ def test_regions(found):
     cell, tree = found.regions()
     assert (cell.class_id, cell.area, cell.left, cell.top) == (1, 8, 1, 1)
     assert (tree.class_id, tree.area, tree.left, tree.top) == (2, 2, 5, 1)
+    assert tree.intensity == pytest.approx(found.image[1:3, 5].mean())
     assert [one.class_id for one in found.regions(background=True)] == [0, 0, 1, 2]
 
 

@@ -81,7 +81,8 @@ class Prediction:
     def probabilities(self) -> npt.NDArray[np.float32]:
         """float32 (H, W, num_classes), in 0..1, made anew at each use: keep what you need.
 
-        `mask` holds the class of the highest one. Of images in tiles or windows the network
+        `mask` holds the class of the highest one, unless the `Unet` has thresholds or drops small
+        regions. Of images in tiles or windows the network
         computes them once more.
 
         Raises:
@@ -91,7 +92,7 @@ class Prediction:
 
     @cached_property
     def confidence(self) -> npt.NDArray[np.float32]:
-        """float32 (H, W), in 0..1: of each pixel, the probability of its class in `mask`."""
+        """float32 (H, W), in 0..1: of each pixel the highest probability."""
         return highest(self._visit, self._size)
 
     @property
@@ -104,12 +105,12 @@ class Prediction:
         return {name: count / self.mask.size for name, count in pixels.items()}
 
     def regions(self, background: bool = False) -> list[Region]:
-        """The regions of the mask, measured in pixels.
+        """The regions of the mask, measured in pixels, with the image's mean in each.
 
         Args:
             background: whether to list those of class 0 too.
         """
-        found = find_regions(self.mask, len(self.names))
+        found = find_regions(self.mask, len(self.names), self.image)
         return [region for region in found if background or region.class_id]
 
     def polygons(self, tolerance: float = 1.0, background: bool = False) -> list[Polygon]:
