@@ -82,7 +82,9 @@ def _split(VOCdevkit_path, splits, folds, seed):
     by_name = {sample.name: sample for sample in both}
     lists = make_folds(list(by_name), folds, seed)
     return [
-        Samples(*([by_name[name] for name in lists[f"{kind}_{index}"]] for kind in ("train", "val")))
+        Samples(
+            *([by_name[name] for name in lists[f"{kind}_{index}"]] for kind in ("train", "val"))
+        )
         for index in range(folds)
     ]
 
