@@ -1,5 +1,6 @@
 """The fonts that class names may be written in, in charts and legends."""
 
+import logging
 from functools import cache
 
 from matplotlib import font_manager
@@ -14,6 +15,8 @@ FALLBACK_FONTS += ("PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Arial
 
 _NAMED = 6  # letters
 _noted = []
+# It warns of fonts that have no normal weight, as some for Chinese, each time that one is used.
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 
 
 @cache

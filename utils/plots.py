@@ -154,7 +154,7 @@ def plot_confusion(matrix, names, path):
 def _number_cells(axes, matrix, shares):
     for (row, column), share in np.ndenumerate(shares):
         if matrix[row, column]:
-            color = "white" if share > 0.5 else "black"
+            color = "white" if share > 0.6 else "black"
             text = f"{100 * share:.0f}"
             axes.text(column, row, text, ha="center", va="center", color=color, size=10)
     for edge in range(1, len(shares)):  # lines that lead the eye from a number to its labels

@@ -44,17 +44,17 @@ def find(scores, names):
     """
     matrix = scores.counts.matrix
     true, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
-    held, made = np.flatnonzero(true), np.flatnonzero(predicted)
+    held, made, scored = np.flatnonzero(true), np.flatnonzero(predicted), int(true.sum())
     if len(held) < 2:
         return _of_one_class(matrix, held, names)
     if len(made) == 1:
         name, right = names[made[0]], int(true[made[0]])
         return Finding(
             f"Every scored pixel is predicted as {name}",
-            f"The masks hold {len(held)} classes; {_of(right, scores.pixels, 'scored pixels')} "
-            f"are {name}.",
+            f"The masks hold {len(held)} classes; {_of(right, scored, 'scored pixels')} are "
+            f"{name}.",
         )
-    enough = held[true[held] >= _ENOUGH * scores.pixels]
+    enough = held[true[held] >= _ENOUGH * scored]
     return (
         _never_predicted(enough[predicted[enough] == 0], true, names)
         or _confusion(enough, matrix, names)
@@ -157,7 +157,7 @@ def _join(names):
 
 def format_share(share):
     """0.964 as "96%"; "0%" of none alone, and "100%" of all alone."""
-    if 0 < share < 0.005:
+    if 0 < share <= 0.005:
         return "less than 1%"
     if 0.995 <= share < 1:
         return "over 99%"

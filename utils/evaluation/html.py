@@ -61,20 +61,24 @@ table.scores { width: 100% } .scores td, .scores th { padding: 4px 8px; text-ali
 .scores th:first-child { text-align: left; white-space: normal; overflow-wrap: anywhere;
   min-width: 150px }
 .scores tfoot td, .scores tfoot th { border-top: 2px solid var(--line); font-weight: 600 }
-.bar { min-width: 110px; background: linear-gradient(rgba(var(--a), .28), rgba(var(--a), .28))
-  no-repeat 0 50% / calc(var(--v) * .5%) 70% }
+.bar { min-width: 124px; background-repeat: no-repeat; background-position: 8px 50%;
+  background-image: linear-gradient(rgba(var(--a), .45), rgba(var(--a), .45)),
+  linear-gradient(var(--soft), var(--soft));
+  background-size: calc(var(--v) * (100% - 70px) / 100) 60%, calc(100% - 70px) 60% }
 .swatch { display: inline-block; width: 12px; height: 12px; border: 1px solid var(--dim);
   border-radius: 3px; margin-right: 6px; vertical-align: -1px }
 svg { display: block; width: 100%; height: auto; font: 12px system-ui, sans-serif }
 svg text { fill: var(--fore) } svg .axis { stroke: var(--line) } svg .dim { fill: var(--dim) }
 .a { fill: rgb(var(--a)) }
-.matrix { font-size: 11.5px } .matrix td { width: 34px; min-width: 30px; height: 26px;
+.matrix { font-size: 12px; width: 100% } .matrix td { min-width: 30px; height: 28px;
   text-align: center; border: 1px solid var(--line); background: rgba(var(--a), var(--s, 0)) }
 .matrix td.full { color: #fff } .matrix th { font-weight: 500; padding: 2px 6px }
-.matrix tbody th { text-align: right; min-width: 96px; max-width: 200px; overflow-wrap: anywhere }
+.matrix tbody th { text-align: right; min-width: 96px; max-width: 200px; overflow-wrap: anywhere;
+  width: 1% }
 .matrix thead th { vertical-align: bottom; max-height: 180px }
-.matrix thead span { writing-mode: vertical-rl; transform: rotate(180deg); max-height: 170px;
-  text-align: left }
+.matrix thead span { overflow-wrap: anywhere }
+.turned thead span { writing-mode: vertical-rl; text-orientation: sideways;
+  transform: rotate(180deg); max-height: 170px; text-align: left }
 .matrix td.same { outline: 1.5px solid var(--dim); outline-offset: -2px }
 .warning { border-left: 4px solid rgb(200, 0, 90); padding-left: 10px; white-space: pre-line }
 a { color: rgb(var(--a)) } summary { cursor: pointer; margin: 6px 0 }

@@ -10,6 +10,9 @@ from utils.evaluation.html import swatch
 from utils.evaluation.score_tables import percent
 
 _MOST_CELLS = 40  # classes up to which a confusion matrix is a table
+_DARK = 0.7  # share from which a cell is so blue that its number is white
+_UPRIGHT = 8  # columns up to which their names have room from left to right
+_CELL, _NAME = 90, 200  # pixels that a cell and a name may be wide
 
 
 def class_table(scores, names):
@@ -112,8 +115,11 @@ def confusion_table(matrix, names):
         cells = "".join(_cell(matrix, shares, row, column, names) for column in columns)
         lines.append(f'<tr><th scope="row">{escape(names[row])}</th>{cells}</tr>')
     table = "\n".join(lines)
+    # As wide as the page, but where a few cells would be stretched out of shape.
+    style = f"max-width:{_CELL * len(columns) + _NAME}px"
+    kind = "matrix turned" if len(columns) > _UPRIGHT else "matrix"
     return (
-        f'<div class="wide"><table class="matrix">{table}</tbody></table></div>'
+        f'<div class="wide"><table class="{kind}" style="{style}">{table}</tbody></table></div>'
         + _left_out("Not in the true masks, so without a row", rows, names)
         + _left_out("Never predicted, so without a column", columns, names)
     )
@@ -128,7 +134,7 @@ def _cell(matrix, shares, row, column, names):
     """One cell: whole percent, and the real numbers where the mouse rests."""
     count, total, share = int(matrix[row, column]), int(matrix[row].sum()), shares[row, column]
     meaning = escape(f"{names[row]}, predicted as {names[column]}: {count:,} of {total:,} pixels")
-    kinds = ["full"] * (share > 0.5) + ["same"] * (row == column)
+    kinds = [name for name, is_so in (("full", share > _DARK), ("same", row == column)) if is_so]
     kind = f' class="{" ".join(kinds)}"' if kinds else ""
     if not count:
         return f'<td{kind} title="{meaning}"></td>'
