@@ -65,7 +65,7 @@ def test_names_that_only_look_like_lists_of_folds(voc_dir, write_list):
 
 def test_lists_of_another_number_of_folds(voc_dir, write_list):
     write(write_list, voc_dir, 2)
-    with pytest.raises(UserError, match="folds is 3, but .* holds the lists") as caught:
+    with pytest.raises(UserError, match=r"folds is 3, but .* holds the lists") as caught:
         read(voc_dir)
     assert str(caught.value).endswith(
         "holds the lists train_0, val_0, train_1, val_1. Set folds to 2, or remove these lists "
@@ -77,7 +77,9 @@ def test_lists_of_another_number_of_folds(voc_dir, write_list):
 def test_a_list_without_its_partner(voc_dir, write_list):
     write(write_list, voc_dir, 3)
     (voc_dir / "VOC2007" / "ImageSets" / "Segmentation" / "val_1.txt").unlink()
-    with pytest.raises(UserError, match="train_1, train_2, val_2. To mend it, remove these lists"):
+    with pytest.raises(
+        UserError, match=r"train_1, train_2, val_2\. To mend it, remove these lists"
+    ):
         read(voc_dir)
 
 
@@ -102,7 +104,6 @@ def test_lists_that_are_no_folds(voc_dir, write_list, changes, message):
 
 @pytest.mark.parametrize("folds", [7, 100])
 def test_more_folds_than_images(voc_dir, folds):
-    with pytest.raises(
-        UserError, match=f"folds must be 2 up to the number of images, 6; got {folds}"
-    ):
+    message = f"folds must be 2 up to the number of images, 6; got {folds}"
+    with pytest.raises(UserError, match=message):
         read(voc_dir, folds)
