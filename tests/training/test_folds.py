@@ -123,7 +123,7 @@ def test_folders_in_use_are_left_alone(start, logs):
     for folder in (logs, logs / "fold_0"):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FolderLock(folder)
-        with pytest.raises(UserError, match="Another training is using .*logs.* Wait for it to"):
+        with pytest.raises(UserError, match=r"Another training is using .*logs.*\. Wait for it"):
             start()
         lock.release()
     assert not list(logs.rglob("loss_*"))
