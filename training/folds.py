@@ -64,6 +64,34 @@ def train_folds(config, script):
     Raises:
         UserError: for lists that make no folds, and where an interrupted fold can't go on.
     """
+    folds, where_from = _find_folds(config)
+    # What can't go on is known before the hours that the folds before it take.
+    finished = [_is_finished(fold, _settings_of(fold, folds, config)) for fold in folds]
+    for fold in folds:
+        fold.folder.mkdir(parents=True, exist_ok=True)
+        _lock(fold.folder).release()  # a fold may outlive the process that started it
+    lock = _lock(Path(config.save_dir))
+    print(where_from)
+    for fold, done in zip(folds, finished, strict=True):
+        counts = f"{len(fold.samples.train)} images train, {len(fold.samples.val)} validate"
+        note = "; finished already." if done else ""
+        print(f"\n=== {fold.folder}: {counts}{note}", flush=True)
+        if done:
+            continue
+        # What was typed counts for a plan, and the copy does not know it.
+        arguments = to_arguments(_settings_of(fold, folds, config), typed_settings(config))
+        if status := _train(fold, [sys.executable, str(script), *arguments]):
+            print(f"\n{fold.folder} broke off, see above. The same command goes on with it.")
+            return status
+    lock.release()
+    scores = [read_fold(fold.folder) for fold in folds]
+    write_folds(scores, Path(config.save_dir))
+    print("\n" + format_folds(scores, Path(config.save_dir)))
+    return 0
+
+
+def _find_folds(config):
+    """(list of Fold, where their images come from, for the user)."""
     if read_job(os.environ) or count_tf_workers(os.environ) > 1:
         raise UserError(
             "folds are trained on one machine, and the environment names several. Unset its "
@@ -74,29 +102,14 @@ def train_folds(config, script):
     )
     save_dir = Path(config.save_dir)
     folds = [Fold(save_dir / f"fold_{index}", one) for index, one in enumerate(samples)]
-    # What can't go on is known before the hours that the folds before it take.
-    finished = [_is_finished(fold, _settings_of(fold, folds, config)) for fold in folds]
-    save_dir.mkdir(parents=True, exist_ok=True)
-    lock = FolderLock(save_dir)
-    if not lock.held:
-        raise _in_use(save_dir)
-    print(where_from)
-    for fold, done in zip(folds, finished, strict=True):
-        title = f"{fold.folder}: {len(fold.samples.train)} images train, "
-        title += f"{len(fold.samples.val)} validate"
-        print(f"\n=== {title}{'; finished already.' if done else ''}", flush=True)
-        if done:
-            continue
-        # What was typed counts for a plan, and the copy does not know it.
-        arguments = to_arguments(_settings_of(fold, folds, config), typed_settings(config))
-        if status := _train(fold, [sys.executable, str(script), *arguments]):
-            print(f"\n{fold.folder} broke off, see above. The same command goes on with it.")
-            return status
-    lock.release()
-    scores = [read_fold(fold.folder) for fold in folds]
-    write_folds(scores, save_dir)
-    print("\n" + format_folds(scores, save_dir))
-    return 0
+    known = {fold.folder for fold in folds}
+    others = sorted({run.parent for run in save_dir.glob("fold_*/loss_*")} - known)
+    if others:  # by the pattern that names the weights of all folds, theirs would be taken too
+        raise UserError(
+            f"folds is {config.folds}, but {save_dir} holds the runs of others: "
+            f"{', '.join(path.name for path in others)}. Move them away, or give another save_dir."
+        )
+    return folds, where_from
 
 
 def _settings_of(fold, folds, config):
@@ -139,11 +152,6 @@ def _is_finished(fold, config):
 
 def _train(fold, words):
     """Trains one fold in a process of its own, by this command; returns its exit status."""
-    fold.folder.mkdir(parents=True, exist_ok=True)
-    lock = FolderLock(fold.folder)  # a fold may outlive a process that was killed
-    if not lock.held:
-        raise _in_use(fold.folder)
-    lock.release()
     for name, samples in zip(("train", "val"), fold.samples, strict=True):
         write_lines(fold.folder / f"{name}.txt", [sample.name for sample in samples])
     process = subprocess.Popen(words)
@@ -172,8 +180,12 @@ def _end(process, stop):
             process.wait()
 
 
-def _in_use(folder):
-    return UserError(
-        f"Another training is using {folder}. Wait for it to end, or end it; or give another "
-        "save_dir."
-    )
+def _lock(folder):
+    """A `FolderLock` that is held; raises UserError where another process holds it."""
+    lock = FolderLock(folder)
+    if not lock.held:
+        raise UserError(
+            f"Another training is using {folder}. Wait for it to end, or end it; or give another "
+            "save_dir."
+        )
+    return lock
