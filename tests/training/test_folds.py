@@ -133,9 +133,7 @@ def test_runs_of_other_folds_would_be_averaged_with_these(start, logs):
     (logs / "fold_3" / "loss_a").mkdir(parents=True)
     (logs / "fold_10" / "loss_a").mkdir(parents=True)
     (logs / "fold_4").mkdir()  # without a run
-    with pytest.raises(
-        UserError, match=r"folds is 3, but .* runs of others: fold_10, fold_3\. Mov"
-    ):
+    with pytest.raises(UserError, match=r"folds is 3, but .* runs of others: fold_10, fold_3"):
         start()
 
 
