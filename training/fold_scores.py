@@ -114,8 +114,7 @@ def format_folds(scores, save_dir):
             f"{save_dir / 'folds.png'}.",
             "All folds together, their probabilities averaged:",
             f"  {command('python', 'predict.py', '--model_path', pattern)}",
-            "Score that on images of no fold alone: each fold has trained on the others' "
-            "validation images.",
+            "Score them only on images of no fold: all but one have trained on any other.",
         ]
     )
 

@@ -46,7 +46,7 @@ def check_folds(folds):
     """Raises UserError unless there are folds to compare, or none are asked for."""
     if folds < 0 or folds == 1:
         raise UserError(
-            f"folds must be at least 2, so that each image trains and validates, or 0 for one "
+            "folds must be at least 2, so that each image trains and validates, or 0 for one "
             f"training; got {folds}."
         )
 
@@ -81,7 +81,8 @@ def train_folds(config, script):
         # What was typed counts for a plan, and the copy does not know it.
         arguments = to_arguments(_settings_of(fold, folds, config), typed_settings(config))
         if status := _train(fold, [sys.executable, str(script), *arguments]):
-            print(f"\n{fold.folder} broke off, see above. The same command goes on with it.")
+            again = "same command" if config.resume == "auto" else "command without resume=never"
+            print(f"\n{fold.folder} broke off, see above. The {again} goes on with it.")
             return status
     lock.release()
     scores = [read_fold(fold.folder) for fold in folds]

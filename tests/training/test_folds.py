@@ -241,6 +241,14 @@ def test_a_fold_that_fails_ends_all_with_its_status(
     )
 
 
+def test_folds_that_begin_anew_each_time_go_on_by_another_command(
+    train_config, monkeypatch, capsys
+):
+    monkeypatch.setattr("training.folds.subprocess.Popen", Ends(2))
+    train_folds(train_config(folds=3, resume="never"), "train.py")
+    assert "The command without resume=never goes on with it." in capsys.readouterr().out
+
+
 def test_the_time_is_shared_and_what_was_typed_stays_typed(
     train_config, monkeypatch, voc_dir, logs
 ):

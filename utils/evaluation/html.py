@@ -95,7 +95,8 @@ img.curves { width: 100%; background: #fff; border-radius: 8px }
 @media print { :root { --back: #fff; --fore: #000; --dim: #444; --line: #bbb; --soft: #fff }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact } main { max-width: none;
   padding: 0 } .wide { overflow: visible } h2, h3 { break-after: avoid }
-  tr, svg { break-inside: avoid } .scores, .matrix { font-size: 10px } }
+  tr, svg { break-inside: avoid } .scores, .matrix { font-size: 10px }
+  .scores button::after { content: "" !important } }
 """
 # Sorts a table by the column whose title is clicked: first ascending, then the other way. Cells
 # without a number stay last.
