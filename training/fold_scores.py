@@ -114,7 +114,7 @@ def format_folds(scores, save_dir):
             f"{save_dir / 'folds.png'}.",
             "All folds together, their probabilities averaged:",
             f"  {command('python', 'predict.py', '--model_path', pattern)}",
-            "Score them only on images of no fold: all but one have trained on any other.",
+            "Don't score them on these images: all folds but one have trained on each.",
         ]
     )
 
