@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from errors import UserError
-from training.fold_scores import format_folds, read_fold, write_folds
 from training.resuming import changes_since, to_json
 from utils.config import to_arguments, typed_settings
 from utils.data.fold_lists import read_folds
 from utils.data.lists import write_lines
 from utils.data.voc import Samples
 from utils.distributed.job import count_tf_workers, read_job
+from utils.runs.fold_scores import format_folds, read_fold, write_folds
 from utils.runs.folder import newest_run
 from utils.runs.lock import FolderLock
 from utils.runs.resume import describe_run, wants_more

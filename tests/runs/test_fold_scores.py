@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from errors import RunError
-from training.fold_scores import format_folds, mean_and_deviation, read_fold, write_folds
+from utils.runs.fold_scores import format_folds, mean_and_deviation, read_fold, write_folds
 from utils.runs.state import State, save_state
 
 NAN = math.nan
