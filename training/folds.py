@@ -72,6 +72,9 @@ def train_folds(config, script):
         _lock(fold.folder).release()  # a fold may outlive the process that started it
     lock = _lock(Path(config.save_dir))
     print(where_from)
+    if config.time_limit:
+        share = config.time_limit / config.folds
+        print(f"Each fold has {share:.3g} of the {config.time_limit:g} minutes.")
     for fold, done in zip(folds, finished, strict=True):
         counts = f"{len(fold.samples.train)} images train, {len(fold.samples.val)} validate"
         note = "; finished already." if done else ""

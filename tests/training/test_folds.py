@@ -250,7 +250,7 @@ def test_folds_that_begin_anew_each_time_go_on_by_another_command(
 
 
 def test_the_time_is_shared_and_what_was_typed_stays_typed(
-    train_config, monkeypatch, voc_dir, logs
+    train_config, monkeypatch, voc_dir, logs, capsys
 ):
     process = Ends(1)
     monkeypatch.setattr("training.folds.subprocess.Popen", process)
@@ -260,6 +260,7 @@ def test_the_time_is_shared_and_what_was_typed_stays_typed(
     words = process.words[0]
     assert words[:2] == [sys.executable, "train.py"]
     assert "--time_limit=2.5" in words
+    assert "Each fold has 2.5 of the 10 minutes.\n" in capsys.readouterr().out
     assert "--init_lr=0.0001" in words  # though it is what train.py has
     made = load_config(train.TrainConfig, words[2:])
     assert (made.folds, made.save_dir) == (0, str(logs / "fold_0"))
