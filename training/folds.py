@@ -88,10 +88,14 @@ def train_folds(config, script):
             print(f"\n{fold.folder} broke off, see above. The {again} goes on with it.")
             return status
     lock.release()
-    scores = [read_fold(fold.folder) for fold in folds]
-    write_folds(scores, Path(config.save_dir))
-    print("\n" + format_folds(scores, Path(config.save_dir)))
+    _sum_up(folds, Path(config.save_dir))
     return 0
+
+
+def _sum_up(folds, save_dir):
+    scores = [read_fold(fold.folder) for fold in folds]
+    write_folds(scores, save_dir)
+    print("\n" + format_folds(scores, save_dir))
 
 
 def _find_folds(config):
