@@ -6,6 +6,7 @@ the predicted masks. Masks of any other program can be scored too:
 python get_miou.py --miou_mode 2 --predictions_path their_masks --num_classes 21
 """
 
+import dataclasses
 import time
 from pathlib import Path
 
@@ -139,7 +140,8 @@ def main(config=None):
     if warning := find_other_classes(scores, names):
         print(warning)
     facts, folder = _facts(config, len(samples), facts), config.predictions
-    write_results(config, Evaluation(facts, names, ignore_labels, scores, images, folder))
+    settings = dataclasses.asdict(config)
+    write_results(config, Evaluation(facts, names, ignore_labels, scores, images, folder, settings))
     return scores
 
 
@@ -210,7 +212,7 @@ def _facts(config, count, more):
 
 def write_results(config, evaluation):
     """Writes the files of an `utils.evaluation.html_report.Evaluation` into the output folder."""
-    from utils.evaluation.html_report import find_curves, write_html_report
+    from utils.evaluation.html_report import find_run, write_html_report
     from utils.evaluation.score_tables import (
         scores_to_dict,
         write_confusion_matrix,
@@ -235,9 +237,9 @@ def write_results(config, evaluation):
         results["threshold"] = parse_thresholds(config.threshold)
         results["min_region"] = config.min_region
     write_json(out / "results.json", results)
-    # Of several weights files each has its own.
-    curves = find_curves(model_path) if model_path and isinstance(model_path, str) else None
-    write_html_report(evaluation, curves, out / "report.html")
+    # Of several weights files each has a run of its own.
+    run = find_run(model_path) if model_path and isinstance(model_path, str) else None
+    write_html_report(evaluation, run, out / "report.html")
     print(f"The report is {out / 'report.html'}; scores, charts and masks are beside it.")
 
 

@@ -5,15 +5,16 @@ python train.py --num_classes 3 --input_shape 256,256 --freeze_train
 """
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np  # noqa: F401  # the article's cls_weights are np.ones([num_classes])
 
 from errors import UserError, check_at_least, check_choice
 from nets.checks import check_input_shape
+from training.folds import check_folds, train_folds
 from training.phases import PhaseSettings
 from training.plan import check_plan
+from training.resuming import open_or_resume, to_json
 from training.settings import (
     SHIPPED,
     DataSettings,
@@ -41,16 +42,9 @@ from utils.files import whole_file, write_json
 from utils.images.scaling import check_value_range
 from utils.labels import note_of_alike_names
 from utils.quiet import quiet
-from utils.runs.folder import discard, open_run
+from utils.runs.folder import discard
 from utils.runs.memory import return_free_memory
-from utils.runs.resume import (
-    check_same,
-    describe_run,
-    find_changes,
-    find_missing,
-    update_facts,
-    wants_more,
-)
+from utils.runs.resume import check_same, describe_run
 from utils.runs.summary import format_interruption, format_summary
 from utils.runs.time_limit import TimeLimit
 
@@ -68,6 +62,7 @@ class TrainConfig:
     ignore_labels: tuple[int, ...] = (255,)  # mask values that are void: never trained or scored
     train_list: str = "train"  # list in ImageSets/Segmentation, or the path of a .txt file
     val_list: str = "val"  # same for validation
+    folds: int = 0  # cross-validation: so many trainings, each validated on other images; 0: off
     num_workers: int = 0  # threads that read and augment images; 0: one per processor
     cache_gb: float = 0.0  # memory for decoded images, which are then read only once
 
@@ -151,6 +146,7 @@ class TrainConfig:
         """Raises UserError for values that make no sense together; needs no data."""
         check_choice("resume", self.resume, ("auto", "never"))
         check_plan(self.plan, self.time_limit)
+        check_folds(self.folds)
         check_input_shape(self.input_shape, self.backbone)
         check_value_range(self.value_range)
         check_at_least(self, 0, "devices")
@@ -172,8 +168,14 @@ class TrainConfig:
 
 
 def main(config=None):
-    """Trains; `config` is a TrainConfig, or None to read the command line."""
+    """Trains; `config` is a TrainConfig, or None to read the command line.
+
+    Returns:
+        int, exit status, of several folds; else None.
+    """
     config = config or load_config(TrainConfig)
+    if config.folds:
+        return train_folds(config, __file__)
     with open_devices(config.devices) as devices:
         train(config, devices)
 
@@ -240,22 +242,6 @@ def read_data(config, devices):
         print(format_problems(report))
     print(f"Images to train: {len(samples.train)}, to validate: {len(samples.val)}.")
     return samples, report.brightness.value_range
-
-
-def open_or_resume(config, described):
-    """The folder of this run: a new one, or that of an interrupted run with the same settings."""
-
-    def changes_since(state):
-        if missing := find_missing(state.facts):
-            return missing
-        facts, _ = update_facts(state.facts, described)
-        planned = dataclasses.replace(config, **facts.get("plan", {}))
-        starts = [phase.first_epoch for phase in planned.parts.phases.plan(facts["start"])]
-        return find_changes(facts["run"], described, state.epoch, starts)
-
-    return open_run(
-        config.save_dir, config.resume, changes_since, lambda state: wants_more(state, config)
-    )
 
 
 def follow_plan(config, samples, run, value_range=None):
@@ -357,11 +343,6 @@ def sum_up(config, training):
         cls_weights=config.cls_weights,
         focal_loss=config.focal_loss,
     )
-
-
-def to_json(config):
-    """The settings as JSON gives them back: tuples are lists."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from utils.data.split import make_folds, split_names
 from utils.data.voc import list_path, voc_folder, write_lists
 from utils.files import write_json
 from utils.labels import check_ignore_labels
+from utils.runs.summary import command
 
 _FEW = 10  # images to validate, below which scores hang on which they are
 _FOLDS = 5
@@ -187,6 +188,9 @@ def save_lists(config, folder, lists):
             f"for train.py: train_list: str = {str(train)!r}\n"
             f"              val_list: str = {str(val)!r}  # for get_miou.py too"
         )
+    if config.folds:
+        options = [f"--{kind}_list={folder / kind}.txt" for kind in _USED if config.lists_dir]
+        print(f"to train all: {command('python', 'train.py', '--folds', config.folds, *options)}")
 
 
 def describe_folds(config, lists):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from errors import RunError, UserError
-from utils.config import format_settings, load_config, run_script, settings
+from utils.config import format_settings, load_config, run_script, settings, to_arguments
 
 
 @settings
@@ -457,3 +457,44 @@ def test_a_setting_is_found_by_its_former_name(capsys):
     with pytest.raises(SystemExit):
         load_config(Config, ["--help"])
     assert "pictures" not in capsys.readouterr().out
+
+
+# The way back: settings as a command line
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"num_classes": 3, "input_shape": (64, 96), "init_lr": 1 / 3, "min_lr": 1e-6},
+        {"ignore_labels": ()},
+        {"ignore_labels": (0, 255), "freeze_train": False, "augment": True, "tile": False},
+        {"name_classes": ("a,b", " (sky) ", "'猫'", "")},
+        {"weights": None},
+        {"weights": "-my file.h5"},
+        {"init_lr": -1.0},
+    ],
+)
+def test_settings_as_a_command_line_come_back(values):
+    config = Config(**values)
+    arguments = to_arguments(config)
+    assert load_config(Config, arguments) == config
+    assert bool(arguments) is bool(values)
+
+
+def test_settings_that_were_typed_are_typed_again():
+    assert to_arguments(Config(), {"init_lr", "name_classes"}) == [
+        "--name_classes=", "--init_lr=0.0001",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"weights": ""}, "These settings can't be given on a command line: --weights=. Set them"),
+        ({"name_classes": ("a", "-x")}, "There is no setting|unrecognized|expected"),
+    ],
+)
+def test_settings_that_no_command_line_can_hold(values, message):
+    with pytest.raises(UserError, match=message):
+        to_arguments(Config(**values))

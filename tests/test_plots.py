@@ -12,7 +12,14 @@ from stand_ins import counts_of
 
 from utils.evaluation.metrics import score
 from utils.labels import voc_palette
-from utils.plots import contact_sheet, plot_bars, plot_confusion, plot_curves, plot_scores
+from utils.plots import (
+    contact_sheet,
+    plot_bars,
+    plot_confusion,
+    plot_curves,
+    plot_folds,
+    plot_scores,
+)
 
 BLUE = (65, 105, 225)  # royalblue, of the bars
 FIRST, SECOND = (31, 119, 180), (255, 127, 14)  # Matplotlib's first colours of curves
@@ -82,6 +89,21 @@ def test_any_number_of_epochs(drawn, epochs):
     assert count(pixels, FIRST) >= 5
 
 
+@pytest.mark.parametrize("epochs", [[1], [1, 2], [3, 4, 5], list(range(1, 101))])
+def test_ticks_are_whole_epochs(tmp_path, monkeypatch, epochs):
+    figures = []
+    save = Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda self, *args, **kw: (figures.append(self), save(self, *args, **kw))
+    )
+    plot_curves(epochs, {"loss": {"a": [1.0] * len(epochs)}}, tmp_path / "curves.png")
+    low, high = figures[0].axes[0].get_xlim()
+    ticks = [tick for tick in figures[0].axes[0].get_xticks() if low <= tick <= high]
+    assert 1 <= len(ticks) <= 12
+    assert all(tick == int(tick) for tick in ticks)
+    assert low < epochs[0] <= epochs[-1] < high
+
+
 # Bars
 
 
@@ -115,6 +137,20 @@ def test_bars_of_one_class_and_of_many(drawn, names):
     assert np.count_nonzero(np.diff(rows.astype(int)) == 1) == len(names)
 
 
+# Folds
+
+
+def test_each_fold_is_a_dot_and_their_mean_a_bar(drawn):
+    light = (176, 196, 222)  # lightsteelblue
+    values = np.array([[0.25, np.nan], [0.75, np.nan], [0.5, np.nan]])
+    pixels = drawn(plot_folds, values, np.array([0.5, np.nan]), ("mIoU", "cat"))
+    whole = drawn(plot_folds, values, np.array([1.0, np.nan]), ("mIoU", "cat"))
+    assert count(pixels, light) / count(whole, light) == pytest.approx(0.5, abs=0.03)
+    columns = np.flatnonzero((pixels == BLUE).all(axis=-1)[: len(pixels) // 2].any(axis=0))
+    assert np.count_nonzero(np.diff(columns) > 1) == 2  # three dots
+    assert not (pixels == BLUE).all(axis=-1)[len(pixels) // 2 : 3 * len(pixels) // 4].any()
+
+
 # The confusion matrix
 
 
@@ -131,6 +167,13 @@ def test_confusion_is_shown_in_shares_of_the_true_class(drawn):
 def test_a_class_that_the_truth_does_not_hold(drawn):
     with np.errstate(all="raise"):
         drawn(plot_confusion, np.array([[3, 1], [0, 0]]), ["cat", "dog"])
+
+
+def test_a_cell_without_a_pixel_holds_no_number(drawn, monkeypatch):
+    texts = []
+    monkeypatch.setattr("matplotlib.axes.Axes.text", lambda *args, **_: texts.append(args[3]))
+    drawn(plot_confusion, np.array([[999, 1, 0], [0, 0, 0], [0, 0, 7]]), ["cat", "dog", "cow"])
+    assert texts == ["100", "0", "100"]
 
 
 @pytest.mark.parametrize("names", [["cell"], MANY])
@@ -241,8 +284,7 @@ def plot_all(names, folder):
             assert min(file.size) >= 150
 
 
-@pytest.mark.filterwarnings("ignore:Glyph:UserWarning")
-@pytest.mark.filterwarnings("ignore:constrained_layout not applied:UserWarning")
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     "names",
     [

@@ -15,6 +15,7 @@ from errors import UserError
 from utils.config import load_config
 from utils.data.split import make_folds, split_names
 from utils.data.voc import read_list, read_samples
+from utils.runs.summary import command
 from voc_annotation import AnnotationConfig
 
 SPLITS = ("train", "val", "trainval", "test")
@@ -180,8 +181,9 @@ def names_in(folder):
     return [path.stem for path in (folder / "VOC2007" / "JPEGImages").iterdir()]
 
 
-def test_folds_are_written(folder):
+def test_folds_are_written(folder, capsys):
     run(folder, folds=3, seed=2)
+    assert capsys.readouterr().out.endswith("\nto train all: python train.py --folds 3\n")
     found = {name: text.splitlines() for name, text in list_files(folder).items()}
     assert found == make_folds(names_in(folder), 3, 2)
     assert len(found) == 6
@@ -238,6 +240,8 @@ def test_folds_elsewhere_name_the_first_two_lists(folder, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert f"train_list: str = {str(tmp_path / 'lists' / 'train_0.txt')!r}" in printed
     assert f"val_list: str = {str(tmp_path / 'lists' / 'val_0.txt')!r}" in printed
+    lists = [f"--{name}_list={tmp_path / 'lists' / name}.txt" for name in ("train", "val")]
+    assert f"to train all: {command('python', 'train.py', '--folds', 2, *lists)}\n" in printed
 
 
 def test_lists_elsewhere_are_those_that_are_checked(voc_dir, tmp_path, capsys):

@@ -102,6 +102,7 @@ def make_callbacks(settings, network, samples, run, facts, devices, limit):
         score_now, report.eval_period if report.eval_flag else 0, last_epoch, limit
     )
     lasting = {
+        "scoring": scoring,
         "patience": Patience(report.early_stopping_patience, report.early_stopping_min_delta),
         "checkpoints": Checkpoints(
             lambda path: save_weights(model, path, description),
@@ -143,7 +144,6 @@ def make_callbacks(settings, network, samples, run, facts, devices, limit):
         "loss_of": EPOCH,
     }
     return Callbacks(
-        scoring=scoring,
         board=board,
         average=AveragedWeights() if settings.optimizer.ema_momentum else None,
         state=SaveState(run.folder, is_finished, facts, collect_arrays, lasting),

@@ -230,6 +230,6 @@ SHIPPED = values_as_shipped(
     ReportSettings,
 ) | {
     "plan": "off", "time_limit": 0.0, "VOCdevkit_path": "VOCdevkit", "num_classes": 21,
-    "train_list": "train", "val_list": "val", "model_path": "auto", "val_input_shape": None,
-    "save_dir": "logs", "resume": "auto", "devices": 1,
+    "train_list": "train", "val_list": "val", "folds": 0, "model_path": "auto",
+    "val_input_shape": None, "save_dir": "logs", "resume": "auto", "devices": 1,
 }  # fmt: skip

@@ -95,6 +95,29 @@ def typed_settings(config):
     return getattr(config, "_typed", frozenset())
 
 
+def to_arguments(config, typed=()):
+    """The command line by which a script takes these settings, as a list of str.
+
+    Args:
+        config: settings, an object of a class made by `settings`.
+        typed: names of settings that are given though they have the class' value.
+
+    Raises:
+        UserError: for a value that no command line can hold.
+    """
+    arguments = []
+    for setting in dataclasses.fields(config):
+        value = getattr(config, setting.name)
+        if setting.name in typed or value != setting.default:
+            arguments += _to_argument(setting.name, value)
+    if load_config(type(config), arguments) != config:
+        raise UserError(
+            f"These settings can't be given on a command line: {' '.join(arguments)}. Set them at "
+            "the top of the script."
+        )
+    return arguments
+
+
 def take(cls, config, **more):
     """Makes `cls`, a dataclass, of those of its fields that `config` has too, and of `more`."""
     names = [field.name for field in dataclasses.fields(cls) if field.name not in more]
@@ -194,3 +217,11 @@ def _add_argument(group, setting, meaning):
     if setting.name in _FORMER_NAMES:
         options["help"] = argparse.SUPPRESS
         group.add_argument(_FORMER_NAMES[setting.name], dest=setting.name, **options)
+
+
+def _to_argument(name, value):
+    """A setting as a list of the words of a command line."""
+    if isinstance(value, tuple) and len(value) > 1 and isinstance(value[0], str):
+        return [f"--{name}", *value]  # a name may hold a comma
+    texts = map(str, value) if isinstance(value, tuple) else [str(value)]
+    return [f"--{name}={','.join(texts)}"]  # with "=", as a value may begin with "-"

@@ -50,4 +50,4 @@ class _Printer(logging.Handler):
         if record.levelno >= logging.WARNING:
             print(f"note: {text}", file=sys.stderr)
         else:
-            print(text)
+            print(text, flush=True)  # what a child prints must not come before it

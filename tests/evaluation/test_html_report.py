@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+from html import escape
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
@@ -15,7 +16,8 @@ from PIL import Image
 from utils.data.masks import read_label_ids
 from utils.data.voc import read_samples
 from utils.evaluation.evaluate import evaluate
-from utils.evaluation.html_report import Evaluation, find_curves, write_html_report
+from utils.evaluation.finding import find
+from utils.evaluation.html_report import Evaluation, find_run, write_html_report
 from utils.evaluation.metrics import score
 from utils.evaluation.score_tables import score_image
 
@@ -25,7 +27,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "ch
 
 
 class Page(HTMLParser):
-    """Tags with their attributes, and all text outside of <style>."""
+    """Tags with their attributes, and all text outside of <style> and <script>."""
 
     def __init__(self, text):
         super().__init__()
@@ -40,7 +42,7 @@ class Page(HTMLParser):
         del self._inside[len(self._inside) - 1 - self._inside[::-1].index(tag) :]
 
     def handle_data(self, data):
-        if "style" not in self._inside:
+        if not {"style", "script"} & set(self._inside):
             self.text.append(data)
 
     def all(self, tag):
@@ -71,36 +73,37 @@ def evaluation(voc_dir, tmp_path, rng, write_mask):
 
 
 @pytest.fixture
-def curves(tmp_path):
-    path = tmp_path / "logs" / "loss_2026_01_01_00_00_00" / "curves.png"
-    path.parent.mkdir(parents=True)
-    Image.new("RGB", (40, 30), "green").save(path)
-    return path
+def run(tmp_path):
+    folder = tmp_path / "logs" / "loss_2026_01_01_00_00_00"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (40, 30), "green").save(folder / "curves.png")
+    return folder
 
 
-def written(evaluation, tmp_path, curves=None):
+def written(evaluation, tmp_path, run=None):
     path = tmp_path / "out" / "report.html"
-    write_html_report(evaluation, curves, path)
+    write_html_report(evaluation, run, path)
     assert [one.name for one in path.parent.iterdir()] == ["report.html"]
     return path.read_text(encoding="utf-8")
 
 
-def test_a_page_holds_everything_and_asks_for_nothing(evaluation, tmp_path, curves):
-    text = written(evaluation, tmp_path, curves)
+def test_a_page_holds_everything_and_asks_for_nothing(evaluation, tmp_path, run):
+    text = written(evaluation, tmp_path, run)
     found = Page(text)
     images = [image["src"] for image in found.all("img")]
     assert len(images) == 4 * 6 + 1
     assert all(image.startswith("data:image/") for image in images)
     assert all(image["alt"] for image in found.all("img"))
     assert found.all("link") == [{"rel": "icon", "href": "data:,"}]
-    assert not {"script", "iframe", "object", "base"} & {tag for tag, _ in found.tags}
+    assert not {"iframe", "object", "base"} & {tag for tag, _ in found.tags}
+    assert found.all("script") == [{}]  # no source elsewhere, and none but the page's own
     assert not re.search("https?:|url\\(|@import", text)
     assert len(text) < 5_000_000
 
 
 def test_names_are_text_and_no_markup(evaluation, tmp_path):
     text = written(evaluation, tmp_path)
-    assert "<script" not in text
+    assert text.count("<script") == 1
     assert "src=x>" not in text
     found = Page(text)
     assert found.text.count(HOSTILE) >= 4  # table, both sides of the matrix, legend
@@ -149,23 +152,86 @@ def test_images_of_void_alone_are_not_shown(evaluation, tmp_path):
     assert captions(written(evaluation, tmp_path)) == []
 
 
-def test_the_training_s_curves(evaluation, tmp_path, curves):
+def test_the_training_s_curves(evaluation, tmp_path, run):
     assert "<h2>Training</h2>" not in written(evaluation, tmp_path)
-    text = written(evaluation, tmp_path, curves)
+    text = written(evaluation, tmp_path, run)
     assert "<h2>Training</h2>" in text
-    assert curves.parent.name in text
+    assert run.name in text
 
 
-def test_the_newest_curves_beside_the_weights(tmp_path):
+def test_the_newest_run_beside_the_weights(tmp_path):
     weights = tmp_path / "best.weights.h5"
-    assert find_curves(weights) is None
+    assert find_run(weights) is None
     for age, name in enumerate(("loss_b", "loss_c", "loss_a", "other")):
         path = tmp_path / name / "curves.png"
         path.parent.mkdir()
         path.write_bytes(b"")
         os.utime(path, (1000 + age, 1000 + age))
     (tmp_path / "loss_z").mkdir()  # a run that has no curves yet
-    assert find_curves(weights) == tmp_path / "loss_a" / "curves.png"
+    assert find_run(weights) == tmp_path / "loss_a"
+
+
+def test_the_run_that_holds_the_weights(tmp_path):
+    """It is told from later runs by the file, which both names stand for."""
+    weights = tmp_path / "best.weights.h5"
+    for age, name in enumerate(("loss_a", "loss_b")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "curves.png").write_bytes(b"")
+        os.utime(tmp_path / name / "curves.png", (1000 + age, 1000 + age))
+        (tmp_path / name / weights.name).write_bytes(b"weights")
+        os.utime(tmp_path / name / weights.name, (1000 + age, 1000 + age))
+    os.link(tmp_path / "loss_a" / weights.name, weights)
+    assert find_run(weights) == tmp_path / "loss_a"
+    assert find_run(tmp_path / "loss_b" / weights.name) == tmp_path / "loss_b"
+
+
+# The headline and the settings
+
+
+def test_the_finding_is_the_headline(evaluation, tmp_path):
+    finding = find(evaluation.scores, NAMES)
+    text = written(evaluation, tmp_path)
+    assert f"<h1>{escape(finding.headline)}</h1>" in text
+    assert finding.detail in Page(text).text
+    assert 'class="warning"' not in text
+
+
+def test_a_headline_s_names_are_no_markup(evaluation, tmp_path):
+    evaluation.scores.counts.matrix[:] = [[9, 0, 0], [1, 1, 0], [0, 0, 9]]
+    text = written(evaluation, tmp_path)
+    assert Page(text).text.count(f"{HOSTILE} is taken for background in 50% of its pixels") == 1
+
+
+def test_predictions_of_other_classes_are_warned_of(evaluation, tmp_path):
+    evaluation.scores.counts.matrix[:] = [[0, 0, 90000], [0, 0, 10000], [0, 0, 0]]
+    assert "Were the weights trained for other classes" in written(evaluation, tmp_path)
+
+
+def test_the_settings_are_linked_and_in_the_page(evaluation, tmp_path, run):
+    settings = {"model_path": HOSTILE, "tile": None, "input_shape": (256, 320)}
+    object.__setattr__(evaluation, "settings", settings)
+    trained = {"name_classes": ["猫", HOSTILE], "init_lr": 1e-4}
+    (run / "settings.json").write_text(json.dumps(trained), encoding="utf-8")
+    text = written(evaluation, tmp_path, run)
+    found = Page(text)
+    assert found.all("a") == [{"href": "#settings"}]
+    assert {"id": "settings"} in found.all("h2")
+    assert f"this evaluation, the training {run.name}" in found.text
+    for shown in (
+        json.dumps(HOSTILE), "null", "[256, 320]", json.dumps(["猫", HOSTILE], ensure_ascii=False),
+        "0.0001",
+    ):  # fmt: skip
+        assert shown in found.text
+    assert text.count("<script") == 1
+
+
+@pytest.mark.parametrize("content", [None, "[1]", "{", "\0"])
+def test_a_run_without_settings_that_can_be_read(evaluation, tmp_path, run, content):
+    if content is not None:
+        (run / "settings.json").write_text(content)
+    found = Page(written(evaluation, tmp_path, run))
+    assert found.all("a") == []
+    assert "Settings" not in found.text
 
 
 def test_a_report_that_cannot_be_finished_leaves_the_old_one(evaluation, tmp_path):
@@ -196,8 +262,8 @@ def browse(path, folder, *options):
 
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
-def test_a_browser_opens_it_from_disk(evaluation, tmp_path, curves):
-    written(evaluation, tmp_path, curves)
+def test_a_browser_opens_it_from_disk(evaluation, tmp_path, run):
+    written(evaluation, tmp_path, run)
     shown, said, asked = browse(tmp_path / "out" / "report.html", tmp_path)
     assert "CONSOLE" not in said
     hosts = {urlsplit(url).hostname for url in asked} - {None}
@@ -206,6 +272,28 @@ def test_a_browser_opens_it_from_disk(evaluation, tmp_path, curves):
     assert len(found.all("img")) == 25
     assert found.text.count(HOSTILE) >= 4
     assert len(found.all("figure")) == 6
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+@pytest.mark.parametrize(
+    ("clicks", "order", "direction"),
+    [(0, "012", []), (1, "201", ["ascending"]), (2, "021", ["descending"])],
+)
+def test_a_click_sorts_a_column(evaluation, tmp_path, clicks, order, direction):
+    """IoU 2/3, none, 0: ascending first, then descending, what is not defined last."""
+    evaluation.scores.iou[:] = [2 / 3, np.nan, 0]
+    path = tmp_path / "out" / "report.html"
+    text = written(evaluation, tmp_path)
+    # The page's policy would not let this script run.
+    text = re.sub(r"<meta http-equiv.*?>", "", text, flags=re.DOTALL)
+    click = "<script>for (let n = 0; n < %d; n++) document.querySelectorAll('.scores button')[1]"
+    path.write_text(f"{text}{click % clicks}.click()</script>", encoding="utf-8")
+    shown, said, _ = browse(path, tmp_path)
+    assert "CONSOLE" not in said
+    rows = re.findall(r'<tr><th scope="row" data-v="(\d)">', shown)
+    assert "".join(rows) == order
+    assert re.findall(r'<th scope="col" aria-sort="(\w+)"', shown) == direction
 
 
 @pytest.mark.slow

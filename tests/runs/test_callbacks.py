@@ -187,6 +187,20 @@ def test_epochs_that_are_scored(period, scored):
     assert len(calls) == len(scored)
 
 
+def test_the_best_scores_are_kept_for_a_run_that_goes_on():
+    matrices = [[[3, 1], [0, 4]], [[4, 0], [0, 0]], [[4, 0], [0, 4]], [[0, 0], [0, 0]]]
+    left = iter([matrices[0], *matrices])
+    callback = ValidationMeanIoU(lambda: counts_of(next(left)), 1, last_epoch=9)
+    assert callback.state == {"best": None}
+    for epoch in range(5):  # 0.775 twice, then 1 of one class, then 1 of both, then none
+        callback.on_epoch_end(epoch, {})
+        if epoch < 2:
+            assert callback.state == {"best": {"epoch": 1, "miou": 0.775, "iou": [0.75, 0.8]}}
+    best = callback.state["best"]
+    assert (best["epoch"], best["miou"]) == (3, 1)
+    np.testing.assert_array_equal(best["iou"], [1, np.nan])
+
+
 def rows_of(path):
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))

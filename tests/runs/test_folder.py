@@ -12,6 +12,7 @@ from utils.runs.folder import (
     clear_dead_runs,
     discard,
     make_run_folder,
+    newest_run,
     open_run,
     publish,
     remove_temporaries,
@@ -359,3 +360,13 @@ def test_where_no_lock_can_be_had_a_run_has_a_folder_all_the_same(tmp_path, monk
     run = open_run(tmp_path, "never", nothing_changed, epochs(10))
     assert run.folder.is_dir() and not run.locks[1].held
     assert list(tmp_path.glob("loss_*")) == [run.folder]
+
+
+def test_the_newest_run_that_has_a_state(tmp_path):
+    assert newest_run(tmp_path) == (None, None)
+    left_run(tmp_path, 3, age=100)
+    newest = left_run(tmp_path, 5, age=50, finished=True)
+    make_run_folder(tmp_path)  # has nothing yet
+    folder, state = newest_run(tmp_path)
+    assert folder == newest
+    assert (state.epoch, state.facts["finished"], state.arrays) == (5, True, {})

@@ -1,11 +1,13 @@
 """The report of an evaluation: one HTML file that opens from disk, whatever it is moved to."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
 import numpy as np
 
+from utils.evaluation.finding import find
 from utils.evaluation.gallery import (
     LEFT_OUT,
     RIGHT,
@@ -15,9 +17,10 @@ from utils.evaluation.gallery import (
     class_colors,
     thumbnails,
 )
-from utils.evaluation.html import confusion_table, histogram, page, swatch
+from utils.evaluation.html import histogram, page, swatch
+from utils.evaluation.html_tables import class_table, confusion_table
 from utils.evaluation.metrics import Scores
-from utils.evaluation.score_tables import ImageScore, percent
+from utils.evaluation.score_tables import ImageScore, find_other_classes, percent
 from utils.files import whole_file
 
 
@@ -32,6 +35,7 @@ class Evaluation:
         scores: `utils.evaluation.metrics.Scores` of all images.
         images: list of `utils.evaluation.score_tables.ImageScore`.
         predictions: Path of the folder of predicted masks.
+        settings: dict from a setting of this evaluation to its value, which JSON can hold.
     """
 
     facts: dict[str, str]
@@ -40,36 +44,62 @@ class Evaluation:
     scores: Scores
     images: list[ImageScore]
     predictions: Path
+    settings: dict = field(default_factory=dict)
 
 
-def find_curves(model_path):
-    """The newest `loss_*/curves.png` beside a weights file, or None."""
-    found = Path(model_path).parent.glob("loss_*/curves.png")
-    return max(found, key=lambda path: (path.stat().st_mtime_ns, path), default=None)
+def find_run(model_path):
+    """The folder of the training that weights come from, or None.
+
+    Its own folder, if it has curves; else of the runs beside the weights that which holds the
+    same file, else the newest.
+
+    Args:
+        model_path: str or Path of a weights file, which need not be there.
+    """
+    weights = Path(model_path)
+    if (weights.parent / "curves.png").is_file():
+        return weights.parent
+    runs = [path.parent for path in weights.parent.glob("loss_*/curves.png")]
+    same = [run for run in runs if _is_same(run / weights.name, weights)]
+    return max(
+        same or runs, key=lambda run: ((run / "curves.png").stat().st_mtime_ns, run), default=None
+    )
 
 
-def write_html_report(evaluation, curves, path):
+def _is_same(path, other):
+    if not (path.is_file() and other.is_file()):
+        return False
+    one, two = path.stat(), other.stat()
+    return (one.st_size, one.st_mtime_ns) == (two.st_size, two.st_mtime_ns)
+
+
+def write_html_report(evaluation, run, path):
     """Writes the page; reads the few images that it shows and their predictions again.
 
     Args:
         evaluation: Evaluation.
-        curves: Path of the training's curves, a PNG file; None: there are none.
+        run: Path of the training's folder, with its curves.png and settings.json; None: not
+            known.
         path: HTML file to write.
     """
     one = evaluation
+    settings = {"This evaluation": one.settings} if one.settings else {}
+    if run and (of_training := _read_settings(run)):
+        settings[f"The training {run.name}"] = of_training
     body = [
-        "<h1>Evaluation</h1>",
-        _facts(one.facts),
+        *_headline(one),
+        _facts(one.facts, settings),
         _tiles(one.scores),
         "<h2>Classes</h2>",
-        _class_table(one.scores, one.names),
+        class_table(one.scores, one.names),
         "<h2>Images by their mean IoU</h2>",
         histogram([image.miou for image in one.images], "Images by their mean IoU"),
         "<h2>Confusion matrix</h2>",
         '<p class="dim">Each row in percent of its true pixels; an empty cell holds none.</p>',
         confusion_table(one.scores.counts.matrix, one.names),
-        *_curves(curves),
+        *(_curves(run) if run else ()),
         *_gallery(one),
+        *_settings(settings),
     ]
     text = page(f"Evaluation: mIoU {percent(one.scores.miou)}%", "\n".join(body))
     with whole_file(path) as temporary:
@@ -77,9 +107,42 @@ def write_html_report(evaluation, curves, path):
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def _facts(facts):
-    lines = (f"<dt>{escape(title)}</dt><dd>{escape(text)}</dd>" for title, text in facts.items())
+def _headline(evaluation):
+    finding = find(evaluation.scores, evaluation.names)
+    parts = [f"<h1>{escape(finding.headline)}</h1>", f"<p>{escape(finding.detail)}</p>"]
+    if warning := find_other_classes(evaluation.scores, evaluation.names):
+        parts.append(f'<p class="warning">{escape(warning)}</p>')
+    return parts
+
+
+def _facts(facts, settings):
+    lines = [f"<dt>{escape(title)}</dt><dd>{escape(text)}</dd>" for title, text in facts.items()]
+    if settings:
+        titles = escape(", ".join(settings).lower())
+        lines.append(f'<dt>settings</dt><dd><a href="#settings">{titles}</a></dd>')
     return f"<dl>{''.join(lines)}</dl>"
+
+
+def _read_settings(run):
+    """The settings of a training, a dict; empty where the file is missing or of another kind."""
+    try:
+        settings = json.loads((run / "settings.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
+
+
+def _settings(settings):
+    if not settings:
+        return []
+    parts = ['<h2 id="settings">Settings</h2>']
+    for title, values in settings.items():
+        lines = "".join(
+            f"<dt>{escape(name)}</dt><dd>{escape(json.dumps(value, ensure_ascii=False))}</dd>"
+            for name, value in values.items()
+        )
+        parts.append(f"<details><summary>{escape(title)}</summary><dl>{lines}</dl></details>")
+    return parts
 
 
 def _tiles(scores):
@@ -104,50 +167,13 @@ def _shown(value):
     return percent(value) + ("" if np.isnan(value) else "%")
 
 
-def _class_table(scores, names):
-    titles = ["class", "IoU", "Dice", "boundary IoU", "recall", "precision", "share"]
-    titles += ["true pixels", "predicted", "on void"]
-    counts = scores.counts
-    columns = (scores.iou, scores.dice, scores.boundary_iou, scores.recall, scores.precision)
-    whole = (counts.matrix.sum(axis=1), counts.matrix.sum(axis=0), counts.void)
-    rows = [
-        f'<tr><th scope="row">{swatch(color, name)}{" (ignored)" * (index in scores.ignored)}</th>'
-        + "".join(_bar_cell(column[index]) for column in columns[:3])
-        + "".join(f"<td>{percent(column[index])}</td>" for column in columns[3:])
-        + f"<td>{percent(scores.frequency[index])}</td>"
-        + "".join(f"<td>{column[index]:,}</td>" for column in whole)
-        + "</tr>"
-        for index, (name, color) in enumerate(zip(names, class_colors(len(names)), strict=True))
-    ]
-    means = (scores.miou, scores.mean_dice, scores.mean_boundary_iou)
-    means += (scores.mean_recall, scores.mean_precision)
-    foot = "".join(f"<td>{percent(mean)}</td>" for mean in means)
-    foot += "<td></td>" + "".join(f"<td>{column.sum():,}</td>" for column in whole)
-    head = "".join(f'<th scope="col">{title}</th>' for title in titles)
-    return (
-        f'<div class="wide"><table class="scores"><thead><tr>{head}</tr></thead>'
-        f'<tbody>{"".join(rows)}</tbody><tfoot><tr><th scope="row">mean, or sum of pixels</th>'
-        f'{foot}</tr></tfoot></table></div><p class="dim">In percent. "-": not defined, and left '
-        "out of the means. share: of the true pixels. on void: pixels predicted as the class "
-        "where the truth is void; they count nowhere else.</p>"
-    )
-
-
-def _bar_cell(value):
-    width = "" if np.isnan(value) else f' class="bar" style="--v:{100 * value:.2f}"'
-    return f"<td{width}>{percent(value)}</td>"
-
-
-def _curves(path):
-    if path is None:
-        return []
-    uri = bytes_uri(path.read_bytes())
-    run = escape(path.parent.name)
+def _curves(run):
+    uri, name = bytes_uri((run / "curves.png").read_bytes()), escape(run.name)
     return [
         "<h2>Training</h2>",
         f'<img class="curves" src="{uri}" alt="Loss, mean IoU and learning rate over the epochs '
-        f'of the run {run}">',
-        f'<p class="dim">{run}</p>',
+        f'of the run {name}">',
+        f'<p class="dim">{name}</p>',
     ]
 
 

@@ -52,7 +52,7 @@ def format_scores(scores, names):
         "share": [*map(percent, scores.frequency), ""],
         "void px": [*(f"{count:,}" for count in scores.counts.void.tolist()), ""],
     }
-    lines = _align(columns)
+    lines = align(columns)
     lines += [
         f"mIoU {percent(scores.miou)}%, accuracy {percent(scores.accuracy)}%",
         f"mIoU without background {percent(scores.miou_without_background)}%, "
@@ -112,8 +112,12 @@ def percent(value):
     return "-" if np.isnan(value) else f"{100 * value:.2f}"
 
 
-def _align(columns):
-    """Lines of a table: the first column to the left, the others to the right."""
+def align(columns):
+    """Lines of a table: the first column to the left, the others to the right.
+
+    Args:
+        columns: dict from a title to a list of texts, one a line.
+    """
     (title, names), *numbers = columns.items()
     names = [shorten(name, _LONGEST_NAME) for name in (title, *names)]
     width = max(map(display_width, names))
@@ -146,12 +150,12 @@ def scores_to_dict(scores, names):
     """The scores for a JSON file, 0..1; null where a score is not defined; pixels whole."""
     counts = scores.counts
     columns = {
-        "iou": map(_number, scores.iou),
-        "recall": map(_number, scores.recall),
-        "precision": map(_number, scores.precision),
-        "dice": map(_number, scores.dice),
-        "boundary_iou": map(_number, scores.boundary_iou),
-        "frequency": map(_number, scores.frequency),
+        "iou": map(number, scores.iou),
+        "recall": map(number, scores.recall),
+        "precision": map(number, scores.precision),
+        "dice": map(number, scores.dice),
+        "boundary_iou": map(number, scores.boundary_iou),
+        "frequency": map(number, scores.frequency),
         "true_pixels": counts.matrix.sum(axis=1).tolist(),
         "predicted_pixels": counts.matrix.sum(axis=0).tolist(),
         "right_pixels": counts.matrix.diagonal().tolist(),
@@ -161,17 +165,17 @@ def scores_to_dict(scores, names):
     }
     rows = zip(names, *columns.values(), strict=True)
     return {
-        "miou": _number(scores.miou),
-        "miou_without_background": _number(scores.miou_without_background),
-        "frequency_weighted_iou": _number(scores.frequency_weighted_iou),
-        "mean_recall": _number(scores.mean_recall),
-        "mean_precision": _number(scores.mean_precision),
-        "mean_dice": _number(scores.mean_dice),
-        "mean_boundary_iou": _number(scores.mean_boundary_iou),
-        "accuracy": _number(scores.accuracy),
+        "miou": number(scores.miou),
+        "miou_without_background": number(scores.miou_without_background),
+        "frequency_weighted_iou": number(scores.frequency_weighted_iou),
+        "mean_recall": number(scores.mean_recall),
+        "mean_precision": number(scores.mean_precision),
+        "mean_dice": number(scores.mean_dice),
+        "mean_boundary_iou": number(scores.mean_boundary_iou),
+        "accuracy": number(scores.accuracy),
         "pixels": scores.pixels,
         "void_pixels": scores.void_pixels,
-        "void_share": _number(scores.void_share),
+        "void_share": number(scores.void_share),
         "absent": [names[index] for index in scores.absent],
         "ignored": [names[index] for index in scores.ignored],
         "classes": [
@@ -181,7 +185,8 @@ def scores_to_dict(scores, names):
     }
 
 
-def _number(value):
+def number(value):
+    """A score for a JSON file: a float, or None where it is not defined."""
     return None if np.isnan(value) else float(value)
 
 
@@ -189,7 +194,7 @@ def write_confusion_matrix(matrix, names, path):
     """Writes the matrix as CSV: a row per true class, a column a predicted one."""
     names = [csv_text(name) for name in names]
     rows = ([name, *row] for name, row in zip(names, matrix.tolist(), strict=True))
-    _write_csv(["true \\ predicted", *names], rows, path)
+    write_csv(["true \\ predicted", *names], rows, path)
 
 
 def write_images(images, names, path):
@@ -206,10 +211,11 @@ def write_images(images, names, path):
         ]
         for one in images
     )
-    _write_csv([*header, *(f"IoU {name}" for name in names)], rows, path)
+    write_csv([*header, *(f"IoU {name}" for name in names)], rows, path)
 
 
-def _write_csv(header, rows, path):
+def write_csv(header, rows, path):
+    """Writes a table that Excel opens; `header` is a list of str, `rows` lists of cells."""
     with (
         whole_file(path) as temporary,
         # The BOM is for Excel. File names need not be valid Unicode on Linux.

@@ -1,15 +1,13 @@
 """A legend for a drawn mask: each class's colour, name and share."""
 
 import math
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 
 from errors import UserError
-from utils.fonts import MAIN_FONT, installed_fonts
+from utils.fonts import MAIN_FONT, font_file, installed_fonts
 from utils.labels import VOID
 from utils.prediction.draw import pixels_of_values
 
@@ -26,21 +24,10 @@ class _Entry(NamedTuple):
     font: ImageFont.FreeTypeFont
 
 
-@cache
-def _font_file(family):
-    """(path, index of the face in it, frozenset of the characters it has)."""
-    path = font_manager.findfont(family)
-    return (
-        str(path),
-        getattr(path, "face_index", 0),
-        frozenset(font_manager.get_font(path).get_charmap()),
-    )
-
-
 def pick_font(text, families):
     """The first of these font families that has all of a text's letters, or None."""
     needed = {ord(letter) for letter in text if not letter.isspace()}
-    return next((name for name in families if needed <= _font_file(name)[2]), None)
+    return next((name for name in families if needed <= font_file(name)[2]), None)
 
 
 def add_legend(image, mask, colors, names):
@@ -92,7 +79,7 @@ def _make_entries(mask, colors, names, size):
         family = pick_font(name, installed_fonts())
         if not family or not name.split():
             name, family = f"class {class_id}", MAIN_FONT
-        path, face, _ = _font_file(family)
+        path, face, _ = font_file(family)
         font = ImageFont.truetype(path, size, index=face)
         color = tuple(colors[class_id].tolist())
         lines = _wrap(name, font, _LONGEST_LINE * size)

@@ -126,6 +126,8 @@ class ValidationMeanIoU(keras.callbacks.Callback):
     Attributes:
         scores: utils.evaluation.metrics.Scores of this epoch, or None if it was not scored.
         last_scores: Scores of the last epoch that was, or None.
+        state: {"best": the highest mIoU as {"epoch" (from 1), "miou", "iou" of each class}, or
+            None}.
     """
 
     def __init__(self, evaluate, period, last_epoch, limit=None):
@@ -135,6 +137,7 @@ class ValidationMeanIoU(keras.callbacks.Callback):
         self.last_epoch = last_epoch
         self.limit = limit
         self.scores = self.last_scores = None
+        self.state = {"best": None}
 
     def on_epoch_end(self, epoch, logs=None):
         due = (epoch + 1) % (self.period or 1) == 0 or epoch + 1 == self.last_epoch
@@ -146,6 +149,12 @@ class ValidationMeanIoU(keras.callbacks.Callback):
         if due:
             logs["val_miou"] = self.scores.miou
             self.last_scores = self.scores
+            self._keep_best(epoch + 1)
+
+    def _keep_best(self, epoch):
+        best, miou = self.state["best"], self.scores.miou
+        if miou > (best["miou"] if best else -math.inf):  # and never where it is NaN
+            self.state = {"best": {"epoch": epoch, "miou": miou, "iou": self.scores.iou.tolist()}}
 
 
 class Checkpoints(keras.callbacks.Callback):

@@ -132,6 +132,18 @@ def _find_interrupted(save_dir, find_changes, wants_more):
     return None
 
 
+def newest_run(save_dir):
+    """The run that was begun or went on last, of those with a state.
+
+    Returns:
+        (its folder, its `State` without arrays), or (None, None) if there is none.
+    """
+    for folder in sorted(Path(save_dir).glob("loss_*"), key=_age):
+        if find_states(folder) and (state := read_state(folder, with_arrays=False)):
+            return folder, state
+    return None, None
+
+
 def _age(folder):
     return -folder.stat().st_mtime_ns
 

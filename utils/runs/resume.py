@@ -16,7 +16,7 @@ FREE = {
     "init_epoch", "unfreeze_epoch", "early_stopping_patience", "early_stopping_min_delta",
     "imagenet_url",
     "save_dir", "save_period", "eval_flag", "eval_period", "resume", "time_limit",
-    "devices",
+    "devices", "folds",
 }  # fmt: skip
 # What may differ between the machines of a training.
 _OF_A_MACHINE = {
@@ -91,7 +91,8 @@ def update_callbacks(facts):
     """
     states = facts["callbacks"]
     title = states.get("limit", {}).get("phase", "")  # noted of runs with a time limit alone
-    states = {"phases": {"title": title, "thawed": title == "all layers"}} | states
+    phases = {"title": title, "thawed": title == "all layers"}
+    states = {"phases": phases, "scoring": {"best": None}} | states
     if facts.get("loss_of") == EPOCH:
         return states
     say(

@@ -31,7 +31,7 @@ def format_summary(
     Returns:
         str of several lines.
     """
-    by_loss, by_miou = _best(rows, "val_loss", min), _best(rows, "val_miou", max)
+    by_loss, by_miou = best_row(rows, "val_loss", min), best_row(rows, "val_miou", max)
     weights = {}
     if by_miou or by_loss:
         why = "highest mIoU" if by_miou else "lowest validation loss"
@@ -53,10 +53,10 @@ def format_summary(
         *(f"  {path} ({title})" for path, title in paths.items()),
         "Curves:",
         f"  {Path(folder) / 'curves.png'}, and as numbers {Path(folder) / 'history.csv'}",
-        f"  {_command('tensorboard', '--logdir', folder)}",
+        f"  {command('tensorboard', '--logdir', folder)}",
         "Next:",
-        f"  {_command('python', 'get_miou.py', '--model_path', best, *options)}",
-        f"  {_command('python', 'predict.py', '--model_path', best)}",
+        f"  {command('python', 'get_miou.py', '--model_path', best, *options)}",
+        f"  {command('python', 'predict.py', '--model_path', best)}",
     ]
     return "\n".join(lines)
 
@@ -78,8 +78,8 @@ def format_interruption(folder, resume):
     return "The same command resumes after the last finished epoch."
 
 
-def _best(rows, name, choose):
-    """The row with the best value, the first of equals; None if no value is a number."""
+def best_row(rows, name, choose):
+    """The row of a history with the best value, the first of equals; None if none is a number."""
     known = [row for row in rows if not math.isnan(row[name])]
     return choose(known, key=lambda row: row[name], default=None)
 
@@ -129,7 +129,7 @@ def _enumerate(names):
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _command(*words):
+def command(*words):
     """A command line to copy, quoted as the system's usual shell needs it."""
     words = [str(word) for word in words]
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
