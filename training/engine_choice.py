@@ -15,7 +15,6 @@ import platform
 import time
 from contextlib import suppress
 from dataclasses import asdict, replace
-from pathlib import Path
 
 from errors import UserError
 from nets.processor import bfloat16_units, count_cores, hardware_names, uses_onednn
