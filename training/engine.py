@@ -1,10 +1,11 @@
 """How TensorFlow computes a training: through oneDNN or not, in how many threads, in which form
 the decoder is. The same weights and, up to rounding, the same results; another time. No Keras.
 
-    fixed                     TensorFlow's own choice, and the decoder's fused layers
+    fixed                     TensorFlow's own choice, and the decoder fused
     onednn, no_onednn         with oneDNN, Intel's library for such networks, or without
     threads_4                 4 threads within an operation
-    fused, three_layers       the decoder's first convolution of each stage: `nets.layers`
+    fused, three_layers       upsampling, concatenation and convolution in the decoder: as one step
+                              or one after the other, see `nets.layers.UpsampledConv2D`
 
 TensorFlow takes the first two from its environment, once, when it is loaded.
 """

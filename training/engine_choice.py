@@ -117,7 +117,7 @@ class EngineChoice:
             self._is_open = False
             return
         network, batch_size = parts.network, parts.phases.unfreeze_batch_size
-        changes = _changes_of_environment(network.precision)
+        changes = _changes_of_environment()
         if planned:
             width, size, batch_size = _OF_A_PLAN
             network = network.resized(width, size)
@@ -181,7 +181,7 @@ def _backend():
     return "tensorflow"
 
 
-def _changes_of_environment(precision):
+def _changes_of_environment():
     """What to try of it, most promising first: dicts of Engine's fields."""
     changes = []
     if uses_onednn() is False and platform.system() == "Linux":

@@ -26,14 +26,15 @@ def call(layer, inputs):
     return np.array(keras.ops.convert_to_numpy(keras.ops.cast(layer(inputs), "float32")))
 
 
+@pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("size", [(4, 6), (5, 3), (1, 1), (1, 7)])
 @pytest.mark.parametrize("has_skip", [True, False])
-def test_one_layer_is_its_parts(size, has_skip, rng):
+def test_one_layer_is_its_parts(size, has_skip, fused, rng):
     height, width = size
     x = rng.standard_normal((2, height, width, 5)).astype("float32")
     skip = rng.standard_normal((2, 2 * height, 2 * width, 3)).astype("float32")
     skip = skip if has_skip else None
-    layer = UpsampledConv2D(4)
+    layer = UpsampledConv2D(4, fused=fused)
     layer.build([skip.shape, x.shape] if has_skip else x.shape)
     kernel, bias = (rng.standard_normal(w.shape).astype("float32") for w in layer.weights)
     layer.set_weights([kernel, bias])
@@ -45,7 +46,8 @@ def test_one_layer_is_its_parts(size, has_skip, rng):
     assert expected.max() > 1
 
 
-def test_gradients_are_those_of_the_parts(rng):
+@pytest.mark.parametrize("fused", [True, False])
+def test_gradients_are_those_of_the_parts(fused, rng):
     x = rng.standard_normal((2, 4, 6, 5)).astype("float32")
     skip = rng.standard_normal((2, 8, 12, 3)).astype("float32")
     target = rng.standard_normal((2, 8, 12, 4)).astype("float32")
@@ -66,7 +68,7 @@ def test_gradients_are_those_of_the_parts(rng):
         joined = keras.layers.Concatenate()([inputs[0], upsampled])
         return keras.layers.Conv2D(4, 3, padding="same", activation="relu")(joined)
 
-    for found, expected in zip(change(UpsampledConv2D(4)), change(parts), strict=True):
+    for found, expected in zip(change(UpsampledConv2D(4, fused=fused)), change(parts), strict=True):
         assert np.abs(expected).max() > 0.1
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -99,8 +101,17 @@ def test_kernels_are_summed_in_float32():
 def test_it_is_rebuilt_from_its_config():
     layer = UpsampledConv2D(6, kernel_initializer="he_normal", name="a")
     again = UpsampledConv2D.from_config(layer.get_config())
-    assert (again.filters, again.name) == (6, "a")
+    assert (again.filters, again.name, again.fused) == (6, "a", True)
     assert isinstance(again.kernel_initializer, keras.initializers.HeNormal)
+    assert not UpsampledConv2D.from_config(UpsampledConv2D(6, fused=False).get_config()).fused
+
+
+def test_the_parts_keep_the_concatenation():
+    skip, x = (2, 8, 12, 3), (2, 4, 6, 5)
+    assert UpsampledConv2D(4).inner_shape([skip, x]) is None
+    layer = UpsampledConv2D(4, fused=False)
+    assert layer.inner_shape([skip, x]) == (2, 8, 12, 8)
+    assert layer.inner_shape(x) == (2, 8, 12, 5)
 
 
 @pytest.mark.parametrize("length", [1, 2, 5])
