@@ -155,6 +155,8 @@ class Trial:
         """The first step of each; processes that are new start at once and work side by side."""
         new = [engine for engine in engines if engine not in self._first]
         for engine in new:
+            self._open(engine)
+        for engine in new:
             self._ask(engine)
         for engine in new:
             self._first[engine] = self._answer(engine)
@@ -163,24 +165,31 @@ class Trial:
         self._ask(engine)
         return self._answer(engine)
 
-    def _ask(self, engine):
-        key = replace(engine, fused=True)  # both forms in one process
-        if key not in self._processes:
+    def _open(self, engine):
+        if _environment(engine) not in self._processes:
             try:
-                self._processes[key] = self._start(self._job, engine.environment)
+                process = self._start(self._job, engine.environment)
             except OSError:  # no more processes, or no memory for one
                 raise Unfit(engine) from None
-        self._processes[key].ask({"fused": engine.fused})
+            self._processes[_environment(engine)] = process
+
+    def _ask(self, engine):
+        self._processes[_environment(engine)].ask({"fused": engine.fused})
 
     def _answer(self, engine):
         left = max(self._end - time.monotonic(), 0.0)
         try:
-            answer = self._processes[replace(engine, fused=True)].answer(left)
+            answer = self._processes[_environment(engine)].answer(left)
         except queue.Empty:
             raise TooSlow from None
         if answer is None:
             raise Unfit(engine)
         return answer
+
+
+def _environment(engine):
+    """What a process is for: both forms of the decoder are in one."""
+    return replace(engine, fused=True)
 
 
 def _are_alike(usual, other):

@@ -80,10 +80,13 @@ def trial(monkeypatch):
 
     def run(*changes, budget=20.0, compile_seconds=1.0, **seconds):
         clock = Clock()
+        refused = seconds.pop("refused", ())
         monkeypatch.setattr(engine_trial, "time", clock)
         by_text = {name.replace("__", ","): value for name, value in seconds.items()}
 
         def start(job, environment):
+            if set(environment.values()) & set(refused):
+                raise BlockingIOError("no more processes")
             return StandIn(clock, by_text, compile_seconds, job, environment)
 
         outcome = run_trial({}, Engine(), changes, budget, start)
@@ -215,7 +218,13 @@ def test_processes_end_with_an_interruption(trial):
     assert StandIn.started == ["fixed", "onednn"] and StandIn.running == []
 
 
-def test_a_process_that_can_not_start_is_left_out():
+def test_a_process_that_can_not_start_is_left_out(trial):
+    outcome, _ = trial(ONEDNN, THREE_LAYERS, fixed=1.0, three_layers=0.5, refused=["1"])
+    assert outcome.engine == Engine(fused=False)
+    assert outcome.seconds == {"fixed": 1.0, "three_layers": 0.5}
+
+
+def test_where_no_process_can_start_the_trial_fails():
     def start(job, environment):
         raise BlockingIOError("no more processes")
 
