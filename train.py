@@ -11,6 +11,8 @@ import numpy as np  # noqa: F401  # the article's cls_weights are np.ones([num_c
 
 from errors import UserError, check_at_least, check_choice
 from nets.checks import check_input_shape
+from training.engine import FIXED, check_engine, parse_engine
+from training.engine_choice import EngineChoice
 from training.folds import check_folds, train_folds
 from training.phases import PhaseSettings
 from training.plan import check_plan
@@ -80,6 +82,7 @@ class TrainConfig:
     width: int = 64  # filters of the first block; 64 is the article's network, 32 a quarter of it
     decoder_width: int = 0  # filters of the decoder's last stage; 0: the encoder's, at most 64
     precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16; auto: what is fast here
+    engine: str = "auto"  # auto: timed once if the run is long; fixed; or onednn,three_layers, ...
 
     # Phases: with freeze_train, epochs up to freeze_epoch train the decoder only
     init_epoch: int = 0  # first epoch, from 0
@@ -149,6 +152,7 @@ class TrainConfig:
         check_folds(self.folds)
         check_input_shape(self.input_shape, self.backbone)
         check_value_range(self.value_range)
+        check_engine(self.engine)
         check_at_least(self, 0, "devices")
         # The other parts check themselves.
         self.parts.loss.check(self.num_classes, self.ignore_labels)
@@ -194,9 +198,12 @@ def train(config, devices):
     if run.state:  # it resumes as it began
         value_range = run.state.facts["description"].get("value_range")
     try:
+        engine = choose_engine(config, samples, run, devices)
         planned, table = follow_plan(config, samples, run, value_range)
         config = dataclasses.replace(config, **planned, value_range=value_range or ())
-        facts = {"run": described, "plan": planned}
+        engine.after_planning(config.parts)
+        config = dataclasses.replace(config, engine=str(engine.engine))
+        facts = {"run": described, "plan": planned, "engine": config.engine}
         training, phases = begin(config, samples, facts, run, devices, limit)
         if devices.chief:
             save_settings(config, table, run.folder)
@@ -244,6 +251,15 @@ def read_data(config, devices):
     return samples, report.brightness.value_range
 
 
+def choose_engine(config, samples, run, devices):
+    """The `training.engine_choice.EngineChoice` of a run, as far as Keras must not be loaded."""
+    stored = run.state.facts.get("engine", FIXED) if run.state else None
+    single = devices.count == devices.processes == 1
+    choice = EngineChoice(config.engine, stored, single)
+    choice.before_loading(config.parts, len(samples.train), config.plan != "off")
+    return choice
+
+
 def follow_plan(config, samples, run, value_range=None):
     """The settings that a plan chooses, {name: value}, and its table, or "".
 
@@ -267,7 +283,7 @@ def begin(config, samples, facts, run, devices, limit):
     Args:
         config: TrainConfig, with what the plan chose.
         samples: `utils.data.voc.Samples`.
-        facts: dict of what is known of the run for its state: "run", "plan".
+        facts: dict of what is known of the run for its state: "run", "plan", "engine".
         run: `utils.runs.folder.Run`.
         devices: `utils.distributed.devices.Devices`.
         limit: `utils.runs.time_limit.TimeLimit`.
@@ -293,7 +309,8 @@ def begin(config, samples, facts, run, devices, limit):
     for phase in phases:
         devices.check(phase.batch_setting, phase.batch_size, config.accumulate_steps)
     parts = dataclasses.replace(parts, loss=count_class_weights(parts, samples))
-    network = build_network(parts.network, start, run.state, devices)
+    fused = parse_engine(config.engine).fused
+    network = build_network(parts.network, start, run.state, devices, fused)
     facts = facts | {"start": start}
     callbacks = make_callbacks(parts, network, samples, run, facts, devices, limit)
     training = Training(parts, samples, devices, run, network, callbacks, limit)

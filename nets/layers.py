@@ -16,11 +16,13 @@ class UpsampledConv2D(keras.layers.Layer):
         conv3x3([skip, up(x)]) = conv3x3(skip) + conv_transpose4x4(x)
 
     Neither the upsampled features nor the concatenation are stored. Kernel and bias are those
-    of the 3x3 convolution, as the article and its weights files have them.
+    of the 3x3 convolution, as the article and its weights files have them. Where its three parts
+    one after the other are faster nevertheless, `fused` set to False computes so.
 
     Args:
         filters: int.
         kernel_initializer, activation: as for `keras.layers.Conv2D`.
+        fused: bool, which way it is computed; results are equal to a few digits.
 
     Call:
         inputs: x (B, H, W, C), or [skip (B, 2H, 2W, S), x].
@@ -29,9 +31,17 @@ class UpsampledConv2D(keras.layers.Layer):
         (B, 2H, 2W, filters).
     """
 
-    def __init__(self, filters, kernel_initializer="glorot_uniform", activation="relu", **options):
+    def __init__(
+        self,
+        filters,
+        kernel_initializer="glorot_uniform",
+        activation="relu",
+        fused=True,
+        **options,
+    ):
         super().__init__(**options)
         self.filters = filters
+        self.fused = fused
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
@@ -47,8 +57,10 @@ class UpsampledConv2D(keras.layers.Layer):
         )
         self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
 
-    def call(self, inputs):
+    def call(self, inputs, training=False):
         skip, x = inputs if isinstance(inputs, (list, tuple)) else (None, inputs)
+        if not self.fused:
+            return self._call_in_parts(skip, x, training)
         first = 0 if skip is None else skip.shape[-1]
         kernel = ops.cast(_sum_neighbours(self.kernel[:, :, first:]), self.compute_dtype)
         outputs = ops.conv_transpose(x, kernel, strides=2, padding="same")
@@ -56,6 +68,18 @@ class UpsampledConv2D(keras.layers.Layer):
             kernel = ops.cast(self.kernel[:, :, :first], self.compute_dtype)
             outputs = ops.conv(skip, kernel, padding="same") + outputs
         return self.activation(outputs + self.bias)
+
+    def _call_in_parts(self, skip, x, training):
+        x = _repeat_pixels(x) if training else _enlarge(x)
+        x = x if skip is None else ops.concatenate([skip, x], axis=-1)
+        kernel = ops.cast(self.kernel, self.compute_dtype)
+        return self.activation(ops.conv(x, kernel, padding="same") + self.bias)
+
+    def inner_shape(self, input_shape):
+        """The shape of what training must keep beside inputs and outputs; None: nothing."""
+        shapes = input_shape if isinstance(input_shape[0], (list, tuple)) else [input_shape]
+        *size, _ = self.compute_output_shape(input_shape)
+        return None if self.fused else (*size, sum(shape[-1] for shape in shapes))
 
     def compute_output_shape(self, input_shape):
         *_, (batch, height, width, _) = (
@@ -66,9 +90,21 @@ class UpsampledConv2D(keras.layers.Layer):
     def get_config(self):
         return super().get_config() | {
             "filters": self.filters,
+            "fused": self.fused,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "activation": keras.activations.serialize(self.activation),
         }
+
+
+def _repeat_pixels(x):
+    return ops.repeat(ops.repeat(x, 2, axis=1), 2, axis=2)
+
+
+def _enlarge(x):
+    """As `_repeat_pixels`, by an operation whose gradient TensorFlow computes in one thread, but
+    which is one in an ONNX file, not two dozen that nothing computes in 8 bits."""
+    height, width = ops.shape(x)[1:3]
+    return ops.image.resize(x, (2 * height, 2 * width), interpolation="nearest")
 
 
 def _sum_neighbours(kernel):
@@ -81,18 +117,6 @@ def _sum_neighbours(kernel):
     rows = padded[:-1] + padded[1:]
     sums = rows[:, :-1] + rows[:, 1:]
     return ops.flip(sums, axis=(0, 1))
-
-
-class NearestUpSampling2D(keras.layers.UpSampling2D):
-    """`keras.layers.UpSampling2D` by 2, as one resize.
-
-    Keras repeats rows and columns instead, which an ONNX file holds as two dozen operations that
-    nothing computes in 8 bits.
-    """
-
-    def call(self, inputs):
-        height, width = ops.shape(inputs)[1:3]
-        return ops.image.resize(inputs, (2 * height, 2 * width), interpolation="nearest")
 
 
 class AlignedUpSampling2D(keras.layers.Layer):

@@ -29,12 +29,7 @@ from nets.checks import (
     check_upsampling,
 )
 from nets.encoders.widths import DECODER_WIDENING
-from nets.layers import (
-    AlignedUpSampling2D,
-    ExcludeClasses,
-    NearestUpSampling2D,
-    UpsampledConv2D,
-)
+from nets.layers import AlignedUpSampling2D, ExcludeClasses, UpsampledConv2D
 from nets.padding import CropLike, PadToStride
 from utils.labels import ignored_classes
 
@@ -82,8 +77,8 @@ def Unet(
         unit_range: bool. Whether the encoder's weights expect [0, 1], as unet-pytorch's do:
             images in [-1, 1] are then mapped to it first.
         stride_in_3x3: bool. Whether ResNet50's stages stride as torchvision's do.
-        fused: bool. Whether one layer upsamples, concatenates and convolves, which is faster and
-            equal to a few digits; with the same weights either way.
+        fused: bool. Whether upsampling, concatenation and convolution are one step, which is
+            mostly faster and equal to a few digits; with the same layers and weights either way.
         excluded: ids of classes that are never predicted: their probability is 0.
         any_size: bool. Whether a height or width of None may be no multiple of the stride.
 
@@ -173,12 +168,11 @@ def _decoder_stage(x, skip, filters, name, upsampling, norm, fused, initializer)
         "kernel_initializer": initializer,
         "activation": "relu" if norm == "none" else "linear",
     }
-    if fused and upsampling == "nearest":  # the next three layers as one
+    if upsampling == "nearest":  # the next three layers as one
         inputs = x if skip is None else [skip, x]
-        x = UpsampledConv2D(filters, name=f"{name}_conv1", **options)(inputs)
+        x = UpsampledConv2D(filters, name=f"{name}_conv1", fused=fused, **options)(inputs)
     else:
-        upsample = NearestUpSampling2D if upsampling == "nearest" else AlignedUpSampling2D
-        x = upsample(name=f"{name}_upsample")(x)
+        x = AlignedUpSampling2D(name=f"{name}_upsample")(x)
         if skip is not None:
             x = layers.Concatenate(name=f"{name}_concat")([skip, x])
         x = layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv1", **options)(x)

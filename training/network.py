@@ -14,7 +14,7 @@ from utils.labels import class_names, name_changes
 from utils.messages import say
 
 
-def build_network(settings, start, state=None, devices=None):
+def build_network(settings, start, state=None, devices=None, fused=True):
     """Builds the network to train and describes it; prints what it chose and loaded.
 
     Args:
@@ -26,6 +26,7 @@ def build_network(settings, start, state=None, devices=None):
         state: `utils.runs.state.State` of a run that resumes: its weights, its description and
             its number format are taken.
         devices: `utils.distributed.devices.Devices`; None: a single one.
+        fused: bool, the decoder's form, as for `nets.unet.Unet`.
 
     Returns:
         (keras.Model for images of any size, Description).
@@ -51,7 +52,7 @@ def build_network(settings, start, state=None, devices=None):
     options = {"head_initializer": small_head()} if start else {"encoder_initializer": "he_normal"}
     with devices.scope():
         with dtype_policy(policy):  # for any size: training and validation may use different ones
-            model = build(description, any_size=settings.any_size, **options)
+            model = build(description, any_size=settings.any_size, fused=fused, **options)
         if state:
             restore(model.set_weights, state.arrays, "weights")
         elif stored:

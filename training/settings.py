@@ -3,7 +3,7 @@
 Their names are those of the settings in train.py, where all are described.
 """
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 
 from errors import UserError, check_at_least, check_choice
 from nets.checks import (
@@ -69,6 +69,11 @@ class NetworkSettings:
         """bool, whether the network must pad some of the images that it is given."""
         sizes = (self.input_shape, self.val_window or self.val_input_shape)
         return not all(fits_stride(size, self.backbone) for size in sizes)
+
+    def resized(self, width, size):
+        """The same network in another width, for images of (height, width), to be timed."""
+        shapes = {"input_shape": size, "val_input_shape": size, "val_window": None}
+        return replace(self, width=width, recompute=False, **shapes)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import pytest
 from nets.layers import (
     AlignedUpSampling2D,
     ExcludeClasses,
-    NearestUpSampling2D,
     UpsampledConv2D,
 )
 from nets.precision import dtype_policy
@@ -31,14 +30,15 @@ def call(layer, inputs):
     return np.array(keras.ops.convert_to_numpy(keras.ops.cast(layer(inputs), "float32")))
 
 
+@pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("size", [(4, 6), (5, 3), (1, 1), (1, 7)])
 @pytest.mark.parametrize("has_skip", [True, False])
-def test_one_layer_is_its_parts(size, has_skip, rng):
+def test_one_layer_is_its_parts(size, has_skip, fused, rng):
     height, width = size
     x = rng.standard_normal((2, height, width, 5)).astype("float32")
     skip = rng.standard_normal((2, 2 * height, 2 * width, 3)).astype("float32")
     skip = skip if has_skip else None
-    layer = UpsampledConv2D(4)
+    layer = UpsampledConv2D(4, fused=fused)
     layer.build([skip.shape, x.shape] if has_skip else x.shape)
     kernel, bias = (rng.standard_normal(w.shape).astype("float32") for w in layer.weights)
     layer.set_weights([kernel, bias])
@@ -50,7 +50,8 @@ def test_one_layer_is_its_parts(size, has_skip, rng):
     assert expected.max() > 1
 
 
-def test_gradients_are_those_of_the_parts(rng):
+@pytest.mark.parametrize("fused", [True, False])
+def test_gradients_are_those_of_the_parts(fused, rng):
     x = rng.standard_normal((2, 4, 6, 5)).astype("float32")
     skip = rng.standard_normal((2, 8, 12, 3)).astype("float32")
     target = rng.standard_normal((2, 8, 12, 4)).astype("float32")
@@ -71,7 +72,7 @@ def test_gradients_are_those_of_the_parts(rng):
         joined = keras.layers.Concatenate()([inputs[0], upsampled])
         return keras.layers.Conv2D(4, 3, padding="same", activation="relu")(joined)
 
-    for found, expected in zip(change(UpsampledConv2D(4)), change(parts), strict=True):
+    for found, expected in zip(change(UpsampledConv2D(4, fused=fused)), change(parts), strict=True):
         assert np.abs(expected).max() > 0.1
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
@@ -104,8 +105,17 @@ def test_kernels_are_summed_in_float32():
 def test_it_is_rebuilt_from_its_config():
     layer = UpsampledConv2D(6, kernel_initializer="he_normal", name="a")
     again = UpsampledConv2D.from_config(layer.get_config())
-    assert (again.filters, again.name) == (6, "a")
+    assert (again.filters, again.name, again.fused) == (6, "a", True)
     assert isinstance(again.kernel_initializer, keras.initializers.HeNormal)
+    assert not UpsampledConv2D.from_config(UpsampledConv2D(6, fused=False).get_config()).fused
+
+
+def test_the_parts_keep_the_concatenation():
+    skip, x = (2, 8, 12, 3), (2, 4, 6, 5)
+    assert UpsampledConv2D(4).inner_shape([skip, x]) is None
+    layer = UpsampledConv2D(4, fused=False)
+    assert layer.inner_shape([skip, x]) == (2, 8, 12, 8)
+    assert layer.inner_shape(x) == (2, 8, 12, 5)
 
 
 @pytest.mark.parametrize("length", [1, 2, 5])
@@ -131,15 +141,20 @@ def test_excluded_classes_have_probability_0_and_the_others_theirs(rng, policy):
     assert layer.compute_output_shape((None, 8, 8, 4)) == (None, 8, 8, 4)
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-def test_nearest_upsampling_repeats_rows_and_columns(policy, rng):
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("skip_channels", [0, 3])
+def test_the_convolution_in_parts_is_the_fused_one(rng, skip_channels, training):
     x = rng.standard_normal((2, 3, 5, 4)).astype("float32")
-    with dtype_policy(policy):
-        ours, theirs = NearestUpSampling2D(), keras.layers.UpSampling2D()
-        inputs = keras.Input((None, None, 4))
-        any_size = keras.Model(inputs, NearestUpSampling2D()(inputs))
-    np.testing.assert_array_equal(call(ours, x), call(theirs, x))
-    np.testing.assert_array_equal(call(any_size, x), call(theirs, x))
-    assert any_size.output_shape == (None, None, None, 4)
-    if policy == "float32":
-        np.testing.assert_array_equal(call(ours, x), x.repeat(2, axis=1).repeat(2, axis=2))
+    skip = rng.standard_normal((2, 6, 10, skip_channels)).astype("float32")
+    given = [skip, x] if skip_channels else x
+    fused, parts = UpsampledConv2D(6), UpsampledConv2D(6, fused=False)
+    inputs = [keras.Input((None, None, one.shape[-1])) for one in (skip, x) if one.size]
+    any_size = keras.Model(inputs, parts(inputs if skip_channels else inputs[0]))
+    fused.build([skip.shape, x.shape] if skip_channels else x.shape)
+    parts.set_weights(fused.get_weights())
+    whole = np.concatenate([skip, x.repeat(2, axis=1).repeat(2, axis=2)], axis=-1)
+    plain = keras.ops.conv(whole, fused.kernel, padding="same")
+    for layer in (fused, parts, any_size):
+        found = keras.ops.convert_to_numpy(layer(given, training=training))
+        np.testing.assert_allclose(found, np.maximum(plain, 0), rtol=1e-4, atol=1e-5)
+    assert any_size.output_shape == (None, None, None, 6)

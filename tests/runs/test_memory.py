@@ -50,6 +50,18 @@ def two_stages(**options):
     return keras.Model(inputs, x)
 
 
+def test_what_a_layer_keeps_inside_counts(small_process):
+    """The decoder's parts one after the other: what was upsampled and concatenated, once more."""
+    sizes = [
+        estimate_training_memory(Unet((32, 48, 3), 3, width=4, fused=fused), 2, (32, 48))
+        for fused in (True, False)
+    ]
+    # Each stage doubles what is below and adds its skip: channels at 1/8, 1/4, 1/2 and 1/1.
+    channels = {8: 32 + 32, 4: 32 + 16, 2: 16 + 8, 1: 8 + 4}
+    kept = sum(2 * 32 * 48 // stride**2 * count for stride, count in channels.items())
+    assert sizes[1] - sizes[0] == 4 * kept
+
+
 def test_estimate_by_hand(small_process):
     # Weights: 3*3*3*4 + 4 + 4*2 + 2 = 122 numbers, two slots. A batch of 5, 8x8, float32:
     # 320 pixels. Kept: images 3, conv 4, upsampled 4 (the head's input), head 2; the

@@ -156,16 +156,25 @@ def _activations(model, batch_size, input_shape, recompute):
                 dtype = _BYTES[tensor.dtype]
                 crossing[id(tensor), dtype] = dtype * math.prod(shapes[id(tensor)])
         if layer.weights:  # gradients of weights need what comes in, of activations what goes out
-            for tensor in (*inputs, output):
-                kept[id(tensor), size] = size * math.prod(shapes[id(tensor)])
+            needed = {id(tensor): shapes[id(tensor)] for tensor in (*inputs, output)}
+            if inner := _inner_shape(layer, given):
+                needed[id(layer)] = inner
+            for key, shape in needed.items():
+                kept[key, size] = size * math.prod(shape)
                 if stage is None:
-                    crossing[id(tensor), size] = kept[id(tensor), size]
+                    crossing[key, size] = kept[key, size]
                 else:
-                    stages.setdefault(stage, {})[id(tensor), size] = kept[id(tensor), size]
+                    stages.setdefault(stage, {})[key, size] = kept[key, size]
     probabilities = 4 * math.prod(shapes[id(model.outputs[0])])
     waiting = crossing if recompute else kept
     largest = max(sum(sizes.values()) for sizes in stages.values())
     return sum(waiting.values()) + probabilities, largest, probabilities
+
+
+def _inner_shape(layer, shapes):
+    """What a layer keeps beside its inputs and its output, if it says that it does."""
+    inner = getattr(layer, "inner_shape", None)
+    return inner and inner(shapes if len(shapes) > 1 else shapes[0])
 
 
 def describe_memory(

@@ -14,7 +14,7 @@ EPOCH = "epoch"  # what the losses in a run's state are of
 FREE = {
     "VOCdevkit_path", "train_list", "val_list", "num_workers", "cache_gb", "recompute",
     "init_epoch", "unfreeze_epoch", "early_stopping_patience", "early_stopping_min_delta",
-    "imagenet_url",
+    "imagenet_url", "engine",
     "save_dir", "save_period", "eval_flag", "eval_period", "resume", "time_limit",
     "devices", "folds",
 }  # fmt: skip
@@ -28,7 +28,7 @@ _OF_A_PHASE = {"freeze_batch_size", "unfreeze_batch_size", "accumulate_steps"}
 # What runs of earlier versions did not know, as they went without it.
 _ADDED = {
     "time_limit": 0.0, "plan": "off", "val_window": None, "value_range": [], "crops_per_image": 1,
-    "early_stopping_min_delta": 0.0, "new_head": False,
+    "early_stopping_min_delta": 0.0, "new_head": False, "engine": "fixed",
     "flip_vertical": 0.0, "quarter_turn": 0.0, "rotation": 0.0, "elastic": 0.0, "rare_crops": 0.0,
     "blur": 0.0, "noise": 0.0, "gamma": 0.0, "contrast": 0.0, "low_resolution": 0.0, "cutout": 0.0,
     "border_weight": 0.0, "border_sigma": 5.0,
