@@ -102,7 +102,7 @@ def test_only_convolutions_without_an_own_initializer_get_another():
 def outputs_of(network, tensors, images):
     """NumPy arrays of some of a network's tensors."""
     found = keras.Model(network.inputs, tensors)(images, training=False)
-    return [keras.ops.convert_to_numpy(one) for one in found]
+    return [keras.ops.convert_to_numpy(one) for one in keras.tree.flatten(found)]
 
 
 def after_preprocessing(network):
