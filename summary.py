@@ -134,33 +134,58 @@ def compare(config):
         from training.costs import format_costs
     policy, reason = choose_precision(config.precision)
     print(reason)
-    costs = []
-    for number, backbone in enumerate(BACKBONES, start=1):
-        if sys.stdout.isatty():
-            print(f"{number}/{len(BACKBONES)} {backbone:<20}", end="\r", flush=True)
-        costs.append(find_cost(config, backbone, policy))
-        gc.collect()  # graphs refer to themselves
+    # All before any is run: what that leaves behind would count as the next one's memory.
+    costs = [find_cost(config, backbone, policy) for backbone in _each("looking at")]
+    if config.steps:
+        seconds = [time_encoder(config, backbone, policy) for backbone in _each("timing")]
+        costs = [cost._replace(**one) for cost, one in zip(costs, seconds, strict=True)]
     costs.sort(key=lambda cost: (cost.predicted or 0, cost.products))
     print(format_costs(costs))
 
 
+def _each(doing):
+    """Yields the names of all encoders, and says in a terminal which one's turn it is."""
+    for number, backbone in enumerate(BACKBONES, start=1):
+        if sys.stdout.isatty():
+            line = f"{doing} {number}/{len(BACKBONES)} {backbone}"
+            print(f"{line:<40}", end="\r", flush=True)
+        yield backbone
+        gc.collect()  # graphs refer to themselves
+
+
 def find_cost(config, backbone, policy):
-    """The `Cost` of a network with one encoder."""
+    """The `Cost` of a network with one encoder, untimed."""
+    import keras
+
     from nets.cost import multiply_adds
+    from training.costs import Cost
+
+    # Shapes tell it all; the values of all weights would take minutes and gigabytes.
+    with keras.StatelessScope(initialize_variables=False):
+        described, model = build_encoder(config, backbone, policy)
+    memory = estimate_training_memory(model, config.batch_size, described.input_shape)
+    return Cost(
+        backbone,
+        described.decoder_width or BACKBONES[backbone].decoder_width(described.width),
+        model.count_params(),
+        sum(multiply_adds(layer, layer.output.shape) for layer in model.layers),
+        memory + 4 * model.count_params(),
+    )
+
+
+def time_encoder(config, backbone, policy):
+    """Seconds per image of a network with one encoder, as `time_network` gives them."""
+    return _time(config, *build_encoder(config, backbone, policy))
+
+
+def build_encoder(config, backbone, policy):
+    """(`Description`, model) of a network with one encoder."""
     from nets.precision import dtype_policy
     from nets.unet import build
-    from training.costs import Cost
 
     described, _ = describe(dataclasses.replace(config, all=False, backbone=backbone))
     with dtype_policy(policy):
-        model = build(described, described.network_shape)
-    return Cost(
-        backbone,
-        model.count_params(),
-        sum(multiply_adds(layer, layer.output.shape) for layer in model.layers),
-        estimate_training_memory(model, config.batch_size, described.input_shape),
-        *(_time(config, described, model).values() if config.steps else ()),
-    )
+        return described, build(described, described.network_shape)
 
 
 def describe(config):

@@ -49,6 +49,8 @@ class Backbone:
         options: arguments of its own, which `nets.unet.Unet` passes on.
         unit_size: bool, whether its ImageNet features are scaled, since it does not normalize.
         first_filters: int, of its first convolution at full width.
+        work: int, thousands of multiply-adds that the U-Net with it needs for a pixel, at full
+            width, with its usual decoder and 21 classes.
         application: str, what it is in `keras.applications`; "": an encoder of this project's.
     """
 
@@ -57,6 +59,7 @@ class Backbone:
     first_layer: str
     layer_prefixes: tuple[str, ...]
     keras: ImageNetFile
+    work: int
     torchvision: ImageNetFile | None = None
     options: tuple[str, ...] = ()
     unit_size: bool = False
@@ -95,6 +98,7 @@ def _of_keras(entry):
         first_layer=catalogue.FIRST,
         layer_prefixes=("encoder",),
         keras=file,
+        work=entry.work,
         unit_size=not entry.normalizes,
         first_filters=entry.first_filters,
         application=entry.application,
@@ -113,6 +117,7 @@ BACKBONES = {
             megabytes=59,
             hash="6d6bbae143d832006294945121d1f1fc",
         ),
+        work=860,
         torchvision=ImageNetFile(
             "vgg16-397923af.pth", f"{_TORCH_URL}/vgg16-397923af.pth", 553, "vgg16-*.pth"
         ),
@@ -129,6 +134,7 @@ BACKBONES = {
             megabytes=95,
             hash="4d473c1dd8becc155b73f8504c6f6626",
         ),
+        work=345,
         torchvision=ImageNetFile(
             "resnet50-0676ba61.pth", f"{_TORCH_URL}/resnet50-0676ba61.pth", 103, "resnet50-*.pth"
         ),

@@ -11,6 +11,7 @@ from nets.encoders.widths import FULL
 UPSAMPLINGS = ("nearest", "bilinear")
 DECODER_NORMS = ("none", "batch", "group")
 _NAMED = 3  # weights files that are named where one is missing
+_OTHER_NAMES = {"vgg16": "vgg"}  # as Keras calls what has another name here
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -34,7 +35,7 @@ def check_backbone(backbone):
 
 def _name_nearest(typed):
     """A sentence with the names that are most like what was typed, or ""."""
-    nearest = difflib.get_close_matches(typed, BACKBONES)
+    nearest = difflib.get_close_matches(_OTHER_NAMES.get(typed, typed), BACKBONES)
     return f"Nearest: {', '.join(nearest)}. " if nearest else ""
 
 

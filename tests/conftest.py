@@ -154,6 +154,22 @@ def start_weights(tmp_path):
     return make
 
 
+@pytest.fixture
+def no_weights(tmp_path, monkeypatch):
+    """A folder and caches without ImageNet weights, and no connection."""
+
+    import keras
+
+    def get_file(*_, **__):
+        raise Exception("URL fetch failure")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(keras.utils, "get_file", get_file)
+    return tmp_path
+
+
 @contextlib.contextmanager
 def quick_training():
     """For tests of neither graphs nor curves: a tiny step takes less time than its trace."""

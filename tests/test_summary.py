@@ -113,8 +113,9 @@ def test_all_encoders_in_one_table(monkeypatch, capsys):
     described = Description(3, "vgg", (64, 64), (), 4)
     model = build(described, (64, 64))
     products = sum(multiply_adds(layer, layer.output.shape) for layer in model.layers)
-    values = [f"{1e-6 * model.count_params():.1f}", f"{1e-9 * products:.2f}", "1.50"]
+    values = ["4", f"{1e-6 * model.count_params():.1f}", f"{1e-9 * products:.2f}", "1.50"]
     assert lines[1].split()[1:] == values
+    assert lines[0].split()[1] == "2"  # MobileNet's first convolution has 32 filters, here 2
 
 
 def test_the_table_is_sorted_by_time_where_there_is_one(monkeypatch, capsys):

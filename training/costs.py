@@ -16,10 +16,12 @@ from utils.quiet import quiet
 class Cost(NamedTuple):
     """What a network costs: parameters, multiply-adds and seconds of an image, bytes of training.
 
-    `frozen` and `trained` are seconds of training with the encoder frozen and with all layers.
+    `decoder_width` is the filters of the decoder's last stage; `frozen` and `trained` are seconds
+    of training with the encoder frozen and with all layers.
     """
 
     backbone: str
+    decoder_width: int
     parameters: int
     products: int
     memory: int
@@ -31,6 +33,7 @@ class Cost(NamedTuple):
 def format_costs(costs):
     """A table, one line a `Cost`; only the columns that were measured."""
     columns = [
+        ("decoder width", "decoder_width", 1, 0),
         ("parameters, M", "parameters", 1e-6, 1),
         ("G multiply-adds", "products", 1e-9, 2),
         ("GB of training", "memory", 1e-9, 2),

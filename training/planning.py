@@ -1,11 +1,17 @@
 """Draws up the plan of a training: looks at the images, times the machine, applies the rules."""
 
+import dataclasses
+from functools import partial
+
 from nets.backbones import BACKBONES
+from nets.encoders.widths import FULL
 from nets.precision import choose_precision
+from nets.weights.imagenet_files import find_local
 from nets.weights.storage import IMAGENET, open_weights
 from training.machine import measure_machine
 from training.phases import PhaseSettings
 from training.plan import make_plan
+from training.plan_start import Lighter
 from training.settings import (
     DataSettings,
     LossSettings,
@@ -63,16 +69,35 @@ def draw_up_plan(config, samples, given=(), value_range=None):
         config.num_workers,
         value_range,
     )
-    has_imagenet = settings.get("width", 64) == 64
+    has_imagenet, note = settings.get("width", FULL) == FULL, ""
     if config.model_path == AUTO and has_imagenet:
-        start, note = choose_start(AUTO, config.backbone, 64, config.imagenet_url)
+        start, note = choose_start(AUTO, config.backbone, FULL, config.imagenet_url)
         has_imagenet = bool(start)
-        if note:
-            say(note)
     if config.model_path not in (AUTO, IMAGENET, ""):  # a network of some width
         stored = open_weights(config.model_path, config.backbone)
-        settings.setdefault("width", stored.infer().get("width", 64))
+        settings.setdefault("width", stored.infer().get("width", FULL))
     policy, _ = choose_precision(config.precision)
     machine = measure_machine(network, policy)
-    stride = BACKBONES[config.backbone].stride
-    return make_plan(fingerprint, machine, settings, has_imagenet=has_imagenet, stride=stride)
+    plan = make_plan(
+        fingerprint, machine, settings, has_imagenet=has_imagenet, backbone=config.backbone,
+        lighter=Lighter(find_lighter(config.backbone), partial(_time_other, network, policy)),
+    )  # fmt: skip
+    if note and plan.values["model_path"] != IMAGENET:  # then another encoder's weights were there
+        say(note)
+    return plan
+
+
+def find_lighter(backbone):
+    """The encoders with less work than `backbone` whose ImageNet weights are on this machine.
+
+    Returns:
+        list of str, those with most work first.
+    """
+    less = [name for name, one in BACKBONES.items() if one.work < BACKBONES[backbone].work]
+    there = [name for name in less if find_local(name)[0]]
+    return sorted(there, key=lambda name: -BACKBONES[name].work)
+
+
+def _time_other(network, policy, backbone):
+    """The `training.plan.Machine` with another encoder, as its ImageNet weights need it."""
+    return measure_machine(dataclasses.replace(network, backbone=backbone), policy, FULL)

@@ -147,7 +147,7 @@ def find_features(steps):
         if found:
             found += _followed(steps, found[-1])
         found = [index for index in found if not isinstance(steps[index].layer, _RESIZING)]
-        ready = [index for index in found if not _is_bare(steps[index].layer)]
+        ready = [index for index in found if not is_bare(steps[index].layer)]
         if found:
             features.append((ready or found)[-1])
     return features
@@ -190,5 +190,6 @@ def _followed(steps, index):
         found.append(at)
 
 
-def _is_bare(layer):
+def is_bare(layer):
+    """Whether a layer's result is neither activated nor normalized: a convolution's own."""
     return isinstance(layer, _WEIGHING) and layer.activation is keras.activations.linear

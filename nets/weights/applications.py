@@ -5,6 +5,9 @@ deviations, by a function or by layers of the network. All of it is affine: x be
 is found by trying, and the first convolution takes it up. Where that has no bias, the mean of the
 batch normalization after it does. Inside the image the features then are Keras' own; at the border
 zeros are padded, which mean medium grey here.
+
+Features that nothing normalizes are brought to unit size, see `nets.weights.feature_sizes`: all of
+VGG19's, and ResNetV2's finest ones, which are the first convolution's own.
 """
 
 import sys
@@ -17,9 +20,9 @@ from keras import layers
 from errors import UserError
 from nets.backbones import BACKBONES
 from nets.encoders.catalogue import FIRST
-from nets.encoders.keras_graph import open_application, trace
+from nets.encoders.keras_graph import find_features, is_bare, open_application, trace
 from nets.precision import dtype_policy
-from nets.weights.feature_sizes import scale_vgg19
+from nets.weights.feature_sizes import find_unit_factor, scale_vgg19
 
 # Keras has EfficientNet divide by the root of the deviations once more, with ImageNet's weights
 # alone: its authors had divided by the variances. Of R, G, B.
@@ -50,6 +53,8 @@ def adapt_application(stored, backbone):
     _take_preprocessing(arrays, steps, factors, offsets)
     if BACKBONES[backbone].unit_size:
         scale_vgg19(arrays, _blocks(steps))
+    if any(is_bare(steps[index].layer) for index in find_features(steps)):
+        _scale_first(arrays, steps)
     return replace(
         stored,
         kind="ImageNet weights of Keras",
@@ -108,6 +113,26 @@ def _take_preprocessing(arrays, steps, factors, offsets):
         (after,) = (step for step in steps if step.inputs == (first,))
         mean = [weight.name for weight in after.layer.weights].index("moving_mean")
         arrays[after.name][mean] = (arrays[after.name][mean] - constant).astype(np.float32)
+
+
+def _scale_first(arrays, steps):
+    """Brings the first convolution's features to unit size, in place.
+
+    The batch normalization after it, with a pooling between, then gives what it gave: it sees s x
+    with s times the mean and s^2 times the variance, and gamma takes up the epsilon.
+    """
+    first = next(index for index, step in enumerate(steps) if step.name == FIRST)
+    kernel, *bias = arrays[FIRST]
+    factor = find_unit_factor(kernel, *bias, strides=steps[first].layer.strides[0])
+    arrays[FIRST] = [array * np.float32(factor) for array in (kernel, *bias)]
+    for step in steps[first + 1 :]:
+        if isinstance(step.layer, layers.BatchNormalization):
+            gamma, beta, mean, variance = arrays[step.name]
+            epsilon, scaled = step.layer.epsilon, variance * np.float32(factor**2)
+            gamma = gamma * np.sqrt((scaled + epsilon) / (variance + epsilon)) / factor
+            mean = mean * np.float32(factor)
+            arrays[step.name] = [gamma.astype(np.float32), beta, mean, scaled]
+            return
 
 
 def _blocks(steps):

@@ -55,6 +55,26 @@ def scale_vgg19(layers, blocks):
     return _scale(layers, blocks, _STREETS_19)
 
 
+def find_unit_factor(kernel, bias, strides):
+    """What brings the features of a first convolution to about unit size.
+
+    Args:
+        kernel: (side, side, 3, filters) for images in [-1, 1]; side is odd.
+        bias: (filters,).
+        strides: int.
+
+    Returns:
+        float.
+    """
+    y = _convolve(draw_dead_leaves(), kernel, strides) + bias
+    return _inverse(np.sqrt(np.mean(np.square(y, dtype=np.float64))))
+
+
+def _inverse(rms):
+    """1 / rms to two digits: rounding that differs between processors doesn't reach the weights."""
+    return float(f"{1 / rms:.1e}") if rms > 0 else 1.0
+
+
 def _scale(layers, blocks, streets):
     """Scales convolutions with ReLU, between whose blocks there is a max pooling by 2, in place."""
     x, before, factors = draw_dead_leaves(), 1.0, {}
@@ -66,8 +86,7 @@ def _scale(layers, blocks, streets):
             kernel, bias = layers[name]
             y = np.maximum(_convolve(x, kernel * np.float32(1 / before)) + bias, 0)
             rms = streets[len(factors)] * np.sqrt(np.mean(np.square(y, dtype=np.float64)))
-            # Two digits: rounding that differs between processors doesn't reach the weights.
-            factor = float(f"{1 / rms:.1e}") if rms > 0 else 1.0
+            factor = _inverse(rms)
             layers[name] = [kernel * np.float32(factor / before), bias * np.float32(factor)]
             x, before = y * np.float32(factor), factor
             factors[name] = factor
@@ -94,8 +113,9 @@ def draw_dead_leaves():
     return np.clip(image, -1, 1)
 
 
-def _convolve(x, kernel):
-    """A 3x3 convolution of (H, W, in), padded with zeros; in NumPy, for equal results anywhere."""
-    padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(0, 1))
-    return np.tensordot(windows, kernel, axes=((3, 4, 2), (0, 1, 2)))
+def _convolve(x, kernel, strides=1):
+    """A convolution of (H, W, in), padded with zeros; in NumPy, for equal results anywhere."""
+    side = len(kernel)
+    padded = np.pad(x, ((side // 2, side // 2), (side // 2, side // 2), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(0, 1))
+    return np.tensordot(windows[::strides, ::strides], kernel, axes=((3, 4, 2), (0, 1, 2)))

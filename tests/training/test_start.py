@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 from other_networks import keras_2_unet
@@ -21,20 +20,6 @@ from utils.runs.state import read_state
 @pytest.fixture
 def config(train_config):
     return train_config
-
-
-@pytest.fixture
-def no_weights(tmp_path, monkeypatch):
-    """A folder and caches without ImageNet weights, and no connection."""
-
-    def get_file(*_, **__):
-        raise Exception("URL fetch failure")
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr(keras.utils, "get_file", get_file)
-    return tmp_path
 
 
 def start_losses(out):

@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 
 from nets.encoders.vgg16 import VGG16
-from nets.weights.feature_sizes import _STREETS, draw_dead_leaves, scale_vgg16
+from nets.weights.feature_sizes import (
+    _STREETS,
+    draw_dead_leaves,
+    find_unit_factor,
+    scale_vgg16,
+)
 
 
 @pytest.fixture
@@ -73,3 +78,17 @@ def test_a_dead_layer_stays_dead(layers):
     layers["block3_conv2"] = [np.zeros_like(layers["block3_conv2"][0]), np.zeros(32, np.float32)]
     assert scale_vgg16(layers)["block3_conv2"] == 1
     assert all(np.isfinite(array).all() for arrays in layers.values() for array in arrays)
+
+
+def test_a_first_convolution_alone(rng):
+    """As ResNetV2 has it: seven by seven with a stride of 2, behind three pixels of padding."""
+    layer = keras.layers.Conv2D(8, 7, strides=2)
+    image = np.pad(draw_dead_leaves(), ((3, 3), (3, 3), (0, 0)))[None]
+    layer.build(image.shape)
+    kernel, bias = rng.normal(0, 3, (7, 7, 3, 8)), rng.normal(0, 20, 8)
+    layer.set_weights([kernel, bias])
+    features = keras.ops.convert_to_numpy(layer(image))
+    factor = find_unit_factor(kernel, bias, strides=2)
+    assert factor < 0.1
+    assert factor * np.sqrt(np.square(features).mean()) == pytest.approx(1, rel=0.06)
+    assert find_unit_factor(0 * kernel, 0 * bias, strides=2) == 1
