@@ -1,4 +1,4 @@
-"""For comparisons: calls timed in turn, and upstream's code in a process of its own."""
+"""For comparisons: calls timed in turn, and others' code in a process of its own."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def time_in_turn(calls, rounds, warm_up=1):
 
 
 class Upstream:
-    """A process that runs code in a checkout of unet-tf2, under Keras 2.
+    """A process that runs code in a checkout of unet-tf2, under Keras 2, or PyTorch's.
 
     Args:
         python: path of an interpreter that has tf_keras.
@@ -54,4 +54,4 @@ class Upstream:
         for line in self._process.stdout:
             if line.startswith("done"):
                 return
-        raise RuntimeError("upstream's process ended.")
+        raise RuntimeError("The other process ended.")

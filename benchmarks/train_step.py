@@ -8,6 +8,9 @@ frozen encoder needs one.
 With a checkout of unet-tf2 (its Keras 2 comes with `pip install tf_keras`), upstream's network
 with its own step and loss runs in a process of its own, in turn with this project's.
 
+With an interpreter that has PyTorch (`--torch_python`), the same network there, in turn too:
+eager, compiled, and compiled in bfloat16 with channels last. The warm-up compiles it.
+
 With `--epochs`, train.py itself: the time from its imports to the end of its first step, and a
 whole epoch, data and files included, beside the bare step. Figures are medians. Nothing else
 should run meanwhile.
@@ -35,6 +38,9 @@ from utils.config import load_config, run_script, settings
 _CONVOLUTIONS = ((128, 128, 128), (64, 256, 256), (64, 512, 512), (32, 512, 512))
 
 
+_TORCH_WAYS = ("eager", "compiled", "compiled, bfloat16, channels last")
+
+
 @settings
 class StepConfig:
     # What to run
@@ -48,6 +54,7 @@ class StepConfig:
     # Beside it
     upstream: str = ""  # checkout of unet-tf2 to run in turn, not frozen
     upstream_python: str = sys.executable  # interpreter that has tf_keras
+    torch_python: str = ""  # interpreter that has PyTorch, to run the same network in turn
     epochs: bool = False  # whether to time the start and whole epochs of train.py, at the last size
 
     # How
@@ -71,6 +78,10 @@ def main(config=None):
             if config.upstream:
                 upstream = stack.enter_context(start_upstream(config, side, batch_size))
                 steps["upstream"] = lambda upstream=upstream: upstream.call("step")
+            if config.torch_python:
+                peer = stack.enter_context(start_torch(config, side, batch_size))
+                for way in _TORCH_WAYS:
+                    steps[f"PyTorch, {way}"] = lambda way=way, peer=peer: peer.call(way)
             seconds = time_in_turn(steps, config.steps, warm_up=2)
         report(side, batch_size, steps, seconds, ceilings)
         bare = seconds[next(iter(steps))] / batch_size
@@ -220,6 +231,13 @@ def start_upstream(config, side, batch_size):
     options = {"side": side, "batch": batch_size, "classes": config.num_classes}
     options |= {"backbone": config.backbone}
     return Upstream(config.upstream_python, config.upstream, _UPSTREAM, options)
+
+
+def start_torch(config, side, batch_size):
+    """A process that trains the same network on noise in PyTorch."""
+    options = {"side": side, "batch": batch_size, "classes": config.num_classes}
+    code = (Path(__file__).with_name("peers_code") / "step_torch.py").read_text(encoding="utf-8")
+    return Upstream(config.torch_python, ROOT, code, options)
 
 
 # Runs in the checkout, and only calls upstream's own functions.
