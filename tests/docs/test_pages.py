@@ -125,9 +125,12 @@ def test_what_is_translated():
     assert {f"docs/zh/{name}.md" for name in names} < set(TRANSLATED)
 
 
-@pytest.mark.parametrize("chinese", TRANSLATED)
+@pytest.mark.parametrize("chinese", sorted(set(TRANSLATED) - {"README.zh-CN.md"}))
 def test_both_languages_have_the_same_tables(chinese):
-    """As many rows, in the same order: what stands between backticks in a row is the same."""
+    """As many rows, in the same order: what stands between backticks in a row is the same.
+
+    README's table of pages is another: most of them are in English alone.
+    """
     ours, theirs = (
         [sorted(find_spans(row)) for row in read(name).splitlines() if row.startswith("|")]
         for name in (chinese, TRANSLATED[chinese])

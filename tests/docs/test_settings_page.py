@@ -5,7 +5,7 @@ import dataclasses
 import re
 
 import pytest
-from pages import CONFIGS, PAGES, find_spans, read
+from pages import CONFIGS, PAGES, ROOT, find_spans, read
 
 ARTICLE = "docs/article.md"
 _ROW = re.compile(r"^\|(.*?)(?<!\\)\|", re.MULTILINE)
@@ -23,6 +23,8 @@ def test_the_page_of_settings_has_those_of_train_py():
 def test_options_within_sentences_are_settings(page):
     """Commands as a whole are for test_commands."""
     known = {field.name for config in CONFIGS.values() for field in dataclasses.fields(config)}
+    for path in (ROOT / "benchmarks").glob("*.py"):
+        known |= set(re.findall(r"^    (\w+): .+ = ", path.read_text(encoding="utf-8"), re.MULTILINE))
     known |= {f"no-{name}" for name in known} | {"help"}
     named = [span for span in find_spans(read(page)) if re.match(r"--\w", span)]
     options = {word for span in named for word in re.findall(r"--([\w-]+)", span)}
