@@ -25,7 +25,7 @@ from utils.prediction import export
 from utils.prediction.export import FORMATS, check_formats, draw_images, export_model
 from utils.prediction.inference import predict_mask
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "prediction.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "export.md"
 SIZE = (64, 80)
 NAMES = ("background", "Straße", "树")
 PALETTE = voc_palette(256)
