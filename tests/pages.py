@@ -33,6 +33,11 @@ MAINS = {
     module.__name__: module.main
     for module in (voc_annotation, train, predict, get_miou, demo, json_to_dataset, summary)
 }
+# unet-keras COMMAND, which `pip install .` brings, runs a script.
+_INSTALLED = {
+    "check": "voc_annotation", "convert": "json_to_dataset", "train": "train", "predict": "predict",
+    "evaluate": "get_miou", "summary": "summary", "demo": "demo",
+}  # fmt: skip
 _PROGRAMS = ("python", "pip", "tensorboard", "labelme", "export", "unet-keras", "mypy")
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 _SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
@@ -58,6 +63,8 @@ class Command(NamedTuple):
     def script(self):
         """Name of the project's script that it runs; None: it runs something else."""
         words = self.words
+        if len(words) > 1 and words[0] == "unet-keras":
+            return _INSTALLED[words[1]]
         if len(words) < 2 or words[0] != "python" or not words[1].endswith(".py"):
             return None
         return words[1].removesuffix(".py")

@@ -23,6 +23,7 @@ NOT_RUN = {
     "pip ": "changes the environment",
     "python -m pytest": "these tests",
     "python demo.py": ".ci/run runs it",
+    "unet-keras ": "needs the package; tests of the package run it",
     "labelme ": "another program, with a window",
     "tensorboard ": "a server, which ends by Ctrl-C",
     "export ": "a shell's own command",
@@ -31,6 +32,8 @@ NOT_RUN = {
     "python predict.py --mode video --video_path 0": "needs a camera",
     "python predict.py --mode export --export_formats savedmodel,onnx,litert": "tested by "
     "tests/prediction/test_export.py; takes a minute",
+    "python predict.py --mode export --export_formats onnx_int8": "as the other exports",
+    "python train.py --folds": "five trainings, in processes of their own",
     "python train.py --devices": "needs several GPUs, or machines",
     "python train.py --imagenet_url": "needs a mirror",
     "python train.py --model_path \"\" --VOCdevkit_path": "a figure: a whole training",
@@ -139,8 +142,18 @@ def workspace(tmp_path_factory):
     for split, some in splits.items():
         (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in some))
     train.main(
-        tiny_training(base / "VOCdevkit", base / "logs", freeze_train=False, unfreeze_epoch=1)
+        tiny_training(
+            base / "VOCdevkit",
+            base / "logs",
+            name_classes=demo.NAMES,
+            freeze_train=False,
+            unfreeze_epoch=1,
+        )
     )
+    best = base / "logs" / "best_epoch_weights.weights.h5"
+    for fold in ("fold_0", "fold_1"):
+        (base / "logs" / fold).mkdir()
+        shutil.copy(best, base / "logs" / fold)
     shutil.copytree(base / "VOCdevkit", base / "other")
     shutil.copytree(lists, base / "lists")
     images = base / "VOCdevkit" / "VOC2007" / "JPEGImages"
@@ -149,9 +162,7 @@ def workspace(tmp_path_factory):
     for path in ("street.jpg", "img/street.jpg", "img/cell.jpg"):
         shutil.copy(images / "cells_000.jpg", base / path)
     Image.open(images / "cells_001.jpg").save(base / "scans" / "a.tif")
-    shutil.copy(
-        base / "logs" / "best_epoch_weights.weights.h5", base / "model_data" / "mine.weights.h5"
-    )
+    shutil.copy(best, base / "model_data" / "mine.weights.h5")
     upstream = keras_2_unet(pytest.importorskip("tf_keras"), 21, "vgg", width=8)
     upstream.save_weights(base / "model_data" / "unet_vgg_voc.h5")
     write_video(base / "in.mp4", images)

@@ -7,6 +7,17 @@ import re
 import pytest
 from pages import CONFIGS, PAGES, ROOT, find_spans, read
 
+from errors import UserError
+from utils.config import load_config
+
+# Options that the page names for what is said about them: what says so.
+ANSWERED = {
+    "--Init_lr": None,  # taken
+    "--epochs": "unfreeze_epoch",
+    "--lr": "init_lr",
+    "--gpu": "devices",
+    "--pretrained": "model_path",
+}
 ARTICLE = "docs/article.md"
 _ROW = re.compile(r"^\|(.*?)(?<!\\)\|", re.MULTILINE)
 _NEW_LINE = re.compile(r"(\w+): ([\w\[\], .|]+) = (.+)")
@@ -24,11 +35,25 @@ def test_options_within_sentences_are_settings(page):
     """Commands as a whole are for test_commands."""
     known = {field.name for config in CONFIGS.values() for field in dataclasses.fields(config)}
     for path in (ROOT / "benchmarks").glob("*.py"):
-        known |= set(re.findall(r"^    (\w+): .+ = ", path.read_text(encoding="utf-8"), re.MULTILINE))
+        known |= set(
+            re.findall(r"^    (\w+): .+ = ", path.read_text(encoding="utf-8"), re.MULTILINE)
+        )
     known |= {f"no-{name}" for name in known} | {"help"}
     named = [span for span in find_spans(read(page)) if re.match(r"--\w", span)]
     options = {word for span in named for word in re.findall(r"--([\w-]+)", span)}
+    if page.endswith("article.md"):
+        assert {word.removeprefix("--") for word in ANSWERED} <= options
+        options -= {word.removeprefix("--") for word in ANSWERED}
     assert options <= known
+
+
+@pytest.mark.parametrize("option", ANSWERED)
+def test_old_names_are_answered_as_the_article_s_page_says(option):
+    if ANSWERED[option] is None:
+        assert load_config(CONFIGS["train"], [option, "1e-3"]).init_lr == 1e-3
+        return
+    with pytest.raises(UserError, match=rf"\b{ANSWERED[option]}\b"):
+        load_config(CONFIGS["train"], [option, "1"])
 
 
 def test_new_lines_of_the_article_s_settings_are_right():
