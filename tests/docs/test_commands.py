@@ -41,11 +41,12 @@ NOT_RUN = {
     "python train.py --VOCdevkit_path camvid": "a figure: a whole training",
 }  # fmt: skip
 
-# What is appended to a command to make it small, by how it begins: all that fit.
+# What is appended to a command to make it small, by how it begins: of those that fit, the longest.
+_SMALL = "--input_shape 32,32 --width 8 --precision float32 --save_period 0 --resume never"
+_SHORT = "--unfreeze_epoch 1 --freeze_epoch 1 --unfreeze_batch_size 2 --num_workers 1"
 TINY = {
-    "python train.py": "--input_shape 32,32 --width 8 --precision float32 --unfreeze_epoch 1 "
-    "--freeze_epoch 1 --unfreeze_batch_size 2 --save_period 0 --num_workers 1 --resume never",
-    "python train.py --plan": "--time_limit 0.05",
+    "python train.py": f"{_SMALL} {_SHORT}",
+    "python train.py --plan": f"{_SMALL} --time_limit 0.05",
     "python predict.py --mode fps": "--test_interval 2",
     "python summary.py": "--width 8 --repeats 0",
 }
@@ -75,10 +76,8 @@ def shorten(command):
     for name, value in EDITED.get(command.script, {}).items():
         if f"--{name}" not in settings:
             settings += [f"--{name}", value]
-    for beginning, more in TINY.items():
-        if command.text.startswith(beginning):
-            settings += more.split()
-    return settings
+    fitting = [beginning for beginning in TINY if command.text.startswith(beginning)]
+    return settings + TINY[max(fitting, key=len)].split() if fitting else settings
 
 
 # Settings
@@ -238,13 +237,29 @@ def five_channels(folder):
         pixels = np.asarray(Image.open(path))
         path.unlink()
         tifffile.imwrite(
-            path.with_suffix(".tif"), pixels[..., [0, 1, 2, 0, 1]], photometric="minisblack"
+            path.with_suffix(".tif"),
+            pixels[..., [0, 1, 2, 0, 1]],
+            photometric="minisblack",
+            planarconfig="contig",
         )
+
+
+def fixed(folder):
+    shutil.copytree(folder / "VOCdevkit" / "VOC2007", folder / "VOCdevkit" / "VOC2007_fixed")
+
+
+def patients(folder):
+    """Two images of each patient."""
+    for kind in ("JPEGImages", "SegmentationClass"):
+        for index, path in enumerate(sorted((folder / "VOCdevkit" / "VOC2007" / kind).iterdir())):
+            path.rename(path.with_name(f"patient{index // 2}_{index}{path.suffix}"))
 
 
 # What must be there before a command, or its block: what its page says that the reader has. Of
 # those that fit, the last.
 PREPARED = {
+    "--VOCdevkit_path VOCdevkit/VOC2007_fixed": fixed,
+    "--group_by": patients,
     "python voc_annotation.py --fix": of_masks(lambda mask: np.where(mask, 255, 0).astype("uint8")),
     "--color_map colours.txt": color_masks,
     "--color_map borders.txt": two_colors,
