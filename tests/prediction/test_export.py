@@ -25,7 +25,7 @@ from utils.prediction import export
 from utils.prediction.export import FORMATS, check_formats, draw_images, export_model
 from utils.prediction.inference import predict_mask
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "export.md"
 SIZE = (64, 80)
 NAMES = ("background", "Straße", "树")
 PALETTE = voc_palette(256)
@@ -500,14 +500,11 @@ def test_images_to_compare_on():
     np.testing.assert_array_equal(images, draw_images(SIZE))
 
 
-def test_the_readme_s_program(network, tmp_path):
+def test_the_page_s_program(network, tmp_path):
     """It needs no Keras, and its mask is the one of `predict_mask`."""
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    programs = [block for block in blocks if "import onnxruntime" in block]
-    if not programs:
-        pytest.skip("the README holds no program that runs the ONNX file")
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (program,) = (block for block in blocks if "import onnxruntime" in block)
     need("onnx")
-    (program,) = programs
     (onnx,) = set(re.findall(r'"([^"]+\.onnx)"', program))
     (photo,) = set(re.findall(r'"([^"]+\.jpg)"', program))
     (result,) = set(re.findall(r'"([^"]+\.png)"', program))
