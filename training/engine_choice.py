@@ -80,6 +80,8 @@ class EngineChoice:
                 "that name. Start anew with --resume never, from its last_epoch_weights.weights.h5 "
                 "with --model_path; its files stay."
             ) from None
+        if self.engine != Engine():
+            print(f"engine: {self.engine}, as in the run.")
         set_environment(self.engine)
         now = engine_of_environment()
         if (now.onednn, now.threads) != (self.engine.onednn, self.engine.threads):

@@ -369,10 +369,14 @@ def test_where_a_plan_has_nothing_to_try_first_the_decoder_has_all_the_time(tria
 
 
 @pytest.mark.parametrize("setting", ["auto", "fixed", "three_layers"])
-def test_a_run_that_resumes_keeps_its_engine(trials, setting, capsys):
+def test_a_run_that_resumes_keeps_its_engine(trials, setting, capsys, monkeypatch):
     config = replace(LONG, engine=setting)
     assert choose(config, stored="onednn,three_layers") == Engine(onednn=True, fused=False)
     assert engine.engine_of_environment() == Engine(onednn=True)
+    assert trials() == []
+    assert capsys.readouterr().out == "engine: onednn,three_layers, as in the run.\n"
+    again(monkeypatch)
+    assert choose(config, stored="fixed") == Engine()
     assert trials() == [] and capsys.readouterr().out == ""
 
 
@@ -380,8 +384,9 @@ def test_a_run_that_resumes_keeps_its_engine(trials, setting, capsys):
 def test_another_environment_is_told_of(trials, monkeypatch, capsys, stored, value):
     monkeypatch.setenv(ONEDNN, value)
     choose(stored=stored)
+    said = capsys.readouterr().out.removeprefix("engine: onednn, as in the run.\n")
     now = "onednn" if value == "1" else "no_onednn"
-    assert capsys.readouterr().out == (
+    assert said == (
         f"note: this run began with the engine {stored}, and TF_ENABLE_ONEDNN_OPTS or "
         f"TF_NUM_INTRAOP_THREADS say {now} here: it resumes, but its weights will differ in their "
         "last digits.\n"

@@ -238,7 +238,7 @@ def test_where_no_process_can_start_the_trial_fails():
 def test_a_process_that_ends_says_so(monkeypatch):
     monkeypatch.setattr(sys, "executable", "false")
     process = Process({}, {})
-    assert process.answer(30.0) is None
+    assert process.answer(120.0) is None
     process.ask({"fused": True})  # nobody reads it
     process.end()
 
@@ -249,7 +249,7 @@ def test_a_process_that_does_not_answer_is_ended(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     begin = time.monotonic()
     outcome = run_trial({}, Engine(), [ONEDNN], 0.5)
-    assert time.monotonic() - begin < 30
+    assert time.monotonic() - begin < 300  # of 600 that it would sleep
     assert (outcome.engine, outcome.seconds, outcome.failed) == (Engine(), {}, False)
 
 
@@ -257,7 +257,7 @@ def test_a_process_that_does_not_answer_is_ended(monkeypatch, tmp_path):
 def test_a_real_trial_times_real_steps():
     job = {"network": asdict(TINY), "batch_size": 2}
     changes = [{"onednn": False}, THREE_LAYERS]
-    outcome = run_trial(job, parse_engine("onednn"), changes, 300.0)
+    outcome = run_trial(job, parse_engine("onednn"), changes, 900.0)
     assert not outcome.failed
     assert len(outcome.seconds) == 3
     assert set(outcome.seconds) <= {"onednn", "no_onednn", "onednn,three_layers",
