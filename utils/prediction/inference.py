@@ -104,7 +104,7 @@ def is_tiled(size, input_shape, tile):
     return size[0] * size[1] > TILE_ABOVE if tile is None else tile
 
 
-def most_probable(probabilities, size, strip=2**22):
+def most_probable(probabilities, size, strip=2**19):
     """Resizes probabilities (h, w, C) and takes the class of each pixel, in strips of rows.
 
     Strips keep the memory near `strip` floats, however large the image and C are.
