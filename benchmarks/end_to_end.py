@@ -115,9 +115,7 @@ def time_starts(config, weights, image, folder):
     """Median seconds of (importing what predicts, one image from the start to the saved file)."""
     times = []
     for turn in range(config.starts + 1):  # the first brings files into memory
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "import unet"], cwd=ROOT, check=True, **_SILENT)
-        middle = time.perf_counter()
+        importing = time_import()
         result = folder / f"start_{turn}" / f"{image.stem}.png"
         options = {
             "model_path": weights,
@@ -131,10 +129,21 @@ def time_starts(config, weights, image, folder):
         process = subprocess.Popen([sys.executable, str(ROOT / "predict.py"), *line], **_SILENT)
         while not result.exists() and process.poll() is None:
             time.sleep(_POLL)
-        times.append((middle - start, time.perf_counter() - begun))
+        times.append((importing, time.perf_counter() - begun))
         if process.wait():
             raise RuntimeError(f"predict.py ended with status {process.returncode}.")
     return np.median(times[1:], axis=0).tolist()
+
+
+def time_import():
+    """Seconds from the start of a process until it has imported what predicts."""
+    code = "import unet; print('imported', flush=True)"
+    start = time.perf_counter()
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        process.stdout.readline()
+        return time.perf_counter() - start
 
 
 _SILENT = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
