@@ -88,7 +88,7 @@ class PredictConfig:
     export_path: str = "model_data/export"  # folder
     export_formats: tuple[str, ...] = ("savedmodel",)  # onnx onnx_float16 onnx_int8 openvino litert
     export_size: str = "fixed"  # fixed: input_shape; any: multiples of the encoder's stride
-    VOCdevkit_path: str = "VOCdevkit"  # holds VOC2007, for onnx_int8: it is made with images
+    VOCdevkit_path: str = "VOCdevkit"  # folder with VOC2007; onnx_int8 needs its validation images
     val_list: str = "val"  # list in ImageSets/Segmentation, or the path of a .txt file
     int8_images: int = 100  # how many of them it is calibrated and scored on, spread over the list
     int8_max_fall: float = 0.01  # mIoU, of 0 to 1, that it may lose; if it loses more it is refused

@@ -13,7 +13,7 @@ from utils.prediction.decide import Sheet
 
 TTA = ("none", "h", "hv")
 TILE_ABOVE = 50_000_000  # pixels from which an image is tiled unless told otherwise
-_STRIP = 2**22  # floats
+_STRIP = 2**19  # floats: these stay in the processor's cache
 
 
 def check_tta(tta):
