@@ -35,19 +35,20 @@ def adopt_lines(cls):
         list of str: what is wrong with the other lines, which are taken out.
     """
     types, usual = inspect.get_annotations(cls), article(script_of(cls))
-    proper = {key_of(name): name for name in (*types, *(usual or ()))}
+    is_script, usual = usual is not None, usual or {}
+    proper = {key_of(name): name for name in (*types, *usual)}
     fields, problems = {}, []
     for name in (*types, *_untyped(cls, types)):
         value, new = vars(cls).get(name, _MISSING), proper.get(key_of(name), name)
         stated = [types[one] for one in (name, new) if is_type(types.get(one))]
-        kind = stated[0] if stated else (usual or {}).get(new)
+        kind = stated[0] if stated else usual.get(new)
         problem = ""
         # Classes that are no script's need not be read where they stand.
-        if new == name and name not in (usual or ()) and (kind is None or usual is not None):
+        if new == name and name not in usual and (kind is None or is_script):
             read, found = _find_reader(cls, name)
             kind = kind or found or _kind_of_value(value)
             if not read:
-                problem = _refuse(cls, name, {**types, **(usual or {})})
+                problem = _refuse(cls, name, {**types, **usual})
             elif kind is None:
                 problem = f"{name} needs a type: int, float, str, bool or such as tuple[int, ...]."
         if value is not _MISSING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from errors import UserError
 from utils.messages import say
 
-BEST_MIOU = "best_miou_weights"  # what is best_epoch_weights now was of the lowest loss beside it
+BEST_MIOU = "best_miou_weights"  # of earlier versions, whose best_epoch_weights were by the loss
 EPOCH = "epoch"  # what the losses in a run's state are of
 # What may change without changing what is learnt, or that only says how long to train.
 FREE = {
