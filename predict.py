@@ -63,10 +63,10 @@ class PredictConfig:
     mix_type: int = 0  # 0: colours over the image, 1: alone, 2: background black, 3: outlines
     legend: bool = False  # whether to add class names and shares below the image
     count: bool = False  # whether to count pixels of classes, and list regions in a CSV file
-    background_regions: bool = False  # whether it lists the background's regions too
-    pixel_size: float | None = None  # its side in your unit, for that file; None: as TIFF tags say
+    background_regions: bool = False  # whether that file lists those of the background too
+    pixel_size: float | None = None  # a pixel's side in your unit, for that file; None: TIFF tags
     confidence: bool = False  # whether to save the highest probability of each pixel, times 255
-    probabilities: str = ""  # all of them in a file; npz, tif; "": none
+    probabilities: str = ""  # file of those of all classes; npz, tif; "": none
     annotations: str = ""  # to correct, to measure; labelme, coco, cvat, labels, geojson; "": none
     annotation_tolerance: float = 1.0  # pixels by which they simplify outlines; 0: exact
     dir_save_path: str = "img_out"  # where results are saved

@@ -28,7 +28,7 @@ def write_geojson(path, mask, names, tolerance):
         mask: uint8 (H, W), class ids.
         names: sequence of str, without the background: `names[0]` is class 1.
         tolerance: float, pixels by which outlines may be simplified; 0: exact. A region whose
-            simplified outline would cross itself keeps its exact one.
+            simplified outline would cross or touch itself keeps its exact one.
 
     Raises:
         OSError: if it can't be written.
