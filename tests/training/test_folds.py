@@ -25,6 +25,7 @@ from utils.script import Terminated
 
 PROJECT = Path(train.__file__).parent
 BEST = "best_miou_weights.weights.h5"
+unix = pytest.mark.skipif(sys.platform == "win32", reason="it has other signals")
 
 
 class InProcess:
@@ -362,7 +363,7 @@ def run_folds(config, folder, until=None, number=signal.SIGTERM, group=False):
 
 
 @pytest.mark.system
-@pytest.mark.skipif(sys.platform == "win32", reason="it has other signals")
+@unix
 def test_three_folds_that_are_ended_twice(train_config, tmp_path, logs):
     """By SIGTERM, of which the fold hears from its parent, and by Ctrl-C, which reaches both."""
     config = train_config(folds=3, unfreeze_epoch=8, eval_period=4, save_period=0)
@@ -394,6 +395,7 @@ def test_three_folds_that_are_ended_twice(train_config, tmp_path, logs):
 
 
 @pytest.mark.system
+@unix
 def test_a_mistake_in_a_fold_is_one_message(train_config, tmp_path, voc_dir):
     """A broken image is found by the fold that comes to it."""
     (voc_dir / "VOC2007" / "JPEGImages" / "val_a.jpg").write_bytes(b"no image")
