@@ -186,8 +186,8 @@ def _check_backend(backend, job):
         raise UserError(
             "TensorFlow can't train on several machines in Keras 3 (its strategy for it fails "
             "in fit, see github.com/keras-team/keras/issues/20585). Install requirements-jax.txt "
-            f"and set KERAS_BACKEND=jax and the three variables {PREFIX}...; docs/machines.md has the "
-            "commands."
+            f"and set KERAS_BACKEND=jax and the three variables {PREFIX}...; docs/machines.md has "
+            "the commands."
         )
     if backend not in ("tensorflow", "jax"):
         raise UserError(
