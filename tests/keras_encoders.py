@@ -70,12 +70,6 @@ FEATURES = {
     "convnextxlarge": _CONVNEXT.format("xlarge", 256, 512, 1024, 2048),
 }
 FINEST = {"vgg19": 1} | {name: 4 for name in FEATURES if name.startswith("convnext")}  # else 2
-# The smallest of each family, which share their code: of the others only the number and size of
-# layers are new, and these are seen in their graphs.
-FAMILIES = (
-    "vgg19", "resnet101", "resnet50v2", "densenet121", "mobilenet", "mobilenetv2",
-    "mobilenetv3small", "efficientnetb0", "efficientnetv2b0", "convnexttiny",
-)  # fmt: skip
 _WAITING = "uninitialized_variables"  # as Keras calls its list of those
 
 
