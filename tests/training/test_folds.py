@@ -87,6 +87,14 @@ def stop_in(monkeypatch, fold):
     monkeypatch.setattr(train, "main", interrupted)
 
 
+@pytest.fixture
+def usual_ctrl_c():
+    """Ctrl-C as in a terminal: what runs in the background of a shell ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 # What is refused, before anything is written
 
 
@@ -363,6 +371,7 @@ def run_folds(config, folder, until=None, number=signal.SIGTERM, group=False):
 
 
 @pytest.mark.system
+@pytest.mark.usefixtures("usual_ctrl_c")
 @unix
 def test_three_folds_that_are_ended_twice(train_config, tmp_path, logs):
     """By SIGTERM, of which the fold hears from its parent, and by Ctrl-C, which reaches both."""
