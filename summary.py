@@ -197,9 +197,9 @@ def describe(config):
     Raises:
         UserError: if the file holds another network than the settings say.
     """
+    from nets.trained import resolve_description
     from nets.weights.description import Description
     from nets.weights.storage import open_weights
-    from unet import resolve_description
 
     wanted = given(config)
     if not config.model_path:

@@ -10,7 +10,6 @@ for found in unet.predict(["street.jpg", "park.jpg"]):
 Keras, and TensorFlow with it, is imported when weights are loaded.
 """
 
-import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from errors import UserError
-from nets.checks import check_input_shape, check_num_classes, check_weights_file
+from nets.checks import check_weights_file
 from utils.data.masks import mask_to_image
 from utils.images.channels import MAX_PIXELS, to_rgb
 from utils.images.reading import read_image
@@ -45,10 +44,9 @@ from utils.quiet import quiet
 if TYPE_CHECKING:
     import keras
 
-    from nets.weights.description import Description, Stored
+    from nets.weights.description import Description
     from nets.weights.storage import LoadReport
 
-INPUT_SHAPE = (512, 512)  # upstream's, of files that don't say theirs
 Mask = npt.NDArray[np.uint8]
 Array = npt.NDArray[Any]
 _LOADING = threading.Lock()  # Keras' number format, while networks are built, is global
@@ -137,7 +135,7 @@ class Unet:
             if str(path) != "imagenet":  # which is said to be no trained network
                 check_weights_file(path)  # before the seconds that Keras takes to be imported
         with quiet() if in_script() else nullcontext():  # TensorFlow greets
-            from nets.trained import load_trained
+            from nets.trained import describe_size, load_trained, resolve_description
             from nets.weights.storage import open_weights
         files = [open_weights(path, backbone) for path in self.paths]
         self.descriptions = [
@@ -453,70 +451,3 @@ def _value_of(outcome: Outcome, which: str = "") -> Prediction:
     if outcome.error:
         raise UserError(f"{which}{outcome.error}") from outcome.error
     return cast(Prediction, outcome.value)
-
-
-def resolve_description(
-    stored: "Stored",
-    num_classes: int | None,
-    backbone: str | None,
-    input_shape: Sequence[int] | None,
-    name_classes: Sequence[str] | None,
-) -> "Description":
-    """Joins what a weights file says of itself with what the caller says.
-
-    Args:
-        stored: `nets.weights.description.Stored`.
-        num_classes, backbone, input_shape, name_classes: as for `Unet`.
-
-    Returns:
-        Description.
-
-    Another `input_shape` than the file's is taken: the network is convolutional, and pads. So are
-    other names of the classes, but not the file's in another order.
-
-    Raises:
-        UserError: if they contradict each other, or the file holds no whole network.
-    """
-    from nets.weights.description import Description
-    from nets.weights.naming import renamed
-
-    size = (input_shape[0], input_shape[1]) if input_shape else None
-    names = tuple(name_classes or ())
-    inferred, described = stored.infer(), stored.description
-    if "num_classes" not in inferred:
-        raise UserError(
-            f"{stored.path} holds an encoder alone ({stored.kind}), which can't tell classes. "
-            f"Train first: python train.py --model_path {stored.path}"
-        )
-    if described is None:
-        shape = size or INPUT_SHAPE
-        named = class_names(inferred["num_classes"], names)
-        check_num_classes(inferred["num_classes"])
-        described = Description(input_shape=shape, name_classes=named, **inferred)
-    for name, value in (("num_classes", num_classes), ("backbone", backbone)):
-        stored.refuse_other(name, value, getattr(described, name))
-    if names:
-        described = renamed(described, names, stored.path)
-    check_input_shape(size or described.input_shape, described.backbone)
-    return resized(described, size) if size else described
-
-
-def resized(described: "Description", size: tuple[int, int]) -> "Description":
-    """A Description for images of another (height, width)."""
-    if not described.window:
-        return dataclasses.replace(described, input_shape=size)
-    window = min(described.window[0], size[0]), min(described.window[1], size[1])
-    return dataclasses.replace(described, input_shape=size, window=window)
-
-
-def describe_size(trained: "Description | None", used: "Description") -> str:
-    """Says that images are predicted at another size than that of the training, or "".
-
-    Args:
-        trained: Description of the weights file, or None.
-        used: Description.
-    """
-    if trained is None or trained.input_shape == used.input_shape:
-        return ""
-    here, there = ("{}x{}".format(*one.input_shape) for one in (used, trained))
-    return f"Predicting at {here} (height x width) instead of the {there} of the training."
