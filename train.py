@@ -16,7 +16,7 @@ from training.engine_choice import EngineChoice
 from training.folds import check_folds, train_folds
 from training.phases import PhaseSettings
 from training.plan import check_plan
-from training.resuming import open_or_resume, to_json
+from training.resuming import open_or_resume, stored_plan, to_json
 from training.settings import (
     SHIPPED,
     DataSettings,
@@ -203,7 +203,8 @@ def train(config, devices):
         config = dataclasses.replace(config, **planned, value_range=value_range or ())
         engine.after_planning(config.parts)
         config = dataclasses.replace(config, engine=str(engine.engine))
-        facts = {"run": described, "plan": planned, "engine": config.engine}
+        stored = run.state.facts.get("plan", {}) if run.state else {}
+        facts = {"run": described, "plan": stored | planned, "engine": config.engine}
         training, phases = begin(config, samples, facts, run, devices, limit)
         if devices.chief:
             save_settings(config, table, run.folder)
@@ -263,12 +264,12 @@ def choose_engine(config, samples, run, devices):
 def follow_plan(config, samples, run, value_range=None):
     """The settings that a plan chooses, {name: value}, and its table, or "".
 
-    A run that resumes keeps its own, whatever the machine does today.
+    A run that resumes keeps its own, whatever the machine does today, but for what is set.
     """
     if config.plan == "off":
         return {}, ""
     if run.state:
-        return run.state.facts["plan"], ""
+        return stored_plan(run.state.facts, config), ""
     with quiet():
         from training.planning import draw_up_plan
 

@@ -18,7 +18,7 @@ ROOT = Path(train.__file__).parent
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 PAGES = {
     str(path.relative_to(ROOT)): path
-    for path in (ROOT / "README.md", ROOT / "README.zh-CN.md", *DOCS, ROOT / "benchmarks/README.md")
+    for path in (ROOT / "README.md", ROOT / "README.zh-CN.md", *DOCS, *ROOT.glob("benchmarks/*.md"))
 }
 CONFIGS = {
     "voc_annotation": voc_annotation.AnnotationConfig,

@@ -9,43 +9,12 @@ from nets.precision import choose_precision
 from nets.weights.imagenet_files import find_local
 from nets.weights.storage import IMAGENET, open_weights
 from training.machine import measure_machine
-from training.phases import PhaseSettings
 from training.plan import make_plan
 from training.plan_start import Lighter
-from training.settings import (
-    DataSettings,
-    LossSettings,
-    NetworkSettings,
-    OptimizerSettings,
-    values_as_shipped,
-)
+from training.settings import set_by_user
 from training.start import AUTO, choose_start
-from utils.data.augment import Augment
 from utils.data.fingerprint import take_fingerprint
 from utils.messages import say
-
-_NOT_PLANNED = {"time_limit"}
-
-
-def set_by_user(config, given=()):
-    """The settings that a plan leaves alone: those given, or different from what is shipped.
-
-    Args:
-        config: settings, a dataclass.
-        given: names of settings that were typed, whatever their value.
-
-    Returns:
-        dict from names to values.
-    """
-    usual = values_as_shipped(
-        NetworkSettings, DataSettings, PhaseSettings, OptimizerSettings, LossSettings, Augment,
-    ) | {"model_path": AUTO, "val_input_shape": None}  # fmt: skip
-    values = {name: getattr(config, name) for name in usual if hasattr(config, name)}
-    return {
-        name: value
-        for name, value in values.items()
-        if name in given or name in _NOT_PLANNED or value != usual[name]
-    }
 
 
 def draw_up_plan(config, samples, given=(), value_range=None):

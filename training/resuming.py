@@ -6,6 +6,8 @@ Needs no Keras. `config` is the settings of train.py here.
 import dataclasses
 import json
 
+from training.settings import set_by_user
+from utils.config import typed_settings
 from utils.runs.folder import open_run
 from utils.runs.resume import find_changes, find_missing, update_facts, wants_more
 
@@ -36,6 +38,17 @@ def open_or_resume(config, described):
     )
 
 
+def stored_plan(facts, config):
+    """What the plan of a run chose, {name: value}, but for what is set otherwise by now.
+
+    Args:
+        facts: dict, of the run's state.
+        config: the settings.
+    """
+    mine = set_by_user(config, typed_settings(config))
+    return {name: value for name, value in facts.get("plan", {}).items() if name not in mine}
+
+
 def changes_since(state, config, described):
     """Lists what keeps a run from resuming, as `utils.runs.resume.find_changes` does.
 
@@ -46,6 +59,6 @@ def changes_since(state, config, described):
     if missing := find_missing(state.facts):
         return missing
     facts, _ = update_facts(state.facts, described)
-    planned = dataclasses.replace(config, **facts.get("plan", {}))
+    planned = dataclasses.replace(config, **stored_plan(facts, config))
     starts = [phase.first_epoch for phase in planned.parts.phases.plan(facts["start"])]
     return find_changes(facts["run"], described, state.epoch, starts)

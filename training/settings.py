@@ -238,3 +238,24 @@ SHIPPED = values_as_shipped(
     "train_list": "train", "val_list": "val", "folds": 0, "model_path": "auto",
     "val_input_shape": None, "save_dir": "logs", "resume": "auto", "devices": 1,
 }  # fmt: skip
+
+
+def set_by_user(config, given=()):
+    """The settings that a plan leaves alone: those given, or different from what is shipped.
+
+    Args:
+        config: the settings of train.py.
+        given: names of settings that were typed, whatever their value.
+
+    Returns:
+        dict from names to values.
+    """
+    usual = values_as_shipped(
+        NetworkSettings, DataSettings, PhaseSettings, OptimizerSettings, LossSettings, Augment,
+    ) | {"model_path": "auto", "val_input_shape": None}  # fmt: skip
+    values = {name: getattr(config, name) for name in usual if hasattr(config, name)}
+    return {
+        name: value
+        for name, value in values.items()
+        if name in given or name == "time_limit" or value != usual[name]
+    }

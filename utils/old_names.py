@@ -11,7 +11,7 @@ import sys
 from errors import UserError
 
 _NETWORK = {
-    "model_path": str,
+    "model_path": tuple[str, ...] | str,
     "num_classes": int | None,
     "backbone": str | None,
     "input_shape": tuple[int, int] | None,
@@ -37,7 +37,7 @@ _ARTICLE = {
         "miou_out_path": str,
     },
     "voc_annotation": {"VOCdevkit_path": str, "trainval_percent": float, "train_percent": float},
-    "summary": _NETWORK,
+    "summary": _NETWORK | {"model_path": str},
     "json_to_dataset": {},
     "demo": {},
 }  # fmt: skip
