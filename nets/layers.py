@@ -6,7 +6,6 @@ from keras import ops
 
 _NEVER = -1e9  # a logit
 _TAKES = np.float32([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])  # rows of 4, of the kernel's 3
-_NEIGHBOURS = np.kron(_TAKES, _TAKES)  # (16, 9)
 
 
 class UpsampledConv2D(keras.layers.Layer):
@@ -65,7 +64,7 @@ class UpsampledConv2D(keras.layers.Layer):
         if not self.fused:
             return self._call_in_parts(skip, x, training)
         first = 0 if skip is None else skip.shape[-1]
-        kernel = ops.cast(_sum_neighbours(self.kernel[:, :, first:]), self.compute_dtype)
+        kernel = ops.cast(sum_neighbours(self.kernel[:, :, first:]), self.compute_dtype)
         outputs = ops.conv_transpose(x, kernel, strides=2, padding="same")
         if skip is not None:
             kernel = ops.cast(self.kernel[:, :, :first], self.compute_dtype)
@@ -110,18 +109,20 @@ def _enlarge(x):
     return ops.image.resize(x, (2 * height, 2 * width), interpolation="nearest")
 
 
-def _sum_neighbours(kernel):
+def sum_neighbours(kernel):
     """(3, 3, in, out) of a convolution after nearest upsampling becomes (4, 4, out, in).
 
     Output row 2i + t takes x's row i by way of the upsampled rows 2i and 2i + 1, so with the
     rows 1 - t and 2 - t of the kernel, where it has them: t is -1 to 2.
 
-    As one product with a constant matrix: of a step with a light encoder, whose coarsest features
-    have few pixels and many channels, padding, adding and flipping took a quarter.
+    As products with a constant matrix: of a step with a light encoder, whose coarsest features
+    have few pixels and many channels, padding, adding and flipping took a quarter. Rows first, then
+    columns: sums of two, which are the same to the bit in any order.
     """
     *_, channels, filters = kernel.shape
-    rows = ops.reshape(ops.transpose(kernel, (0, 1, 3, 2)), (9, filters * channels))
-    return ops.reshape(ops.matmul(_NEIGHBOURS, rows), (4, 4, filters, channels))
+    kernel = ops.reshape(ops.transpose(kernel, (0, 1, 3, 2)), (3, 3 * filters * channels))
+    rows = ops.reshape(ops.matmul(_TAKES, kernel), (4, 3, filters * channels))
+    return ops.reshape(ops.matmul(_TAKES, rows), (4, 4, filters, channels))
 
 
 class AlignedUpSampling2D(keras.layers.Layer):

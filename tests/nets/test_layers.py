@@ -4,11 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from nets.layers import (
-    AlignedUpSampling2D,
-    ExcludeClasses,
-    UpsampledConv2D,
-)
+from nets.layers import AlignedUpSampling2D, ExcludeClasses, UpsampledConv2D, sum_neighbours
 from nets.precision import dtype_policy
 
 
@@ -158,3 +154,12 @@ def test_the_convolution_in_parts_is_the_fused_one(rng, skip_channels, training)
         found = keras.ops.convert_to_numpy(layer(given, training=training))
         np.testing.assert_allclose(found, np.maximum(plain, 0), rtol=1e-4, atol=1e-5)
     assert any_size.output_shape == (None, None, None, 6)
+
+
+def test_sums_of_kernels_are_the_same_to_the_bit(rng):
+    kernel = rng.standard_normal((3, 3, 5, 7)).astype(np.float32)
+    padded = np.pad(kernel.transpose(0, 1, 3, 2), ((1, 1), (1, 1), (0, 0), (0, 0)))
+    rows = padded[:-1] + padded[1:]
+    expected = (rows[:, :-1] + rows[:, 1:])[::-1, ::-1]
+    found = keras.ops.convert_to_numpy(sum_neighbours(keras.ops.convert_to_tensor(kernel)))
+    np.testing.assert_array_equal(found, expected)

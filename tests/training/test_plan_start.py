@@ -18,6 +18,7 @@ from nets.weights.storage import open_weights
 from training.plan import Machine, make_plan
 from training.plan_start import Lighter
 from training.planning import find_lighter
+from utils.runs.state import read_state
 
 HERE = ["resnet50", "efficientnetb0", "mobilenetv2", "mobilenetv3large"]  # most work first
 # Of VGG16 at width 64, 60 minutes allow each image of STREET 0.51 passes at its full size and 1.4
@@ -161,3 +162,4 @@ def test_a_run_takes_the_encoder_and_resumes_with_it(
     monkeypatch.setattr("training.planning.measure_machine", None)  # nothing is measured again
     train.main(dataclasses.replace(settings, unfreeze_epoch=2))
     assert f"Resuming {folder} after epoch 1" in capsys.readouterr().out
+    assert read_state(folder).epoch == 2
