@@ -137,7 +137,7 @@ def time_starts(config, weights, image, folder):
 
 def time_import():
     """Seconds from the start of a process until it has imported what predicts."""
-    code = "import unet; print('imported', flush=True)"
+    code = "import unet, nets.trained; print('imported', flush=True)"  # the latter loads Keras
     start = time.perf_counter()
     with subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
