@@ -12,27 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pages import CONFIGS
 from PIL import Image
 
-import demo
-import get_miou
-import json_to_dataset
-import predict
-import summary
 import train
-import voc_annotation
 from utils.config import load_config
 
 ROOT = Path(train.__file__).parent
-CONFIGS = {
-    "voc_annotation": voc_annotation.AnnotationConfig,
-    "train": train.TrainConfig,
-    "predict": predict.PredictConfig,
-    "get_miou": get_miou.MiouConfig,
-    "demo": demo.DemoConfig,
-    "json_to_dataset": json_to_dataset.ConvertConfig,
-    "summary": summary.SummaryConfig,
-}
 HEAVY = ("keras", "tensorflow", "jax", "torch")
 CHATTER = re.compile(r"import time:|WARNING: All log messages before absl|[IW]\d{4} ")
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tifffile
+from made_networks import network_of_three_classes
 from PIL import Image
 
 import unet as unet_module
@@ -34,16 +35,7 @@ COLORS = voc_palette(256)
 
 @pytest.fixture(scope="module")
 def network():
-    """An untrained network that yet finds all of its three classes in noise."""
-    keras.utils.set_random_seed(0)
-    network = networks.Unet((None, None, 3), 3, encoder_initializer="he_normal", width=8)
-    noise = np.random.default_rng(0).uniform(-1, 1, (1, 32, 48, 3)).astype(np.float32)
-    kernel, _ = network.get_layer("head_conv").get_weights()
-    features = keras.Model(network.input, network.get_layer("head_conv").input)
-    logits = features.predict_on_batch(noise)[0] @ kernel[0, 0]
-    # Centred, so that each class is the largest somewhere.
-    network.get_layer("head_conv").set_weights([kernel, -np.median(logits, axis=(0, 1))])
-    return network
+    return network_of_three_classes(0)
 
 
 @pytest.fixture(scope="module")

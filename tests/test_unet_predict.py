@@ -10,9 +10,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
+from made_networks import network_of_three_classes
 from PIL import Image
 
 import unet as unet_module
@@ -29,21 +29,9 @@ DESCRIPTION = Description(3, "vgg", (32, 48), NAMES, 8)
 ROOT = Path(unet_module.__file__).parent
 
 
-def make_network(seed):
-    """An untrained network that yet finds all of its three classes in noise."""
-    keras.utils.set_random_seed(seed)
-    network = networks.Unet((None, None, 3), 3, encoder_initializer="he_normal", width=8)
-    noise = np.random.default_rng(seed).uniform(-1, 1, (1, 32, 48, 3)).astype(np.float32)
-    kernel, _ = network.get_layer("head_conv").get_weights()
-    features = keras.Model(network.input, network.get_layer("head_conv").input)
-    logits = features.predict_on_batch(noise)[0] @ kernel[0, 0]
-    network.get_layer("head_conv").set_weights([kernel, -np.median(logits, axis=(0, 1))])
-    return network
-
-
 @pytest.fixture(scope="module")
 def members():
-    return [make_network(seed) for seed in range(2)]
+    return [network_of_three_classes(seed) for seed in range(2)]
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,13 @@
 import csv
 import json
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tifffile
+from made_networks import segment_folder, segment_images
 from PIL import Image
 
 import predict
@@ -98,23 +100,7 @@ def images(tmp_path, rng):
 def folder(images, tmp_path):
     """folder(**settings): segments the folder; returns the exit status."""
 
-    def segment(**settings):
-        config = PredictConfig(
-            mode="dir_predict",
-            dir_origin_path=str(tmp_path / "in"),
-            dir_save_path=str(tmp_path / "out"),
-            **settings,
-        )
-        return predict.main(config)
-
-    return segment
-
-
-def single(tmp_path, *names, **settings):
-    """Segments images by name."""
-    given = tuple(str(tmp_path / "in" / name) for name in names)
-    config = PredictConfig(image=given, dir_save_path=str(tmp_path / "out"), **settings)
-    return predict.main(config)
+    return partial(segment_folder, tmp_path)
 
 
 def written(tmp_path, pattern="*"):
@@ -148,7 +134,7 @@ def test_confidence_of_a_folder(folder, images, tmp_path):
 
 
 def test_confidence_of_images_by_name(images, tmp_path):
-    assert single(tmp_path, "a.png", "sub/a.png", confidence=True) == 0
+    assert segment_images(tmp_path, "a.png", "sub/a.png", confidence=True) == 0
     assert written(tmp_path) == ["a.png", "a_2.png", "a_2_confidence.png", "a_confidence.png"]
     assert_confidence(tmp_path / "out" / "a_2_confidence.png", images["sub/a.png"])
 
@@ -156,7 +142,7 @@ def test_confidence_of_images_by_name(images, tmp_path):
 @pytest.mark.parametrize("by_name", [True, False])
 def test_probabilities_in_archives(folder, images, tmp_path, by_name):
     if by_name:
-        single(tmp_path, "a.png", probabilities="npz")
+        segment_images(tmp_path, "a.png", probabilities="npz")
     else:
         folder(probabilities="npz")
     with np.load(tmp_path / "out" / "a_probabilities.npz") as archive:
@@ -279,7 +265,7 @@ def test_intensities_are_those_of_the_file(tmp_path, rng):
     values[:, :10] = 60_000
     (tmp_path / "in").mkdir()
     tifffile.imwrite(tmp_path / "in" / "deep.tif", values)
-    single(tmp_path, "deep.tif", count=True)
+    segment_images(tmp_path, "deep.tif", count=True)
     pixels = read_image(tmp_path / "in" / "deep.tif")
     regions = find_regions(FakeUnet().predict_array(pixels), 2, values[..., None])
     expected = [one.intensity for one in regions if one.class_id]
@@ -304,7 +290,7 @@ def scaled(tmp_path):
 
 @pytest.mark.usefixtures("scaled")
 def test_the_size_of_pixels_is_taken_from_tiff_tags_and_said(tmp_path, capsys):
-    single(tmp_path, "s.tif", "t.tif", count=True)
+    segment_images(tmp_path, "s.tif", "t.tif", count=True)
     [row] = rows_of(tmp_path / "out" / "s_regions.csv")
     assert (row["pixel_size_um"], row["area_um2"], row["width_um"]) == ("0.25", "37.5", "7.5")
     assert capsys.readouterr().err == (
@@ -316,7 +302,7 @@ def test_the_size_of_pixels_is_taken_from_tiff_tags_and_said(tmp_path, capsys):
 
 @pytest.mark.usefixtures("scaled")
 def test_a_size_that_is_set_comes_first(tmp_path, capsys):
-    single(tmp_path, "s.tif", count=True, pixel_size=2.0)
+    segment_images(tmp_path, "s.tif", count=True, pixel_size=2.0)
     [row] = rows_of(tmp_path / "out" / "s_regions.csv")
     assert (row["pixel_size_units"], row["width_units"]) == ("2", "60")
     assert "pixel_size_um" not in row
@@ -339,7 +325,7 @@ def test_sizes_that_differ_are_said_from_to(folder, tmp_path, capsys):
 
 @pytest.mark.usefixtures("scaled")
 def test_without_a_table_no_size_is_said(tmp_path, capsys):
-    single(tmp_path, "s.tif")
+    segment_images(tmp_path, "s.tif")
     assert capsys.readouterr().err == ""
 
 
@@ -363,7 +349,7 @@ def test_label_images_hold_the_labels_of_the_table(folder, tmp_path):
 
 def test_more_regions_than_labels_are_told_of(images, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("utils.prediction.image_annotations._MOST_LABELS", 0)
-    assert single(tmp_path, "a.png", annotations="labels") == 1
+    assert segment_images(tmp_path, "a.png", annotations="labels") == 1
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {tmp_path / 'in' / 'a.png'} has ")
     assert line.endswith("a label image holds 0. Raise min_region, which drops the smallest.")
@@ -397,7 +383,7 @@ def test_what_is_there_may_hold_corrections(folder, tmp_path, kind):
 
 
 def test_settings_reach_the_network(images, tmp_path):
-    single(tmp_path, "a.png", threshold=("cell:0.3",), min_region=9)
+    segment_images(tmp_path, "a.png", threshold=("cell:0.3",), min_region=9)
     assert FakeUnet.last.options["threshold"] == {"cell": 0.3}
     assert FakeUnet.last.options["min_region"] == 9
     assert images

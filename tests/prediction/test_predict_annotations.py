@@ -2,10 +2,12 @@
 
 import json
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from made_networks import segment_folder, single
 from PIL import Image
 from pycocotools.coco import COCO
 
@@ -67,22 +69,7 @@ def folder(tmp_path, rng):
         pixels = np.kron(rng.integers(0, 2, (4, 6)), np.full((5, 5), 255)).astype(np.uint8)
         Image.fromarray(pixels).convert("RGB").save(path)
 
-    def segment(**settings):
-        config = PredictConfig(
-            mode="dir_predict",
-            dir_origin_path=str(tmp_path / "in"),
-            dir_save_path=str(tmp_path / "out"),
-            **settings,
-        )
-        return predict.main(config)
-
-    return segment
-
-
-def single(tmp_path, *names, **settings):
-    """Settings for images by name."""
-    images = tuple(str(tmp_path / "in" / name) for name in names)
-    return PredictConfig(image=images, dir_save_path=str(tmp_path / "out"), **settings)
+    return partial(segment_folder, tmp_path)
 
 
 def coco_names(path):
