@@ -63,12 +63,15 @@ class UpsampledConv2D(keras.layers.Layer):
         skip, x = inputs if isinstance(inputs, (list, tuple)) else (None, inputs)
         if not self.fused:
             return self._call_in_parts(skip, x, training)
-        first = 0 if skip is None else skip.shape[-1]
-        kernel = ops.cast(sum_neighbours(self.kernel[:, :, first:]), self.compute_dtype)
+        kernel_of_skip, kernel = None, self.kernel
+        if skip is not None:
+            # Not two slices: the gradient of each is a whole kernel, and slow to fill.
+            kernel_of_skip, kernel = ops.split(kernel, [skip.shape[-1]], axis=2)
+        kernel = ops.cast(sum_neighbours(kernel), self.compute_dtype)
         outputs = ops.conv_transpose(x, kernel, strides=2, padding="same")
         if skip is not None:
-            kernel = ops.cast(self.kernel[:, :, :first], self.compute_dtype)
-            outputs = ops.conv(skip, kernel, padding="same") + outputs
+            kernel_of_skip = ops.cast(kernel_of_skip, self.compute_dtype)
+            outputs = ops.conv(skip, kernel_of_skip, padding="same") + outputs
         return self.activation(outputs + self.bias)
 
     def _call_in_parts(self, skip, x, training):

@@ -1,5 +1,6 @@
 """The encoders of Keras as tests know them: features, families, networks without values, files."""
 
+import collections
 import contextlib
 import sys
 
@@ -70,6 +71,10 @@ FEATURES = {
     "convnextxlarge": _CONVNEXT.format("xlarge", 256, 512, 1024, 2048),
 }
 FINEST = {"vgg19": 1} | {name: 4 for name in FEATURES if name.startswith("convnext")}  # else 2
+# What EfficientNets make of RGB in [0, 1] first. With ImageNet's weights, and no others, they then
+# divide by the roots of the deviations.
+_MEANS, _VARIANCES = np.array([0.4, 0.5, 0.6]), np.array([0.05, 0.06, 0.07])
+_DEVIATIONS = np.array([0.229, 0.224, 0.225])
 _WAITING = "uninitialized_variables"  # as Keras calls its list of those
 
 
@@ -100,6 +105,34 @@ def keras_own(record, path, monkeypatch):
     return network, sys.modules[make.__module__].preprocess_input
 
 
+def find_summed(network):
+    """The normalizations whose results are summed as they are, activated, or partly dropped.
+
+    Args:
+        network: keras.Model of Keras 2.
+
+    Returns:
+        {name of a layer of batch normalization: how many sums in a row it is one of the terms of}.
+        These are all sums of results of that size and with as many channels.
+    """
+    tf_keras = pytest.importorskip("tf_keras")
+    sums = [layer for layer in network.layers if isinstance(layer, tf_keras.layers.Add)]
+    counts = collections.Counter(layer.output_shape for layer in sums)
+    found = {}
+    for layer in sums:
+        for before in _before(layer):
+            while isinstance(before, (tf_keras.layers.Activation, tf_keras.layers.Dropout)):
+                (before,) = _before(before)
+            if isinstance(before, tf_keras.layers.BatchNormalization):
+                found[before.name] = counts[layer.output_shape]
+    return found
+
+
+def _before(layer):
+    """The layers whose results a layer of Keras 2 takes."""
+    return [node.layer for node in layer.inbound_nodes[0].parent_nodes]
+
+
 def write_random_weights(record, path, rng, images=None):
     """Writes what Keras 2 makes of the same encoder, as the files of its server are.
 
@@ -113,10 +146,14 @@ def write_random_weights(record, path, rng, images=None):
     tf_keras = pytest.importorskip("tf_keras")
     make = getattr(tf_keras.applications, record.application)
     network = make(weights=None, include_top=False, input_shape=(SIDE, SIDE, 3))
+    preprocessing, summed = [], find_summed(network)
     for layer in network.submodules:
         if isinstance(layer, tf_keras.layers.BatchNormalization):
             shape = layer.get_weights()[0].shape
-            values = rng.uniform(0.5, 1.5, shape), rng.normal(0, 0.1, shape)
+            # Residual blocks of random weights would make features as large as the root of their
+            # number, which training doesn't: it leaves the gamma before a sum about this small.
+            gamma = rng.uniform(0.5, 1.5, shape) / summed.get(layer.name, 1) ** 0.5
+            values = gamma, rng.normal(0, 0.1, shape)
             layer.set_weights([*values, rng.normal(0, 0.3, shape), rng.uniform(0.3, 2, shape)])
             layer.momentum = 0.0
         elif isinstance(layer, tf_keras.layers.LayerNormalization):
@@ -124,11 +161,17 @@ def write_random_weights(record, path, rng, images=None):
             layer.set_weights([rng.uniform(0.5, 1.5, shape), rng.normal(0, 0.1, shape)])
         elif type(layer).__name__ == "LayerScale":  # those of Keras' start hardly do anything
             layer.set_weights([rng.uniform(0.2, 0.5, layer.get_weights()[0].shape)])
+        elif isinstance(layer, tf_keras.layers.Dropout):
+            layer.rate = 0.0  # the statistics are to be those of features in use
         elif isinstance(layer, tf_keras.layers.Normalization) and layer.weights:
-            layer.set_weights([np.array([0.4, 0.5, 0.6]), np.array([0.05, 0.06, 0.07]), 0])
+            preprocessing.append(layer)
+            layer.set_weights([_MEANS, _VARIANCES * _DEVIATIONS, 0])  # as if they were ImageNet's
+            layer.finalize_state()  # it computes with copies of its weights
     if images is not None:
         first = next(layer for layer in network.submodules if type(layer) is tf_keras.layers.Conv2D)
         kernel, *bias = first.get_weights()
         first.set_weights([30 * kernel, *bias])  # features far from unit size
         network(images, training=True)
+    for layer in preprocessing:
+        layer.set_weights([_MEANS, _VARIANCES, 0])
     network.save_weights(path)

@@ -5,9 +5,9 @@ is halved there, for images of any size and number of channels in [-1, 1], and a
 """
 
 import keras
-from keras import layers
+from keras import layers, ops
 
-from nets.encoders.keras_graph import IMAGE, find_features, open_application, trace
+from nets.encoders.keras_graph import IMAGE, find_features, find_paddings, open_application, trace
 from nets.encoders.widths import scaled
 
 _COUNTS = ("filters", "units", "projection_dim")  # of channels, in layers' configurations
@@ -28,18 +28,24 @@ def KerasEncoder(img_input, width=64, kernel_initializer="glorot_uniform", *, ap
         or a half or fourth of it.
     """
     steps = trace(open_application(application))
+    paddings = find_paddings(steps)
     results = {IMAGE: img_input}
     for index, step in enumerate(steps):
-        layer = _renew(step, width, kernel_initializer)
         given = [results[source] for source in step.inputs]
+        if index in paddings:
+            (results[index],) = given
+            continue
+        layer = _renew(step, width, kernel_initializer, pads=step.inputs[0] in paddings)
         results[index] = layer(given if len(given) > 1 else given[0])
     return tuple(results[index] for index in find_features(steps))
 
 
-def _renew(step, width, initializer):
-    """A new layer of the same kind, with its share of the channels."""
+def _renew(step, width, initializer, pads):
+    """A new layer of the same kind, with its share of the channels; it pads itself if `pads`."""
     config = step.layer.get_config()
     config["name"] = step.name
+    if pads:
+        config["padding"] = "same"
     if config.get("groups", 1) > 1:  # as many as channels
         config["groups"] = scaled(config["groups"], width)
     for name in _COUNTS:
@@ -51,7 +57,56 @@ def _renew(step, width, initializer):
     if config.get("kernel_initializer", {}).get("class_name") == _USUAL:
         config["kernel_initializer"] = keras.initializers.get(initializer)
     kind = type(step.layer)
-    return (ChannelScale if kind.__name__ == "LayerScale" else kind).from_config(config)
+    if kind.__name__ == "LayerScale":
+        kind = ChannelScale
+    elif kind is layers.Conv2D and step.side is None:
+        kind = PixelConv2D
+    elif kind is layers.Conv2D and 1 < config["groups"] == config["filters"]:
+        kind = ChannelwiseConv2D
+    elif kind is layers.Activation and config["activation"] == "gelu":
+        return ErfGelu(name=step.name)
+    return kind.from_config(config)
+
+
+class PixelConv2D(layers.Conv2D):
+    """A 1x1 convolution of images of one pixel, as the product of two matrices that it is.
+
+    Encoders weigh their channels so. The convolution takes several times as long to train.
+    """
+
+    def convolution_op(self, inputs, kernel):
+        *_, before, after = kernel.shape
+        outputs = ops.matmul(
+            ops.reshape(inputs, (-1, before)), ops.reshape(kernel, (before, after))
+        )
+        return ops.reshape(outputs, (-1, 1, 1, after))
+
+
+class ChannelwiseConv2D(layers.Conv2D):
+    """A convolution of each channel alone, by the operation for that.
+
+    Keras has one with groups compiled by XLA, which is slow on CPUs and can't be exported.
+    """
+
+    def convolution_op(self, inputs, kernel):
+        kernel = ops.transpose(kernel, (0, 1, 3, 2))
+        return ops.depthwise_conv(
+            inputs,
+            kernel,
+            strides=self.strides,
+            padding=self.padding,
+            dilation_rate=self.dilation_rate,
+        )
+
+
+class ErfGelu(layers.Layer):
+    """The exact GELU by erf; TensorFlow's own is by erfc, which ONNX doesn't have."""
+
+    def call(self, inputs):
+        return 0.5 * inputs * (1 + ops.erf(inputs * 0.5**0.5))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
 
 
 class ChannelScale(layers.Layer):

@@ -153,6 +153,30 @@ def find_features(steps):
     return features
 
 
+def find_paddings(steps):
+    """The steps that pad as much as the convolution after them would with "same".
+
+    What that pads depends on the size, which is a multiple of the stride here. A convolution that
+    pads by itself takes less time, and training stores no padded features.
+
+    Returns:
+        set of int.
+    """
+    found = set()
+    for step in steps:
+        source, conv = step.inputs[0], step.layer
+        is_conv = isinstance(conv, (layers.Conv2D, layers.DepthwiseConv2D))
+        if source == IMAGE or not is_conv or conv.padding == "same":
+            continue
+        before = steps[source].layer
+        sides = zip(conv.kernel_size, conv.strides, strict=True)
+        missing = [side - stride for side, stride in sides]
+        same = tuple((count // 2, count - count // 2) for count in missing)
+        if isinstance(before, layers.ZeroPadding2D) and before.padding == same:
+            found.add(source)
+    return found
+
+
 def find_misfit(steps):
     """The first step on the way whose height is no half, fourth, ... of the image's; or None.
 

@@ -1,6 +1,6 @@
 """ImageNet weights of Keras' encoders as start weights here, whatever their preprocessing is.
 
-Keras gives each encoder its pictures in numbers of its own: [-1, 1], BGR minus means, divided by
+Keras gives each encoder its images in numbers of its own: [-1, 1], BGR minus means, divided by
 deviations, by a function or by layers of the network. All of it is affine: x becomes A x + o, which
 is found by trying, and the first convolution takes it up. Where that has no bias, the mean of the
 batch normalization after it does. Inside the image the features then are Keras' own; at the border

@@ -3,6 +3,7 @@
 import re
 
 import keras
+import numpy as np
 import pytest
 from keras.src.utils import file_utils
 from keras_encoders import FEATURES, find_strides, without_values
@@ -16,6 +17,7 @@ from nets.encoders.keras_graph import (
     SIDE,
     find_features,
     find_misfit,
+    find_paddings,
     is_bare,
     open_application,
     trace,
@@ -92,6 +94,15 @@ def test_the_unet_takes_them_and_its_weights_are_those_of_keras(unet, opened):
             tuple(weight.shape) for weight in left.pop(layer.name).weights
         ]
     assert not any(layer.weights for layer in left.values())
+
+
+def test_only_paddings_that_no_convolution_does_itself_are_left(backbone, unet):
+    """Those of the first 7x7 and the pooling after it, on both sides; ResNetV2's with stride 2."""
+    left = [one for one in unet.layers if isinstance(one, keras.layers.ZeroPadding2D)]
+    expected = 2 if backbone.startswith(("resnet", "densenet")) else 0
+    expected += 3 if re.fullmatch(r"resnet\d+v2", backbone) else 0
+    assert len(left) == expected
+    assert all(top == bottom for one in left for top, bottom in one.padding)
 
 
 def test_its_layers_are_named_so_that_files_and_phases_find_them(backbone, unet):
@@ -200,6 +211,37 @@ def test_features_of_a_graph_by_hand():
     # Of the half, all passes the bare convolution, and then goes two ways; normalization and
     # activation are on one of them and next.
     assert found == [("encoder1_around", 128), ("encoder2_joined", 64), ("encoder3_ready", 32)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "strides", "padding", "found"),
+    [
+        ("Conv2D", 3, 1, ((1, 1), (1, 1)), True),
+        ("Conv2D", 3, 2, ((0, 1), (0, 1)), True),
+        ("DepthwiseConv2D", 5, 2, ((1, 2), (1, 2)), True),
+        ("Conv2D", (3, 1), 1, ((1, 1), (0, 0)), True),
+        ("Conv2D", 3, 2, ((1, 1), (1, 1)), False),  # "same" pads the end alone
+        ("Conv2D", 7, 2, ((3, 3), (3, 3)), False),
+        ("Conv2D", 3, 1, ((1, 1), (0, 0)), False),
+        ("MaxPooling2D", 3, 2, ((0, 1), (0, 1)), False),  # "same" pads no zeros there
+    ],
+)
+def test_paddings_as_of_same(kind, size, strides, padding, found, rng):
+    layers = keras.layers
+    image = keras.Input((SIDE, SIDE, 2))
+    filters = (4,) if kind == "Conv2D" else ()
+    after = getattr(layers, kind)(*filters, size, strides)
+    x = layers.ZeroPadding2D(padding)(layers.ReLU()(image))
+    steps = trace(keras.Model(image, after(x)))
+    assert find_paddings(steps) == ({1} if found else set())
+    if found:
+        same = type(after).from_config(after.get_config() | {"padding": "same"})
+        features = rng.standard_normal((1, 8, 12, 2)).astype("float32")
+        same.build(features.shape)
+        same.set_weights(after.get_weights())
+        np.testing.assert_allclose(
+            same(features), after(layers.ZeroPadding2D(padding)(features)), atol=1e-6
+        )
 
 
 @pytest.mark.parametrize(
