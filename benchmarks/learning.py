@@ -78,6 +78,7 @@ class LearningConfig:
     weight_decay: float = 0.0  # decoupled
     eval_period: int = 5  # epochs between two scores
     time_limit: float = 12.0  # minutes of a plan, which chooses all of this part but the seeds
+    tta: str = "none"  # none, h, hv: a plan's network is scored with averages over flips too
 
 
 def main(config=None):
@@ -140,7 +141,7 @@ def read_history(folder):
 
 
 def run_plan(config, start, seed, folder):
-    """Trains once by a plan and scores the best weights; returns the rows of its history."""
+    """Trains once by a plan and prints the scores of the best weights; returns its history."""
     begin = time.perf_counter()
     output = io.StringIO()
     names = ("VOCdevkit_path", "num_classes", "ignore_labels", "time_limit")
@@ -155,18 +156,19 @@ def run_plan(config, start, seed, folder):
             )
         )
         minutes = (time.perf_counter() - begin) / 60
-        scores = get_miou.main(
-            get_miou.MiouConfig(
-                model_path=str(folder / "best_epoch_weights.weights.h5"),
-                VOCdevkit_path=config.VOCdevkit_path,
-                miou_out_path=str(folder / "miou_out"),
-            )
-        )
     print(next(folder.glob("loss_*/plan.txt")).read_text(encoding="utf-8"))
-    print(
-        f"{minutes:.1f} min of {config.time_limit:g}: mIoU {scores.miou:.4f}, wrong pixels "
-        f"{1 - scores.accuracy:.4f}"
-    )
+    print(f"{minutes:.1f} min of {config.time_limit:g}")
+    for tta in dict.fromkeys(("none", config.tta)):
+        with contextlib.redirect_stdout(output):
+            scores = get_miou.main(
+                get_miou.MiouConfig(
+                    model_path=str(folder / "best_epoch_weights.weights.h5"),
+                    VOCdevkit_path=config.VOCdevkit_path,
+                    miou_out_path=str(folder / f"miou_out_{tta}"),
+                    tta=tta,
+                )
+            )
+        print(f"tta {tta}: mIoU {scores.miou:.4f}, wrong pixels {1 - scores.accuracy:.4f}")
     return read_history(folder)
 
 

@@ -55,7 +55,7 @@ def choose_steps(draft):
         epochs = max(round(draft.seen / (draft.set.count * crops_per_image)), 1)
         draft.choose("unfreeze_epoch", epochs, f"what fits {HOURS} hours here")
     draft.choose("freeze_train", False, "at the same number of steps it was no better")
-    rate = 3e-4 if draft.pretrained else 5e-4 if draft.width > 32 else 1e-3
+    rate = 3e-4 if draft.pretrained else 5e-4 if draft.width > 16 else 1e-3
     kind = "pretrained" if draft.pretrained else f"of width {draft.width} from scratch"
     draft.choose("init_lr", rate, f"for a network {kind}")
 

@@ -58,7 +58,7 @@ def train(folder, limit, seed):
         plan_experiments,
         preprocess,
     )
-    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+    from nnunetv2.run.run_training import get_trainer_from_args
 
     torch.manual_seed(seed)
     np.random.seed(seed)
@@ -72,8 +72,7 @@ def train(folder, limit, seed):
     plans = json.loads((prepared / "nnUNetPlans.json").read_text())
     chosen = plans["configurations"]["2d"]
     print(f"nnU-Net's plan: batch {chosen['batch_size']}, patch {chosen['patch_size']}", flush=True)
-    dataset = json.loads((prepared / "dataset.json").read_text())
-    trainer = nnUNetTrainer(plans, "2d", 0, dataset, device=torch.device("cpu"))
+    trainer = get_trainer_from_args(_NAME, "2d", 0, device=torch.device("cpu"))
     trainer.on_train_start()
     trainer.network.train()
     steps = 0

@@ -46,6 +46,12 @@ def test_imagenet_where_the_time_is_enough_for_its_width():
     assert values(STREET, FAST, time_limit=60.0)["model_path"] == ""
 
 
+def test_narrow_networks_take_large_rates():
+    rates = {width: values(width=width)["init_lr"] for width in (16, 32, 64)}
+    assert rates == {16: 1e-3, 32: 5e-4, 64: 5e-4}
+    assert values(STREET, FAST, has_imagenet=True, time_limit=60.0)["init_lr"] == 3e-4
+
+
 def test_only_images_without_a_direction_are_turned():
     cells, street = values(CELLS), values(STREET)
     for name in ("flip_vertical", "quarter_turn"):
