@@ -2,14 +2,14 @@
 
 Or without typing: python predict.py --image street.jpg 'cells/*.tif'
 A folder:          python predict.py --mode dir_predict --dir_origin_path img
+A share of it:     python predict.py --mode dir_predict --dir_origin_path img --part 3/16
 A video:           python predict.py --mode video --video_path street.mp4 --video_save_path out.mp4
 Speed:             python predict.py --mode fps --fps_image_path street.jpg
 Other programs:    python predict.py --mode export --export_formats onnx
 """
 
-import errno
 import sys
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +18,20 @@ from PIL import Image
 from errors import UserError, check_at_least, check_choice
 from utils.config import load_config, run_script, settings, take
 from utils.images.channels import CONVERTED, MAX_PIXELS, check_pixels, to_array
-from utils.images.foreign import describe_foreign, files_below
 from utils.images.header import image_size
-from utils.images.notes import notes_on
 from utils.images.reading import read_image
 from utils.images.sample import draw_cells
 from utils.prediction.decide import parse_thresholds
 from utils.prediction.draw import check_mix_type, format_count
 from utils.prediction.engines import check_engine
 from utils.prediction.ensemble import Paths
-from utils.prediction.output_paths import ResultNames, expand_patterns, plan_results
+from utils.prediction.folder import Job, open_here, segment_folder
+from utils.prediction.on_ray import open_on_ray
+from utils.prediction.output_paths import ResultNames, expand_patterns
 from utils.prediction.outputs import Outputs, Wanted
+from utils.prediction.parts import parse_part
+from utils.prediction.ray_cluster import check_ray
+from utils.prediction.saving import save_result, say_notes
 from utils.video.process import has_display, process_video
 
 MODES = ("predict", "dir_predict", "video", "fps", "export")
@@ -74,6 +77,9 @@ class PredictConfig:
     # dir_predict
     dir_origin_path: str = "img"  # folder of images, with the folders in it
     resume: bool = False  # whether to skip images whose results are there already
+    part: str = ""  # I/N: only the I-th of N shares, for jobs side by side; "": all
+    ray: str = ""  # on Ray; local: workers here; auto, HOST:PORT: those of a cluster; "": without
+    ray_workers: int = 0  # how many of them; 0: one a GPU, or else one for every 4 processors
 
     # video
     video_path: str = "0"  # file, number of a camera, or URL of a stream
@@ -102,7 +108,13 @@ class PredictConfig:
         take(Wanted, self).check(self.mode)
         parse_thresholds(self.threshold)
         check_at_least(self, 1, "batch_size", "max_pixels", "test_interval", "int8_images")
-        check_at_least(self, 0, "min_region", "int8_max_fall")
+        check_at_least(self, 0, "min_region", "int8_max_fall", "ray_workers")
+        for name in ("part", "ray"):
+            if getattr(self, name) and self.mode != "dir_predict":
+                raise UserError(
+                    f"{name} is of a folder: mode must be dir_predict; got {self.mode!r}."
+                )
+        parse_part(self.part)
         if self.mode == "video" and not self.video_save_path and not has_display():
             raise UserError(
                 "There is no display to show the video on: give video_save_path, an mp4 file."
@@ -127,9 +139,23 @@ def main(config=None):
 
 def load_unet(config, precision=None):
     """The network, with what is asked of it."""
+    unet = loader_of(config, precision)()
+    print(unet.report)
+    print(unet.precision_reason)
+    if unet.size_reason:
+        print(unet.size_reason)
+    return unet
+
+
+def loader_of(config, precision=None):
+    """A callable that loads the network and that can be sent to other processes."""
     from unet import Unet
 
-    unet = Unet(
+    engine = config.engine
+    if config.mode == "export" or (config.ray and engine == "auto"):
+        engine = "keras"  # "auto" would measure it on workers that disturb each other
+    return partial(
+        Unet,
         config.model_path,
         config.num_classes,
         config.backbone,
@@ -140,15 +166,10 @@ def load_unet(config, precision=None):
         tile=config.tile,
         tta=config.tta,
         max_pixels=config.max_pixels,
-        engine="keras" if config.mode == "export" else config.engine,
+        engine=engine,
         threshold=parse_thresholds(config.threshold),
         min_region=config.min_region,
     )
-    print(unet.report)
-    print(unet.precision_reason)
-    if unet.size_reason:
-        print(unet.size_reason)
-    return unet
 
 
 def predict_images(config):
@@ -161,20 +182,14 @@ def predict_images(config):
     with outputs.writing(unet.description.name_classes):
         if images:
             drawn = [predict_image(config, unet, path, names, outputs) for path in images]
-            say_notes(unet, images, outputs)
+            say_notes(images, unet.description.value_range, outputs)
             return 0 if all(one is not None for one in drawn) else 1
         while path := ask_path():
             drawn = predict_image(config, unet, path, names, outputs)
-            say_notes(unet, [path], outputs)
+            say_notes([path], unet.description.value_range, outputs)
             if drawn is not None and has_display():
                 Image.fromarray(drawn).show()
     return 0
-
-
-def say_notes(unet, paths, outputs):
-    """Says what there is to know of the images of a run and of its results, once."""
-    for note in notes_on(paths, unet.description.value_range) + outputs.notes():
-        print(f"note: {note}", file=sys.stderr)
 
 
 def ask_path():
@@ -200,7 +215,7 @@ def predict_image(config, unet, path, names, outputs):
         else:
             mask = unet.predict_array(pixels, progress=True)
         result = names.of(path)
-        drawn = save_result(config, unet, outputs, result, pixels, mask, details)
+        drawn = save_result(unet, outputs, result, pixels, mask, details, config.legend)
         if config.count:
             print(format_count(mask, unet.description.name_classes))
     except UserError as error:
@@ -216,78 +231,19 @@ def read_for(unet, path, max_pixels):
     return read_image(path, max_pixels, described.in_channels, described.value_range)
 
 
-@contextmanager
-def refusing_long_names(path):
-    """Raises UserError where the names of an image's results are too long: others' need not be."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:  # this image's problem, not the disk's
-            raise UserError(f"The name of {path} is too long for its results.") from None
-        raise
-
-
-def save_result(config, unet, outputs, result, pixels, mask, details=None):
-    """Draws a mask over its image (in place) and saves what is asked for; the coloured
-    image last: where it is, the others are too.
-
-    Returns:
-        uint8 (H, W, 3), the coloured image.
-    """
-    from utils.images.writing import save_png
-
-    with refusing_long_names(result.image):
-        outputs.add(result, pixels, mask, details)
-        drawn = unet.draw(pixels, mask, config.legend, out=pixels)
-        save_png(result.drawn, drawn)
-    return drawn
-
-
 def predict_folder(config):
-    """Segments all images of a folder, and of the folders in it."""
-    every = results = plan_results(config.dir_origin_path, config.dir_save_path)
-    outputs = Outputs(take(Wanted, config), config.dir_origin_path)
-    if config.resume:
-        results = outputs.left_of(every)
-        print(f"{len(every) - len(results)} of {len(every)} images have their results already.")
-        if not results and outputs.is_complete():
-            outputs.join_tables(every)
-            return 0
-    outputs.check_new(every, config.resume)
-    unet = load_unet(config)
-    with outputs.writing(unet.description.name_classes):
-        failed = predict_results(config, unet, results, outputs)
-        outputs.finish([one for one in every if one.image not in failed])
-    print(f"{len(results) - len(failed)} images are segmented; {config.dir_save_path} holds them.")
-    say_notes(unet, [one.image for one in results], outputs)
-    for text in describe_foreign(files_below(config.dir_origin_path)):
-        print(f"note: left out: {text}", file=sys.stderr)
+    """Segments all images of a folder, and of the folders in it, or a share of them."""
+    job = take(Job, config, wanted=take(Wanted, config))
+    if config.ray:
+        check_ray()
+        opened = open_on_ray(loader_of(config), job, config.ray, config.ray_workers)
+    else:
+        opened = open_here(lambda: load_unet(config), job)
+    count, failed = segment_folder(job, opened)
     if failed:
-        print(f"error: {len(failed)} of {len(results)} images failed:", file=sys.stderr)
+        print(f"error: {len(failed)} of {count} images failed:", file=sys.stderr)
         print(*(f"  {error}" for error in failed.values()), sep="\n", file=sys.stderr)
     return 1 if failed else 0
-
-
-def predict_results(config, unet, results, outputs):
-    """Segments images and saves their results.
-
-    Returns:
-        dict, {path: message} of the images that failed.
-    """
-    by_image = {one.image: one for one in results}
-
-    def finish(path, pixels, mask, details=None):
-        save_result(config, unet, outputs, by_image[path], pixels, mask, details)
-
-    paths, keep = list(by_image), {"keep": outputs.keep} if outputs.keep else {}
-    # The text alone: an error holds on to the file and the pixels that it came from.
-    return {
-        outcome.item: str(outcome.error)
-        for outcome in unet.predict_files(
-            paths, config.batch_size, finish, "Predicting", progress=True, **keep
-        )
-        if outcome.error
-    }
 
 
 def predict_video(config):

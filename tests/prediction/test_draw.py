@@ -63,6 +63,15 @@ def test_colours_do_not_depend_on_the_strips(monkeypatch, rng, mix_type, strip):
     np.testing.assert_array_equal(draw_mask(image, mask, COLORS, mix_type), expected)
 
 
+@pytest.mark.parametrize("opacity", [0, 0.25, 1])
+def test_opacity_is_the_share_of_the_colours(rng, opacity):
+    mask = make_blocks(rng, (40, 50))
+    image = rng.integers(0, 256, (*mask.shape, 3), np.uint8)
+    blend = image * np.float32(1 - opacity) + COLORS[mask] * np.float32(opacity)
+    expected = np.where(mask[..., None] == 0, image, np.rint(blend).astype(np.uint8))
+    np.testing.assert_array_equal(draw_mask(image, mask, COLORS, opacity=opacity), expected)
+
+
 def test_the_background_stays_as_it_is_under_the_colours():
     image = np.full((2, 3, 3), 200, np.uint8)
     mask = np.array([[0, 1, 0], [255, 0, 2]], np.uint8)

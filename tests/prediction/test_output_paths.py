@@ -4,9 +4,17 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from errors import UserError
-from utils.prediction.output_paths import Result, ResultNames, expand_patterns, plan_results
+from utils.prediction.output_paths import (
+    Result,
+    ResultNames,
+    _name_results,
+    expand_patterns,
+    plan_results,
+)
 
 
 @pytest.fixture
@@ -54,15 +62,19 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(touch, tmp_path):
 
 def test_the_files_of_an_image(tmp_path):
     result = ResultNames(tmp_path / "out").of("img/street.view.jpg")
-    assert result == Result(
-        Path("img/street.view.jpg"),
-        tmp_path / "out" / "street.view.png",
-        tmp_path / "out" / "street.view_mask.png",
-        tmp_path / "out" / "street.view_regions.csv",
-        tmp_path / "out" / "street.view_confidence.png",
-        tmp_path / "out" / "street.view_probabilities.npz",
-        tmp_path / "out" / "street.view_probabilities.tif",
-    )
+    assert result == Result("img", "street.view.jpg", str(tmp_path / "out"), "street.view")
+    assert result.image == Path("img/street.view.jpg")
+    assert os.fspath(result) == f"{result}" == str(result.image)
+    named = (result.drawn, result.mask, result.regions, result.confidence, result.npz, result.tif)
+    assert list(named) == result.files
+    assert relative(result.files, tmp_path / "out") == [
+        "street.view.png",
+        "street.view_mask.png",
+        "street.view_regions.csv",
+        "street.view_confidence.png",
+        "street.view_probabilities.npz",
+        "street.view_probabilities.tif",
+    ]
 
 
 def test_images_of_one_stem_are_numbered_and_keep_their_numbers():
@@ -79,7 +91,7 @@ def test_no_result_takes_the_name_of_another_s_mask():
     first, second = names.of("a.jpg"), names.of("a_mask.jpg")
     assert first.mask.name == "a_mask.png"
     assert second.drawn.name == "a_mask_2.png"
-    assert not set(first[1:]) & set(second[1:])
+    assert not set(first.files) & set(second.files)
 
 
 def test_results_are_never_written_over_images(tmp_path):
@@ -123,6 +135,8 @@ def test_results_lie_as_the_images_lie(touch, tmp_path):
         (["A.jpg", "a.tif"], ["A.jpg.png", "a.tif.png"]),  # one file on some systems
         (["e\u0301.jpg", "é.tif"], ["e\u0301.jpg.png", "é.tif.png"]),  # likewise
         (["a.jpg", "a_mask.jpg"], ["a.jpg.png", "a_mask.jpg.png"]),
+        (["a.jpg", "a_mask_mask.jpg"], ["a.png", "a_mask_mask.png"]),
+        (["a.jpg", "a.jpg.tif", "a.png"], ["a.jpg.png", "a.jpg.tif.png", "a.png.png"]),
         (["a.jpg", "sub/a.png"], ["a.png", "sub/a.png"]),
     ],
 )
@@ -130,8 +144,33 @@ def test_images_that_would_share_a_result_keep_their_extension(touch, tmp_path, 
     touch(*(f"in/{name}" for name in images))
     results = plan_results(tmp_path / "in", tmp_path / "out")
     assert relative([one.drawn for one in results], tmp_path / "out") == drawn
-    written = [str(path).lower() for one in results for path in one[1:]]
+    written = [str(path).lower() for one in results for path in one.files]
     assert len(set(written)) == 6 * len(images)
+
+
+@given(st.lists(st.text("aA._é", min_size=1, max_size=3), max_size=6), st.data())
+def test_no_two_images_share_a_result(starts, data):
+    ends = st.sampled_from([".jpg", ".png", "_mask.png", "_confidence.tif", ".jpg.tif"])
+    names = {f"a{start}{data.draw(ends)}" for start in starts}
+    results = [Result("in", name, "out", base) for name, base in _name_results(names)]
+    written = [str(path).lower() for one in results for path in one.files]
+    assert len({one.name.lower() for one in results}) < len(results) or (
+        len(set(written)) == len(written)
+    )
+
+
+def test_what_is_wanted_changes_no_name(touch, tmp_path):
+    touch("in/a.jpg", "in/a.png", "in/b.png", "in/sub/c.png")
+    every = plan_results(tmp_path / "in", tmp_path / "out")
+    asked = []
+    for wanted in ("a.png", "sub/c.png", "none"):
+        found = plan_results(
+            tmp_path / "in",
+            tmp_path / "out",
+            lambda name, wanted=wanted: asked.append(name) or name == wanted,
+        )
+        assert found == [one for one in every if one.image == tmp_path / "in" / wanted]
+    assert asked == ["a.jpg", "a.png", "b.png", "sub/c.png"] * 3
 
 
 def test_a_result_s_name_depends_on_its_folder_alone(touch, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 from errors import check_choice
 
 MIX_TYPES = (0, 1, 2, 3)
-_OVERLAY = 0.7  # share of the mask's colours in a blend
+OPACITY = 0.7  # share of the mask's colours in a blend
 _STRIP = 2**16  # pixels worked on at a time: what they need on the way is about 2 MB
 
 
@@ -15,7 +15,7 @@ def check_mix_type(mix_type):
     check_choice("mix_type", mix_type, MIX_TYPES)
 
 
-def draw_mask(image, mask, colors, mix_type=0, out=None):
+def draw_mask(image, mask, colors, mix_type=0, out=None, opacity=OPACITY):
     """Draws class ids over an image, a strip of rows at a time.
 
     Apart from the result it needs a few MB, however large the image is; with `out=image`
@@ -32,6 +32,7 @@ def draw_mask(image, mask, colors, mix_type=0, out=None):
             the background (0) has none. It is 2 pixels thick, and more in images beyond a
             megapixel.
         out: uint8 (H, W, 3) that the result is written to; may be `image`. None: a new array.
+        opacity: float, 0 to 1, the share of the mask's colours where they are blended.
 
     Returns:
         uint8 (H, W, 3).
@@ -47,7 +48,7 @@ def draw_mask(image, mask, colors, mix_type=0, out=None):
         elif mix_type == 2:
             out[rows] = np.where(mask[rows][..., None] == 0, np.uint8(0), image[rows])
         else:
-            out[rows] = _blend(image[rows], mask[rows], colors)
+            out[rows] = _blend(image[rows], mask[rows], colors, opacity)
     return out
 
 
@@ -57,8 +58,8 @@ def _strips(height, width, least=1):
     return [slice(top, min(top + step, height)) for top in range(0, height, step)]
 
 
-def _blend(image, mask, colors):
-    blend = image * np.float32(1 - _OVERLAY) + colors[mask] * np.float32(_OVERLAY)
+def _blend(image, mask, colors, opacity):
+    blend = image * np.float32(1 - opacity) + colors[mask] * np.float32(opacity)
     # Differs from upstream: black over the background left a third of its brightness.
     return np.where(mask[..., None] == 0, image, np.rint(blend).astype(np.uint8))
 

@@ -110,8 +110,10 @@ class Runner:
 
     def consider(self, count):
         """With "auto": takes the engine that predicts `count` images soonest, once."""
+        if count < _MANY_IMAGES:
+            return  # without waiting for the network's turn
         with self._lock:
-            if self._is_open and count >= _MANY_IMAGES:
+            if self._is_open:
                 self._is_open = False
                 self._choose(count)
 

@@ -66,6 +66,9 @@ class Outputs:
         wanted: Wanted.
         origin: str or Path of the folder of images, which are given masks too; None: images are
             given one by one.
+
+    Attributes:
+        sizes: list of (image, PixelSize that was used), since `notes` told of them.
     """
 
     def __init__(self, wanted, origin=None):
@@ -73,7 +76,7 @@ class Outputs:
         self._annotations = make_annotations(
             wanted.annotations, wanted.dir_save_path, wanted.annotation_tolerance, origin
         )
-        self._sizes = []  # (image, PixelSize that was used)
+        self.sizes = []
 
     @property
     def keep(self):
@@ -106,6 +109,11 @@ class Outputs:
         """
         if not (resume and self._annotations.per_image):
             self._annotations.check_new(results)
+
+    @property
+    def has_joined(self):
+        """Whether there is a file of the whole folder, which `finish` writes."""
+        return self._wanted.count or not self._annotations.per_image
 
     def is_complete(self):
         """Whether there is nothing to write for the run as a whole, but for the table."""
@@ -150,18 +158,12 @@ class Outputs:
         image, size, unit = result.image, self._wanted.pixel_size, OWN_UNIT
         if size is None and (found := read_pixel_size(image)):
             size, unit = found.micrometres, "um"
-            self._sizes.append((image, found))
-        regions = find_regions(mask, len(self._names), self._intensities(image, pixels))
+            self.sizes.append((image, found))
+        intensities = read_intensities(image, pixels, self._wanted.max_pixels)
+        regions = find_regions(mask, len(self._names), intensities)
         if not self._wanted.background_regions:
             regions = [region for region in regions if region.class_id]
         write_regions(result.regions, [(image.name, regions)], self._names, size, unit)
-
-    def _intensities(self, image, pixels):
-        """The image's numbers as they are in the file, if these have more than 8 bits."""
-        if not read_header(image).is_deep:
-            return pixels
-        numbers = read_numbers(image, self._wanted.max_pixels)
-        return numbers.values[..., : numbers.colors]
 
     def finish(self, results):
         """Writes the files of the whole folder, of Results that have theirs."""
@@ -172,14 +174,12 @@ class Outputs:
     def join_tables(self, results):
         """Joins the tables of all images of the folder, if tables are wanted."""
         if self._wanted.count:
-            names = [one.image.relative_to(self._origin).as_posix() for one in results]
-            tables = [one.regions for one in results]
             path = Path(self._wanted.dir_save_path) / FOLDER_TABLE
-            join_tables(path, list(zip(names, tables, strict=True)))
+            join_tables(path, _Tables(results, self._origin))
 
     def notes(self):
         """What users must know of the files that were written since the last call: list of str."""
-        used, self._sizes = self._sizes, []
+        used, self.sizes = self.sizes, []
         if not used:
             return []
         image, size = used[0]
@@ -190,3 +190,24 @@ class Outputs:
             f"a pixel is {text} micrometres wide by {size.source} of {where}; columns in um are "
             "made of it. Set pixel_size for another length."
         ]
+
+
+def read_intensities(path, pixels, max_pixels):
+    """An image's numbers as they are in its file if these have more than 8 bits, else `pixels`."""
+    if not read_header(path).is_deep:
+        return pixels
+    numbers = read_numbers(path, max_pixels)
+    return numbers.values[..., : numbers.colors]
+
+
+class _Tables:
+    """The (name, Path of its table) of each Result, made when they are asked for: of a million
+    images they would take a gigabyte.
+    """
+
+    def __init__(self, results, origin):
+        self._results, self._origin = results, origin
+
+    def __iter__(self):
+        for one in self._results:
+            yield one.image.relative_to(self._origin).as_posix(), one.regions

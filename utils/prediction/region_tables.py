@@ -15,7 +15,8 @@ def join_tables(path, tables):
 
     Args:
         path: str or Path of the file.
-        tables: list of (name that an image is to have in the table, Path of its table).
+        tables: what can be gone through twice and gives, for each image, (name that it is to have
+            in the table, Path of its table).
 
     Raises:
         OSError: if a table is missing, or the file can't be written.
