@@ -92,7 +92,19 @@ def main(config=None):
         int, exit status: 2 if a problem makes a training wrong, else 0.
     """
     config = config or load_config(AnnotationConfig)
-    pairs = samples, almost, name_problems = find_pairs(config.VOCdevkit_path)
+    pairs = find_set(config)
+    if config.fix:
+        return fix_dataset(voc_folder(config.VOCdevkit_path), pairs, **fix_options(config))
+    return check_and_split(config, pairs)
+
+
+def find_set(config):
+    """The pairs of the dataset, as `utils.checking.pairs.find_pairs` gives them.
+
+    Raises:
+        UserError: if there are none.
+    """
+    samples, almost, name_problems = find_pairs(config.VOCdevkit_path)
     if not samples and not almost:
         foreign = [detail for kind, detail in name_problems if kind == "picture_foreign"]
         raise UserError(
@@ -100,40 +112,28 @@ def main(config=None):
             "JPEGImages and PNG masks of the same names into SegmentationClass."
             + "".join(f" JPEGImages holds {text}." for text in foreign)
         )
-    if config.fix:
-        folder = voc_folder(config.VOCdevkit_path)
-        return fix_dataset(
-            folder,
-            pairs,
-            workers=config.num_workers,
-            border=config.instance_border,
-            color_map=config.color_map,
-            num_classes=config.num_classes,
-            ignore_labels=config.ignore_labels,
-            palette=config.palette,
-            instances=config.instances,
-        )
-    report = Report(config.num_classes, config.ignore_labels, palette=config.palette)
-    for kind, detail in name_problems:
-        report.problem(kind, detail)
-    return check_and_split(config, pairs, report)
+    return samples, almost, name_problems
 
 
-def check_and_split(config, pairs, report):
+def fix_options(config):
+    """What `utils.checking.fix` takes of the settings."""
+    return {
+        "workers": config.num_workers,
+        "border": config.instance_border,
+        "color_map": config.color_map,
+        "num_classes": config.num_classes,
+        "ignore_labels": config.ignore_labels,
+        "palette": config.palette,
+        "instances": config.instances,
+    }
+
+
+def check_and_split(config, pairs):
     """Checks the pairs, and writes lists unless asked not to; returns the exit status."""
-    samples, almost, _ = pairs
     folder = list_folder(config)
-    # What may fail comes before all the data is read.
-    if config.check_only:
-        lists = known_lists(config, folder, [*samples, *almost], report)
-    else:
-        check_writable(folder)
-    scan_into(report, samples, config.num_workers)
-    if not config.check_only:
-        lists = make_lists(config, samples, report)
-    report.finish(lists)
+    report, lists = judge_set(config, pairs, folder)
     print(format_report(report))
-    write_check(report, samples, folder / "check_report.json")
+    write_check(report, pairs[0], folder / "check_report.json")
     if report.fatal:
         print(
             "error: The data has problems that make a training wrong, see above. No lists were "
@@ -144,6 +144,28 @@ def check_and_split(config, pairs, report):
     if not config.check_only:
         save_lists(config, folder, lists)
     return 0
+
+
+def judge_set(config, pairs, folder):
+    """Reads all pairs; writes nothing.
+
+    Returns:
+        (`utils.checking.report.Report`, lists: those in `folder` with check_only, else new ones).
+    """
+    samples, almost, name_problems = pairs
+    report = Report(config.num_classes, config.ignore_labels, palette=config.palette)
+    for kind, detail in name_problems:
+        report.problem(kind, detail)
+    # What may fail comes before all the data is read.
+    if config.check_only:
+        lists = known_lists(config, folder, [*samples, *almost], report)
+    else:
+        check_writable(folder)
+    scan_into(report, samples, config.num_workers)
+    if not config.check_only:
+        lists = make_lists(config, samples, report)
+    report.finish(lists)
+    return report, lists
 
 
 def list_folder(config):

@@ -10,6 +10,7 @@ import pytest
 
 from errors import RunError, UserError
 from utils.config import format_settings, load_config, run_script, settings, to_arguments
+from utils.setting_values import parse
 
 
 @settings
@@ -90,6 +91,11 @@ def test_the_command_line_of_the_process_is_the_default(monkeypatch):
 @pytest.mark.parametrize("text", ["none", "None", ""])
 def test_none_on_the_command_line_replaces_a_value(text):
     assert load_config(Config, ["--weights", text]).weights is None
+
+
+@pytest.mark.parametrize(("text", "value"), [("", ()), ("()", ()), ("none", None), ("1", (1,))])
+def test_an_empty_tuple_is_not_none(text, value):
+    assert parse("ignore_labels", text, tuple[int, ...] | None) == value
 
 
 def test_later_arguments_win():

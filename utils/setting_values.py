@@ -26,7 +26,9 @@ def parse(name, text, kind):
     if isinstance(text, list):
         one = typing.get_args(kind)[0]
         return conform(name, tuple(parse(name, part, one) for part in text), kind)
-    if optional and text.lower() in ("none", ""):
+    # Of a tuple of any length, the empty text is the empty one.
+    nothing = ("none",) if typing.get_args(kind)[-1:] == (Ellipsis,) else ("none", "")
+    if optional and text.lower() in nothing:
         return None
     if kind is bool:
         if text.lower() in _TRUE + _FALSE:

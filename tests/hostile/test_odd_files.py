@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import predict
 import train
 from errors import UserError
 from utils.checking.scan import scan_pair
@@ -23,6 +22,7 @@ from utils.images.header import read_header
 from utils.images.opening import open_image
 from utils.images.reading import read_image, read_to_show
 from utils.prediction.output_paths import ResultNames, plan_results
+from utils.prediction.saving import refusing_long_names
 
 ROOT = Path(train.__file__).parent
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="it has no such files")
@@ -138,7 +138,7 @@ def test_the_others_of_a_folder_are_read(tmp_path, write_image, kind):
 def test_a_name_that_is_too_long_for_results_is_that_images_problem_alone():
     too_long = OSError(errno.ENAMETOOLONG, "File name too long")
     expected = r"The name of a\.jpg is too long for its results\."
-    with pytest.raises(UserError, match=expected), predict.refusing_long_names("a.jpg"):
+    with pytest.raises(UserError, match=expected), refusing_long_names("a.jpg"):
         raise too_long
-    with pytest.raises(OSError, match="full"), predict.refusing_long_names("a.jpg"):
+    with pytest.raises(OSError, match="full"), refusing_long_names("a.jpg"):
         raise OSError(errno.ENOSPC, "full")

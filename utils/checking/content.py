@@ -152,7 +152,8 @@ def palette_of(image, values):
     # `getpalette` would decode the whole image first.
     plain = image.palette.rawmode == "RGB" and isinstance(image.palette.palette, bytes)
     palette = image.palette.palette if plain else bytes(image.getpalette("RGB"))
-    colors = {int(value): palette[3 * value : 3 * value + 3] for value in values}
+    # As Python's own: of uint8, 3 * 255 is 253.
+    colors = {value: palette[3 * value : 3 * value + 3] for value in map(int, values)}
     return {value: int.from_bytes(c, "big") for value, c in colors.items() if len(c) == 3}
 
 

@@ -8,28 +8,25 @@ import os
 import re
 import shutil
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
-from PIL.ExifTags import Base
+from PIL import Image
 
 from errors import UserError
 from utils.checking.content import decode, read_content
-from utils.checking.meaning import find_meaning
+from utils.checking.correction import FixedPair, correct
+from utils.checking.meaning import Meaning, find_meaning
 from utils.checking.preview import SHOWN, show_mask
 from utils.checking.problems import PROBLEMS
-from utils.checking.relabel import to_ids
 from utils.data.masks import mask_to_image
 from utils.data.split import split_names
 from utils.data.voc import write_lists
 from utils.files import naming, temporary_path, write_json
 from utils.images.channels import to_array
-from utils.images.header import read_header
-from utils.images.opening import open_image
-from utils.images.reading import read_image, read_to_show
+from utils.images.reading import read_to_show
 from utils.messages import say
 from utils.parallel import ordered_map
 from utils.plots import before_after_sheet
@@ -43,22 +40,58 @@ _ALONE = {
 }
 
 
-@dataclass
-class FixedPair:
-    """What became of a sample.
+@dataclass(frozen=True)
+class Plan:
+    """What a corrected copy makes of a set.
 
     Attributes:
-        name: str.
-        left_out: str, why it is not in the copy; "" if it is.
-        mask_changed, image_changed: bool.
-        unknown: Counter of colours or values that stand for no class.
+        samples: list of `utils.data.voc.Sample`, those that pair or nearly do.
+        outcomes: list of FixedPair, of these and of the files that pair with none.
+        meaning: `utils.checking.meaning.Meaning` of the masks.
+        renamed: set of the names of pairs whose masks are named as their images in the copy.
     """
 
-    name: str
-    left_out: str = ""
-    mask_changed: bool = False
-    image_changed: bool = False
-    unknown: Counter = field(default_factory=Counter)
+    samples: list
+    outcomes: list[FixedPair]
+    meaning: Meaning
+    renamed: set[str]
+
+    @property
+    def kept(self):
+        """Names of the pairs that the copy holds."""
+        return [one.name for one in self.outcomes if not one.left_out]
+
+    @property
+    def is_needless(self):
+        """Whether all is as it should be."""
+        return not self.renamed and not any(
+            one.mask_changed or one.image_changed or one.left_out for one in self.outcomes
+        )
+
+
+def plan_fix(pairs, *, workers=0, border=False, **rules):
+    """What `fix_dataset` makes of a set; nothing is written.
+
+    Args:
+        pairs, workers, border, rules: as for `fix_dataset`.
+
+    Returns:
+        Plan.
+
+    Raises:
+        UserError: as `fix_dataset`, but for the target.
+    """
+
+    def work(sample, meaning):
+        return correct(sample, meaning, border)[0]
+
+    return _go_through(pairs, workers, rules, work, "Trying the corrections")
+
+
+def fixed_folder(folder):
+    """Path of the corrected copy of a VOC folder."""
+    folder = Path(os.path.abspath(folder))  # "." has no name
+    return folder.with_name(f"{folder.name}_fixed")
 
 
 def fix_dataset(folder, pairs, *, workers=0, border=False, **rules):
@@ -79,39 +112,44 @@ def fix_dataset(folder, pairs, *, workers=0, border=False, **rules):
         UserError: if the target exists, the colour map can't be used, or the masks may mean two
             things and no setting says which.
     """
-    folder = Path(os.path.abspath(folder))  # "." has no name
-    target = folder.with_name(f"{folder.name}_fixed")
+    target = fixed_folder(folder)
     if target.exists():
         raise UserError(f"{target} exists already. Remove or rename it, then run this again.")
-    samples, almost, problems = pairs
-    samples = sorted(_without_duplicates([*samples, *almost], problems))
-    temporary = temporary_path(folder.parent)
+    temporary = temporary_path(target.parent)
     try:
         _make_folders(temporary, folder, target)
-        paths = [sample.mask_path for sample in samples]
-        contents = ordered_map(read_content, paths, workers, "Reading the masks")
-        meaning = _decide(contents, rules)
-        work = partial(_fix_sample, folder=temporary, meaning=meaning, border=border)
+        work = partial(_fix_sample, folder=temporary, border=border)
         with naming(target, temporary):
-            outcomes = list(ordered_map(work, samples, workers, "Writing the copy"))
-        outcomes += [
-            FixedPair(text, left_out=_ALONE[kind]) for kind, text in problems if kind in _ALONE
-        ]
-        changed = [one for one in outcomes if one.mask_changed or one.image_changed or one.left_out]
-        if not changed and not almost:
-            say(f"Nothing to fix: all {len(samples)} pairs are as they should be.")
+            plan = _go_through(pairs, workers, rules, work, "Writing the copy")
+        if plan.is_needless:
+            say(f"Nothing to fix: all {len(plan.samples)} pairs are as they should be.")
             return 0
-        kept = [one.name for one in outcomes if not one.left_out]
-        if kept:
-            _finish(temporary, samples, outcomes, meaning)
+        if plan.kept:
+            _finish(temporary, plan)
             os.replace(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    say(_summary(outcomes, meaning, target if kept else None))
-    renamed = {sample.name for sample in almost}.intersection(kept)
-    if renamed:
-        say(f"The masks of {len(renamed):,} pairs are named as their images.")
-    return 0 if kept else 2
+    say(describe(plan))
+    if plan.kept:
+        say(f"The corrected copy is {target}; train with --VOCdevkit_path {target}.")
+    else:
+        say("Nothing could be kept, so nothing was written.")
+    return 0 if plan.kept else 2
+
+
+def _go_through(pairs, workers, rules, work, title):
+    """The Plan of a set; `work` is called with each sample and `meaning`, for its FixedPair."""
+    samples, almost, problems = pairs
+    samples = sorted(_without_duplicates([*samples, *almost], problems))
+    paths = [sample.mask_path for sample in samples]
+    meaning = _decide(ordered_map(read_content, paths, workers, "Reading the masks"), rules)
+    work = partial(work, meaning=meaning)
+    outcomes = list(ordered_map(work, samples, workers, title))
+    kept = {one.name for one in outcomes if not one.left_out}
+    outcomes += [
+        FixedPair(text, left_out=_ALONE[kind]) for kind, text in problems if kind in _ALONE
+    ]
+    return Plan(samples, outcomes, meaning, {sample.name for sample in almost} & kept)
 
 
 def _decide(contents, rules):
@@ -147,64 +185,11 @@ def _without_duplicates(samples, problems):
 
 def _fix_sample(sample, folder, meaning, border):
     """Writes the corrected image and mask of a sample, or says why not."""
-    outcome = FixedPair(sample.name)
-    content = read_content(sample.mask_path)
-    ids, outcome.left_out, outcome.unknown = to_ids(content, meaning, border)
-    if ids is None:
-        return outcome
-    try:
-        changed = _fit_image(sample.image_path, ids.shape)
-    except UserError as error:
-        outcome.left_out = str(error)
-        return outcome
-    outcome.image_changed = changed is not None
-    _write_image(sample, changed, folder / "JPEGImages")
-    outcome.mask_changed = _write_mask(sample, ids, folder / "SegmentationClass")
+    outcome, ids, turned = correct(sample, meaning, border)
+    if ids is not None:
+        _write_image(sample, turned, folder / "JPEGImages")
+        _write_mask(sample, ids if outcome.mask_changed else None, folder / "SegmentationClass")
     return outcome
-
-
-def _fit_image(path, size):
-    """The image turned to fit its mask, or None if it needs no change.
-
-    One with more than three channels, or more than 8 bits, is never changed: what is written
-    anew has three of 8 bits.
-
-    Raises:
-        UserError: if it is broken, or fits no way.
-    """
-    header = read_header(path)
-    if header.is_deep or not header.by_pillow:
-        channels = 3 if 3 in header.channels else header.channels[0]
-        found = read_image(path, in_channels=channels).shape[:2]
-        fits, turned = found == size, None
-    else:
-        image = open_image(path)
-        turned, found = _turn_to_fit(image, size), image.size[::-1]
-        fits, turned = turned is not None, turned if turned is not image else None
-        if header.channels[-1] > 3 and turned is not None:
-            fits, turned = header.size == size, None
-    if not fits:
-        raise UserError(f"image {found} and mask {size} differ in size")
-    return turned
-
-
-def _turn_to_fit(image, size):
-    """The image as its mask was drawn on it: itself, upright, or as stored without EXIF.
-
-    Returns:
-        PIL.Image, the very same one if it needs no change; None if no way fits.
-    """
-    upright = ImageOps.exif_transpose(image)
-    if image.getexif().get(Base.Orientation, 1) == 1:
-        return image if image.size[::-1] == size else None
-    if upright.size[::-1] == size:
-        return upright
-    if image.size[::-1] != size:
-        return None
-    stored = image.copy()
-    stored.getexif().clear()
-    stored.info.pop("exif", None)
-    return stored
 
 
 def _write_image(sample, changed, folder):
@@ -216,27 +201,22 @@ def _write_image(sample, changed, folder):
     bare.save(folder / f"{sample.name}.png")
 
 
-def _write_mask(sample, ids, folder):
-    """Writes a mask; returns whether it differs from the original."""
+def _write_mask(sample, changed, folder):
     path = folder / f"{sample.name}.png"
-    content = read_content(sample.mask_path)
-    with Image.open(sample.mask_path) as image:
-        plain = image.format == "PNG" and image.mode in ("P", "L", "1")
-    if plain and content.values is not None and np.array_equal(content.values, ids):
+    if changed is None:
         shutil.copyfile(sample.mask_path, path)
-        return False
-    mask_to_image(ids).save(path)
-    return True
+    else:
+        mask_to_image(changed).save(path)
 
 
-def _finish(folder, samples, outcomes, meaning):
+def _finish(folder, plan):
     """Adds lists, class names, the report and the contact sheet."""
-    kept = [one.name for one in outcomes if not one.left_out]
-    write_lists(folder, split_names(kept))
+    outcomes, meaning = plan.outcomes, plan.meaning
+    write_lists(folder, split_names(plan.kept))
     if meaning.names:
         (folder / "classes.txt").write_text("\n".join(meaning.names) + "\n", encoding="utf-8")
     report = {
-        "kept": len(kept),
+        "kept": len(plan.kept),
         "masks_changed": [one.name for one in outcomes if one.mask_changed],
         "pictures_changed": [one.name for one in outcomes if one.image_changed],
         "left_out": {one.name: one.left_out for one in outcomes if one.left_out},
@@ -247,8 +227,8 @@ def _finish(folder, samples, outcomes, meaning):
         "readings": meaning.readings,
     }
     write_json(folder / "fix_report.json", report)
-    by_name = {sample.name: sample for sample in samples}
-    shown = [one.name for one in outcomes if one.mask_changed][:SHOWN]
+    by_name = {sample.name: sample for sample in plan.samples}
+    shown = report["masks_changed"][:SHOWN]
     if shown:
         rows = [_row(by_name[name], folder / "SegmentationClass" / f"{name}.png") for name in shown]
         before_after_sheet(rows, folder / "before_after.png")
@@ -260,13 +240,15 @@ def _row(sample, fixed):
     return sample.name, read_to_show(sample.image_path), show_mask(sample), ids
 
 
-def _summary(outcomes, meaning, target):
+def describe(plan):
+    """What a copy changes and leaves out, and how it reads the masks, as text."""
+    outcomes, meaning = plan.outcomes, plan.meaning
     left_out = [one for one in outcomes if one.left_out]
     masks = sum(one.mask_changed for one in outcomes)
     images = sum(one.image_changed for one in outcomes)
     lines = [
-        f"{len(outcomes) - len(left_out):,} pairs kept: {masks:,} masks and {images:,} images "
-        f"changed; {len(left_out):,} left out."
+        f"{len(plan.kept):,} pairs kept: {masks:,} masks and {images:,} images changed; "
+        f"{len(left_out):,} left out."
     ]
     lines += meaning.readings
     moved = {value: index for value, index in meaning.ids.items() if value != index}
@@ -279,8 +261,6 @@ def _summary(outcomes, meaning, target):
     if unknown:
         lines.append("without a class (name colours in a file for --color_map):")
         lines += [f"  {key}: {count:,} pixels" for key, count in unknown.most_common(_LISTED)]
-    if target:
-        lines.append(f"The corrected copy is {target}; train with --VOCdevkit_path {target}.")
-    else:
-        lines.append("Nothing could be kept, so nothing was written.")
+    if plan.renamed:
+        lines.append(f"The masks of {len(plan.renamed):,} pairs are named as their images.")
     return "\n".join(lines)

@@ -236,24 +236,30 @@ _COUNTED_TOGETHER = (
 
 def format_problems(report, only_fatal=False):
     """The problems of a `utils.checking.report.Report` as text, the fatal ones first."""
-    lines = []
-    kinds = sorted(
+    kinds = (kind for kind in sort_kinds(report) if report.is_fatal(kind) or not only_fatal)
+    return "\n".join(_format_problem(report, kind) for kind in kinds)
+
+
+def sort_kinds(report):
+    """The kinds of problems that a report holds, the fatal ones first."""
+    return sorted(
         report.problems, key=lambda kind: (not report.is_fatal(kind), list(PROBLEMS).index(kind))
     )
-    for kind in kinds:
-        if only_fatal and not report.is_fatal(kind):
-            continue
-        lines.append(_format_problem(report, kind))
-    return "\n".join(lines)
+
+
+def list_details(report, kind):
+    """The first files, or other details, of a problem: a list of lines, the last for the rest."""
+    found = report.problems[kind]
+    more = found.count - len(found.first)
+    if more > 0 and kind not in _COUNTED_TOGETHER:
+        return [*found.first, f"and {more:,} more"]
+    return list(found.first)
 
 
 def _format_problem(report, kind):
-    problem, found = PROBLEMS[kind], report.problems[kind]
-    lines = [f"{'problem' if report.is_fatal(kind) else 'note'}: {problem.title}: {found.count:,}"]
-    lines += [f"    {detail}" for detail in found.first]
-    more = found.count - len(found.first)
-    if more > 0 and kind not in _COUNTED_TOGETHER:
-        lines.append(f"    and {more:,} more")
+    problem, count = PROBLEMS[kind], report.problems[kind].count
+    lines = [f"{'problem' if report.is_fatal(kind) else 'note'}: {problem.title}: {count:,}"]
+    lines += [f"    {detail}" for detail in list_details(report, kind)]
     return "\n".join([*lines, f"  do: {problem.remedy}"])
 
 

@@ -66,8 +66,11 @@ def extra_extensions():
 
 def describe_foreign(names):
     """One text for each type that can't be read among file names, with count and remedy."""
-    kinds = {name: _kind_by_name(name) for name in names}
-    kinds = {name: kind for name, kind in kinds.items() if kind and not is_installed(kind.package)}
+    kinds = {
+        name: kind
+        for name in names
+        if (kind := _kind_by_name(name)) and not is_installed(kind.package)
+    }
     return [
         f"{count:,} {kind.name} {'file' if count == 1 else 'files'}, such as "
         f"{next(name for name in kinds if kinds[name] is kind)}: {kind.remedy}"
