@@ -204,7 +204,7 @@ def _facts(config, count, more):
     weights = weights if isinstance(weights, str) else ", ".join(weights)
     return {
         "masks" if stored else "weights": str(config.predictions) if stored else weights,
-        "pictures": f"{count:,} of the list {config.val_list} in {config.VOCdevkit_path}",
+        "images": f"{count:,} of the list {config.val_list} in {config.VOCdevkit_path}",
         "date": time.strftime("%Y-%m-%d %H:%M"),
         **{name: text for name, text in more.items() if text},
     }

@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
+import app
 import demo
 import get_miou
 import json_to_dataset
@@ -28,15 +29,16 @@ CONFIGS = {
     "demo": demo.DemoConfig,
     "json_to_dataset": json_to_dataset.ConvertConfig,
     "summary": summary.SummaryConfig,
+    "app": app.AppConfig,
 }
 MAINS = {
     module.__name__: module.main
-    for module in (voc_annotation, train, predict, get_miou, demo, json_to_dataset, summary)
+    for module in (voc_annotation, train, predict, get_miou, demo, json_to_dataset, summary, app)
 }
 # unet-keras COMMAND, which `pip install .` brings, runs a script.
 _INSTALLED = {
     "check": "voc_annotation", "convert": "json_to_dataset", "train": "train", "predict": "predict",
-    "evaluate": "get_miou", "summary": "summary", "demo": "demo",
+    "evaluate": "get_miou", "summary": "summary", "demo": "demo", "app": "app",
 }  # fmt: skip
 _PROGRAMS = ("python", "pip", "tensorboard", "labelme", "export", "unet-keras", "mypy")
 _FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)

@@ -36,6 +36,12 @@ ROOMS = {
         "utils.runs",
     },
     "unet": {"nets", "utils.data", "utils.images", "utils.prediction"},
+    # Its tabs offer what the scripts do, and start them.
+    "webapp": {
+        "nets", "training", "unet", "get_miou", "predict", "train", "voc_annotation", "utils",
+        "utils.checking", "utils.convert", "utils.data", "utils.distributed", "utils.evaluation",
+        "utils.images", "utils.prediction", "utils.runs", "utils.video",
+    },
     # The installed package: the same modules, under one name.
     "unet_keras": {"unet", "utils.prediction"},
 }  # fmt: skip
@@ -45,7 +51,7 @@ COMMON_OF_NETS = {"errors", "utils.files", "utils.labels"}
 BACKENDS = {"tensorflow", "jax", "torch"}
 OF_BACKENDS = {"utils.distributed.distribution", "nets.weights.torch_files"}
 SCRIPTS = {
-    "demo", "get_miou", "json_to_dataset", "predict", "summary", "train", "voc_annotation",
+    "app", "demo", "get_miou", "json_to_dataset", "predict", "summary", "train", "voc_annotation",
 }  # fmt: skip
 
 
@@ -53,7 +59,7 @@ def find_modules(root):
     """{dotted name: path} of all modules but tests, benchmarks and setup.py."""
     paths = [
         path
-        for top in ("", "nets/**/", "utils/**/", "training/**/", "unet_keras/**/")
+        for top in ("", "nets/**/", "utils/**/", "training/**/", "unet_keras/**/", "webapp/**/")
         for path in root.glob(f"{top}*.py")
         if path != root / "setup.py"  # no part of the program: it packs it
     ]
@@ -120,8 +126,15 @@ def test_every_module_is_in_a_room_or_is_a_script():
     assert {room_of(module) for module in MODULES} - set(ROOMS) == SCRIPTS
 
 
-def test_only_the_demo_calls_other_scripts():
-    assert {module for module in MODULES if IMPORTS[module] & SCRIPTS} == {"demo"}
+def test_only_the_demo_and_the_page_call_other_scripts():
+    callers = {module for module in MODULES if IMPORTS[module] & SCRIPTS}
+    assert {room_of(module) for module in callers} <= {"demo", "webapp"}
+
+
+def test_only_its_script_imports_the_page():
+    page = {module for module in MODULES if room_of(module) == "webapp"}
+    users = {module for module in MODULES if IMPORTS[module] & page}
+    assert users - page == {"app"}
 
 
 def test_backends_stay_behind_keras():

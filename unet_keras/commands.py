@@ -10,5 +10,6 @@ COMMANDS = {
     "predict": ("predict", "segments images, folders and videos; exports networks"),
     "evaluate": ("get_miou", "scores trained weights, or masks"),
     "summary": ("summary", "shows what a network is made of, and what it costs"),
+    "app": ("app", "opens a page in the browser that does all this"),
     "demo": ("demo", "shows it all, on images that it draws"),
 }

@@ -40,6 +40,7 @@ _ARTICLE = {
     "summary": _NETWORK | {"model_path": str},
     "json_to_dataset": {},
     "demo": {},
+    "app": {"model_path": _NETWORK["model_path"]},
 }  # fmt: skip
 
 # A setting, and what it is called in the article's older versions and in other programs.

@@ -25,8 +25,11 @@ NOT_RUN = {
     "python demo.py": ".ci/run runs it",
     "python train.py --plan auto": "takes minutes by the clock; the demo trains so",
     "unet-keras ": "needs the package; tests of the package run it",
+    "python app.py": "a server, which ends by Ctrl-C; tests/webapp starts it",
     "labelme ": "another program, with a window",
     "tensorboard ": "a server, which ends by Ctrl-C",
+    "curl ": "needs the service; tests/webapp sends it the same",
+    "docker ": "needs Docker; tests/webapp does what the Dockerfile does",
     "export ": "a shell's own command",
     "python benchmarks/": "takes minutes, and compares with upstream",
     "python summary.py --all": "builds every encoder; tests/test_summary.py does so",
@@ -34,6 +37,8 @@ NOT_RUN = {
     "python predict.py --mode export --export_formats savedmodel,onnx,litert": "tested by "
     "tests/prediction/test_export.py; takes a minute",
     "python predict.py --mode export --export_formats onnx_int8": "as the other exports",
+    "python predict.py --mode dir_predict --dir_origin_path img --ray": "starts Ray; tested by "
+    "tests/prediction/test_on_ray.py",
     "python train.py --folds": "five trainings, in processes of their own",
     "python train.py --devices": "needs several GPUs, or machines",
     "python train.py --imagenet_url": "needs a mirror",

@@ -8,16 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from utils.evaluation.finding import find
-from utils.evaluation.gallery import (
-    LEFT_OUT,
-    RIGHT,
-    WRONG,
-    bytes_uri,
-    choose,
-    class_colors,
-    thumbnails,
-)
-from utils.evaluation.html import histogram, page, swatch
+from utils.evaluation.gallery import bytes_uri, choose
+from utils.evaluation.html import histogram, page
+from utils.evaluation.html_gallery import figure, legend
 from utils.evaluation.html_tables import class_table, confusion_table
 from utils.evaluation.metrics import Scores
 from utils.evaluation.score_tables import ImageScore, find_other_classes, percent
@@ -178,44 +171,15 @@ def _curves(run):
 
 
 def _gallery(evaluation):
-    worst, median = choose(evaluation.images)
-    rgb = "rgb({}, {}, {})".format
-    kinds = {"right": rgb(*RIGHT), "wrong": rgb(*WRONG), "left out as void": rgb(*LEFT_OUT)}
-    kinds = "".join(swatch(color, name) for name, color in kinds.items())
-    colors = zip(class_colors(len(evaluation.names)), evaluation.names, strict=True)
-    classes = "".join(swatch(color, name) for color, name in colors)
-    parts = [
-        "<h2>Images</h2>",
-        f'<p class="legend">Errors: {kinds}</p>',
-        f'<p class="legend">Classes: {classes}{swatch("#fff", "void")}</p>',
-    ]
+    one = evaluation
+    worst, median = choose(one.images)
+    parts = ["<h2>Images</h2>", legend(one.names)]
     first = "The worst, by mean IoU" if median else "All images, the worst first"
     for title, group in ((first, worst), ("Around the median", median)):
         if group:
             parts += [f"<h3>{title}</h3>", '<div class="gallery">']
-            parts += [_figure(evaluation, image) for image in group]
+            parts += [
+                figure(image, one.predictions, len(one.names), one.ignore_labels) for image in group
+            ]
             parts.append("</div>")
     return parts
-
-
-def _figure(evaluation, image):
-    name = image.sample.name
-    uris = thumbnails(
-        image.sample,
-        evaluation.predictions / f"{name}.png",
-        len(evaluation.names),
-        evaluation.ignore_labels,
-    )
-    images = "".join(
-        f'<div><img{"" if title == "image" else sharp} src="{uri}" '
-        f'alt="{escape(f"{name}: {title}")}">{title}</div>'
-        for sharp in [' class="sharp"']
-        for title, uri in uris.items()
-    )
-    height, width = image.size
-    return (
-        f"<figure><figcaption><b>{escape(name)}</b> mean IoU {percent(image.miou)}%, accuracy "
-        f"{percent(image.accuracy)}% <small>{width} x {height} pixels, "
-        f"{image.void_pixels:,} of them void</small></figcaption>"
-        f'<div class="row">{images}</div></figure>'
-    )

@@ -1,0 +1,1 @@
+"""The project in a browser, and as a service; only app.py imports it."""
