@@ -123,19 +123,46 @@ def running_chromium():
         browser.close()
 
 
-def choose_path(field, text):
-    """Types a path into the input of a list that others can be chosen from.
+def type_in(*typed, key=None):
+    """Types texts into fields until they stay, see `_until_kept`.
 
-    While it draws the tab, Gradio puts the value of the start over what has been typed: it is typed
-    again until it stays.
+    Args:
+        typed: pairs (Playwright's Locator of a field, str).
+        key: str, pressed at the end of each; None: none.
     """
-    for _ in range(PATIENCE):
+
+    def type_one(field, text):
         field.fill(text)
-        field.press("Enter")
-        field.page.wait_for_timeout(700)
-        if field.input_value() == text:
+        if key:
+            field.press(key)
+
+    _until_kept(typed, type_one, lambda field, text: field.input_value() == text)
+
+
+def turn(switch, on):
+    """Turns a check box on or off until it stays so, see `_until_kept`."""
+    _until_kept(
+        [(switch, on)],
+        lambda switch, on: switch.set_checked(on),
+        lambda switch, on: switch.is_checked() == on,
+    )
+
+
+def _until_kept(changes, make, is_kept):
+    """Makes changes (Locator, value) again until all are kept.
+
+    While Gradio draws a tab or what was folded away, it puts the values of the start over what has
+    been done meanwhile.
+    """
+    lost = changes
+    for _ in range(PATIENCE):
+        for change in lost:
+            make(*change)
+        changes[0][0].page.wait_for_timeout(700)
+        lost = [change for change in changes if not is_kept(*change)]
+        if not lost:
             return
-    raise AssertionError(f"the field doesn't keep {text!r}")
+    raise AssertionError(f"the page doesn't keep {[value for _, value in lost]}")
 
 
 class Visit:

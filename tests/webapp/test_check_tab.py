@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import NARROW, WIDE, choose_path
+from browser import NARROW, WIDE, type_in
 from PIL import Image
 
 import voc_annotation
@@ -443,7 +443,7 @@ def open_check(visit, size, dataset):
 
 
 def name_folder(panel, text):
-    choose_path(panel.locator("#check-folder input"), text)
+    type_in((panel.locator("#check-folder input"), text), key="Enter")
 
 
 def all_drawn(images):

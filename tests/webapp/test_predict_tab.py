@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from browser import NARROW, WIDE
+from browser import NARROW, WIDE, turn, type_in
 from PIL import Image
 
 pytestmark = pytest.mark.slow
@@ -81,11 +81,10 @@ def test_an_image_is_segmented_looked_at_and_taken_home(visit, images):
     assert opened.overflow() <= 0
 
     number = page.locator("#opacity input[type=number]")
-    number.fill("0")
-    number.press("Tab")
+    type_in((number, "0"), key="Tab")
     image, drawn, source = shown(page, source)
     np.testing.assert_array_equal(image, drawn)
-    page.locator("#outlines input[type=checkbox]").check()
+    turn(page.locator("#outlines input[type=checkbox]"), True)
     image, drawn, source = shown(page, source)
     assert 0 < (image != drawn).any(axis=-1).mean() < 1
 
@@ -149,15 +148,14 @@ def test_a_colour_and_a_switch(visit, images):
     predict(page, images[0])
     number = page.locator("#opacity input[type=number]")
     source = shown(page)[2]
-    number.fill("100")
-    number.press("Tab")
+    type_in((number, "100"), key="Tab")
     _, drawn, source = shown(page, source)
     assert (drawn == (128, 0, 0)).all(axis=-1).any()  # VOC's colour of class 1
     page.get_by_role("button", name="Classes and colours").click()
     switches = page.locator("#classes input[type=checkbox]")
     switches.nth(1).wait_for()
     assert switches.count() == 2
-    switches.first.uncheck()
+    turn(switches.first, False)
     image, drawn, source = shown(page, source)
     changed = (image != drawn).any(axis=-1)
     assert (drawn[changed] == (0, 128, 0)).all()  # only class 2 is left

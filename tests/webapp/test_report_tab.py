@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import NARROW, WIDE, choose_path
+from browser import NARROW, WIDE, type_in
 
 import get_miou
 from errors import UserError
@@ -377,7 +377,7 @@ def cells(site, make_voc, rng, write_mask):
 
 
 def fill(panel, name, text):
-    choose_path(panel.locator(f"#report-{name} input"), text)
+    type_in((panel.locator(f"#report-{name} input"), text), key="Enter")
 
 
 @pytest.mark.slow
@@ -410,9 +410,8 @@ def test_weights_are_evaluated_on_the_page(visit, cells, site):
         panel.get_by_role("button", name="Evaluate weights").click()
     fill(panel, "dataset", "VOCdevkit/cells")
     fill(panel, "weights", "logs/made/best_epoch_weights.weights.h5")
-    panel.locator("#get_miou-miou_out_path textarea, #get_miou-miou_out_path input").fill(
-        "miou_out/new"
-    )
+    folder = panel.locator("#get_miou-miou_out_path textarea, #get_miou-miou_out_path input")
+    type_in((folder, "miou_out/new"))
     panel.locator("#report-start").click()
     panel.get_by_text("The evaluation is in miou_out/new.").wait_for()
     report = panel.frame_locator("#report-report iframe")

@@ -8,7 +8,7 @@ import time
 
 import browser as browsers
 import pytest
-from browser import NARROW, PATIENCE, WIDE
+from browser import NARROW, PATIENCE, WIDE, type_in
 
 from utils.runs.state import read_state
 from webapp.train_processes import find_processes
@@ -38,9 +38,10 @@ def trainings(site, make_voc):
             os.kill(process.number, signal.SIGKILL)
 
 
-def fill(page, name, value):
-    """Types into the field of a setting."""
-    page.locator(f"#train-{name}").locator("input, textarea").first.fill(value)
+def fill(page, **values):
+    """Types into the fields of settings."""
+    fields = [page.locator(f"#train-{name}").locator("input, textarea").first for name in values]
+    type_in(*zip(fields, values.values(), strict=True))
 
 
 def unfold(page, title):
@@ -51,15 +52,13 @@ def fill_in(visit):
     """Sets what a tiny training needs, and waits for its command."""
     page = visit.page
     visit.open_tab("Train")
-    fill(page, "num_classes", "3")
+    fill(page, num_classes="3", time_limit="0")
     page.locator("#train-plan input").click()
     page.get_by_role("option", name="off", exact=True).click()
-    fill(page, "time_limit", "0")
     unfold(page, "All other settings")
     for title, values in TINY.items():
         unfold(page, title)
-        for name, value in values.items():
-            fill(page, name, value)
+        fill(page, **values)
     wait_for_text(page, "#train_command", COMMAND)
 
 
@@ -131,14 +130,14 @@ def test_what_is_wrong_is_said_before_anything_starts(visit, trainings):
     page = opened.page
     opened.open_tab("Train")
     wait_for_text(page, "#train_command", "python train.py --plan=auto --time_limit=60.0")
-    fill(page, "num_classes", "1")
+    fill(page, num_classes="1")
     wait_for_text(page, "#train_message", "num_classes must be 2 to 255")
-    fill(page, "num_classes", "3")
+    fill(page, num_classes="3")
     wait_for_text(page, "#train_command", "--num_classes=3")
     assert page.locator("#train_message").inner_text() == ""
     before = list(trainings.glob("page_*"))
     for path in ("/etc", "../outside.txt", "logs/nowhere"):
-        fill(page, "VOCdevkit_path", path)
+        fill(page, VOCdevkit_path=path)
         wait_for_text(page, "#train_command", path)
         page.locator("#train_start").click()
         expected = "No dataset in" if path.startswith("logs") else "lies outside the folders"
@@ -151,10 +150,10 @@ def test_a_training_that_fails_says_why(visit, trainings, site):
     opened = visit(NARROW)
     page = opened.page
     opened.open_tab("Train")
-    fill(page, "num_classes", "2")  # the masks hold more
+    fill(page, num_classes="2")  # the masks hold more
     unfold(page, "All other settings")
     unfold(page, "Files and scores")
-    fill(page, "save_dir", "logs/few")
+    fill(page, save_dir="logs/few")
     wait_for_text(page, "#train_command", "--save_dir=logs/few")
     page.locator("#train_start").click()
     assert "Raise num_classes" in wait_for_status(page, "^error: The data can't be used")
