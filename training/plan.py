@@ -32,7 +32,7 @@ class Machine:
 
     Attributes:
         per_pixel: float, seconds of training for a pixel, at `width`.
-        per_step: float, seconds of a step beside.
+        per_step: float, seconds of a step beside, at `width`.
         width: int, filters of the first block of the network that was timed.
         memory: int, free bytes; None: not known.
         accelerated: bool, whether it has a GPU.
@@ -51,6 +51,10 @@ class Machine:
         """
         exponent = 2 if width > self.width else 1.75
         return self.per_pixel * (width / self.width) ** exponent
+
+    def step_seconds(self, width):
+        """Seconds of a step beside its pixels: weights to change, whose number grows so too."""
+        return self.per_step * (width / self.width) ** 2
 
 
 @dataclass(frozen=True)

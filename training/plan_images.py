@@ -3,7 +3,8 @@
 import math
 
 _ALIKE = 0.85  # likeness from which an image may be turned or mirrored
-_OFTEN = 200  # times an image is seen from which it should not look the same
+_BESIDE = 0.5  # pixels by which masks lie beside the images from which they may not
+_OFTEN = 100  # times all of an image is seen from which it should not look the same
 _RARE = 0.03  # share of a class that is rare
 _WHOLE = 1_500_000  # pixels that are predicted at once
 _WINDOW = 512
@@ -41,18 +42,25 @@ def choose_augmentation(draft):
     Args:
         draft: `training.plan.Draft`.
     """
+    down, right = map(abs, draft.set.offset)
     alike = {
-        "flip": (draft.set.mirrored, "mirrored"),
-        "flip_vertical": (draft.set.upside_down, "upside down"),
-        "quarter_turn": (draft.set.turned, "turned by 90 degrees"),
+        "flip": (draft.set.mirrored, "mirrored", right),
+        "flip_vertical": (draft.set.upside_down, "upside down", down),
+        "quarter_turn": (draft.set.turned, "turned by 90 degrees", max(down, right)),
     }
-    for name, (likeness, how) in alike.items():
+    for name, (likeness, how, beside) in alike.items():
+        fits = beside < _BESIDE
         reason = f"{how}, images are {likeness:.0%} alike"
-        draft.choose(name, 0.5 if likeness >= _ALIKE else 0.0, reason)
+        if likeness >= _ALIKE and not fits:
+            # Mirrored, they would lie as far on the other side, and no network could do both.
+            reason += f"; but masks lie {beside:.1f} pixels beside what they show"
+        draft.choose(name, 0.5 if likeness >= _ALIKE and fits else 0.0, reason)
     free = min(draft.set.turned, draft.set.upside_down, draft.set.mirrored) >= _ALIKE
-    times = draft.seen / draft.set.count
+    # A crop is a part of an image: ten crops of a tenth show it once.
+    shown = draft.seen * min(math.prod(draft.crop) / math.prod(draft.canvas), 1)
+    times = shown / draft.set.count
     often = times >= _OFTEN
-    reason = f"each image is seen {times:,.0f} times" + ("" if often else ": rarely")
+    reason = f"each pixel is seen {times:,.0f} times" + ("" if often else ": rarely")
     turned = reason if free else "directions matter"
     draft.choose("rotation", 30.0 if free and often else 0.0, turned)
     draft.choose("elastic", 0.02 if free and often else 0.0, turned)

@@ -63,7 +63,8 @@ def choose_steps(draft):
 def _steps(draft, batch, crop):
     """Steps in all, with `batch` crops each."""
     per_pixel = draft.machine.pixel_seconds(draft.width)
-    return draft.seconds / (draft.machine.per_step + batch * math.prod(crop) * per_pixel)
+    per_step = draft.machine.step_seconds(draft.width)
+    return draft.seconds / (per_step + batch * math.prod(crop) * per_pixel)
 
 
 def _choose_crop(draft):

@@ -62,6 +62,16 @@ class Predictions:
             return gr.skip(), ""
         return "", say(describe(self.served.resolve(weights)))
 
+    def allow_stop(self, request: gr.Request):
+        """Forgets an earlier press of Stop, and returns the button as it can be pressed."""
+        self.visitors.of(request).stopped.clear()
+        return gr.update(interactive=True)
+
+    def stop(self, request: gr.Request):
+        """Ends what is being segmented, after the image that the network is at."""
+        self.visitors.of(request).stopped.set()
+        return gr.update(interactive=False)
+
     @answering(9)
     def segment(
         self, request: gr.Request, uploads, weights, tta, tile, layer, opacity, outlines,
@@ -84,7 +94,12 @@ class Predictions:
         if former and former.names == run.names:
             run.colors = former.colors
         progress(0, desc="Segmenting")
-        run.segment(unet, uploads, lambda done, every: progress((done, every), unit="images"))
+        run.segment(
+            unet,
+            uploads,
+            lambda done, every: progress((done, every), unit="images"),
+            visitor.stopped.is_set,
+        )
         message = say(*run.messages, failed=True)
         if not run.results:
             return message, gr.update(visible=False), *[gr.skip()] * 8

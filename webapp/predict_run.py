@@ -69,13 +69,14 @@ class Run:
         """Folder of the images: with labelme's files, which so find them."""
         return self.folder / "labelme"
 
-    def segment(self, unet, uploads, on_progress):
+    def segment(self, unet, uploads, on_progress, is_stopped=lambda: False):
         """Segments image files and writes their results as predict.py does.
 
         Args:
             unet: `unet.Unet`.
             uploads: list of str, paths; of what can't be read, `messages` tells.
             on_progress: callable of (images that are done, all).
+            is_stopped: callable, asked after each image whether the rest is left out.
         """
         outputs = Outputs(self._wanted, self.images)
         planned = self._plan(self._without_programs(uploads))
@@ -87,13 +88,18 @@ class Run:
 
         self.images.mkdir()
         paths, done = list(planned), []
+        outcomes = unet.predict_files(paths, finish=finish, keep=outputs.keep)
         with outputs.writing(self.names):
-            for outcome in unet.predict_files(paths, finish=finish, keep=outputs.keep):
+            for outcome in outcomes:
                 if outcome.error:
                     self.messages.append(_plain(str(outcome.error), outcome.item))
                 else:
                     done.append(outcome.item)
                 on_progress(len(done) + len(self.messages), len(set(uploads)))
+                if is_stopped() and outcome.item != paths[-1]:
+                    outcomes.close()
+                    self.messages.append(f"Stopped: {len(done)} of {len(paths)} images are done.")
+                    break
             self.results = [planned[path] for path in done]
             outputs.finish(self.results)
         for path in done:

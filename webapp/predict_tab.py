@@ -11,6 +11,7 @@ from webapp.served import Served
 from webapp.weights import find_weights, named
 
 _TTA = [("no", "none"), ("also mirrored", "h"), ("mirrored and upside down", "hv")]
+_CALM = {"show_progress": "hidden", "concurrency_limit": 4}
 _TILE = [("large images only", "auto"), ("whole image, shrunk", "no"), ("tiles, unscaled", "yes")]
 
 
@@ -24,6 +25,7 @@ class Inputs(NamedTuple):
     tta: Any
     tile: Any
     start: Any
+    stop: Any
     message: Any
 
 
@@ -86,9 +88,11 @@ def _make_inputs(served):
     with gr.Accordion("How they are segmented", open=False):
         tta = gr.Radio(_TTA, value="none", label="Averaged over flips", elem_id="tta")
         tile = gr.Radio(_TILE, value="auto", label="Tiles", elem_id="tile")
-    start = gr.Button("Predict", variant="primary", elem_id="predict")
+    with gr.Row():
+        start = gr.Button("Predict", variant="primary", min_width=120, elem_id="predict")
+        stop = gr.Button("Stop", interactive=False, min_width=120, elem_id="predict_stop")
     message = gr.HTML(elem_id="predict_message")
-    return Inputs(files, weights, refresh, about, tta, tile, start, message)
+    return Inputs(files, weights, refresh, about, tta, tile, start, stop, message)
 
 
 def _make_results(message):
@@ -138,7 +142,7 @@ def _connect_inputs(predictions, inputs, results):
         predictions.describe, inputs.weights, about
     )
     inputs.weights.input(predictions.describe, inputs.weights, about)
-    inputs.start.click(
+    segmented = inputs.start.click(
         predictions.segment,
         [
             inputs.files, inputs.weights, inputs.tta, inputs.tile,
@@ -150,13 +154,16 @@ def _connect_inputs(predictions, inputs, results):
         ],
         show_progress_on=results.message,
     )  # fmt: skip
+    # An event of its own, beside the other: the button waits for no network.
+    inputs.start.click(predictions.allow_stop, None, inputs.stop, **_CALM)
+    inputs.stop.click(predictions.stop, None, inputs.stop, **_CALM)
+    segmented.then(lambda: gr.update(interactive=False), None, inputs.stop, **_CALM)
 
 
 def _connect_look(predictions, results):
     """Has predictions drawn anew, without the network, when it is to be seen otherwise."""
     whole = [results.message, results.slider, results.shares, results.regions]
-    calm = {"show_progress": "hidden", "concurrency_limit": 4}
-    results.image.input(predictions.show, results.look, whole, **calm)
+    results.image.input(predictions.show, results.look, whole, **_CALM)
     gr.on(
         [
             results.layer.input,
@@ -168,22 +175,22 @@ def _connect_look(predictions, results):
         results.look,
         [results.message, results.slider],
         trigger_mode="always_last",
-        **calm,
+        **_CALM,
     )
     results.of_class.input(
-        predictions.color_of, results.of_class, [results.message, results.color], **calm
+        predictions.color_of, results.of_class, [results.message, results.color], **_CALM
     )
     results.color.input(
         predictions.recolor,
         [results.of_class, results.color, *results.look],
         whole[:3],
         trigger_mode="always_last",
-        **calm,
+        **_CALM,
     )
     results.usual.click(
         predictions.usual_colors,
         [results.of_class, *results.look],
         [*whole[:3], results.color],
-        **calm,
+        **_CALM,
     )
     results.make.click(predictions.make_files, results.look, [results.message, results.files])

@@ -19,10 +19,12 @@ class Visitor:
         folder: as given.
         uploads: set of str, paths of the files that it sent.
         run: what the tab Predict shows of it, a `webapp.predict_run.Run`; or None.
+        stopped: threading.Event, set when what it is segmenting is to end.
     """
 
     def __init__(self, folder):
         self.folder, self.uploads, self.run = folder, set(), None
+        self.stopped = threading.Event()
 
     def new_folder(self):
         """A new folder, empty; what the visitor had before is removed."""

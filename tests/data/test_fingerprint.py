@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 
@@ -89,6 +90,49 @@ def test_stripes_are_seen_in_the_images_too(make_samples, rng):
     mirrored, upside_down, turned = likenesses(make_samples(masks))
     assert min(mirrored, upside_down) > 0.85
     assert turned < 0.3
+
+
+@pytest.fixture
+def make_moved(make_samples, rng, write_mask):
+    """make_moved(moves): samples whose masks are moved by (down, right) pixels off the images."""
+
+    def make(moves):
+        masks = []
+        for _ in moves:
+            noise = cv2.GaussianBlur(rng.normal(size=(96, 96)).astype(np.float32), (0, 0), 6)
+            masks.append((noise > 0).astype(np.uint8))
+        samples = make_samples(masks)
+        for sample, mask, move in zip(samples, masks, moves, strict=True):
+            write_mask(sample.mask_path, np.roll(mask, move, (0, 1)))
+        return samples
+
+    return make
+
+
+@pytest.mark.parametrize("move", [(0, 0), (-1, 0), (0, 2), (2, -1)])
+def test_how_masks_lie_beside_what_images_show(make_moved, move):
+    found = take_fingerprint(make_moved([move] * 8), 2).offset
+    assert found == pytest.approx((-move[0], -move[1]), abs=0.05)
+
+
+def test_masks_may_lie_half_a_pixel_beside(make_moved):
+    found = take_fingerprint(make_moved([(0, 0), (0, 0), (-1, 0), (-1, 0)] * 4), 2).offset
+    assert found == pytest.approx((0.5, 0), abs=0.15)
+
+
+@pytest.mark.parametrize(
+    "moves",
+    [[(0, 0), (2, 0)] * 6, [(0, 0)], [(5, 5)] * 8],
+    ids=["halves differ", "one image", "too far"],
+)
+def test_where_masks_lie_is_not_always_to_be_told(make_moved, moves):
+    assert take_fingerprint(make_moved(moves), 2).offset == (0, 0)
+
+
+def test_images_without_edges_tell_nothing_of_masks(make_samples):
+    assert take_fingerprint(make_samples([np.ones((32, 32), np.uint8)] * 4), 2).offset == (0, 0)
+    small = np.array([[0, 1], [1, 0]], np.uint8)
+    assert take_fingerprint(make_samples([small] * 4), 2).offset == (0, 0)
 
 
 def test_of_many_images_some_are_looked_at(make_samples, monkeypatch):

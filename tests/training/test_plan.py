@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import pytest
 from made_sets import CELLS, FAST, SLOW, STREET
@@ -52,6 +53,31 @@ def test_narrow_networks_take_large_rates():
     assert values(STREET, FAST, has_imagenet=True, time_limit=60.0)["init_lr"] == 3e-4
 
 
+def reason(made, name):
+    return next(choice.reason for choice in made.choices if choice.name == name)
+
+
+def steps_of(made):
+    return float(reason(made, "unfreeze_batch_size").split()[0].replace(",", ""))
+
+
+def test_many_small_crops_show_an_image_rarely():
+    """What makes images too well known is how often all of one was seen, not how often a part."""
+    made = plan(input_shape=(64, 64), width=32, time_limit=60.0)
+    crops = steps_of(made) * made.values["unfreeze_batch_size"] / CELLS.count
+    passes = crops * 64**2 / math.prod(made.values["val_input_shape"])
+    assert passes < 100 < 1000 < crops
+    assert made.values["rotation"] == made.values["noise"] == 0
+    told = re.fullmatch(r"each pixel is seen (\d+) times: rarely", reason(made, "noise"))
+    assert float(told[1]) == pytest.approx(passes, abs=1)
+
+
+def test_a_step_of_a_wide_network_has_more_weights_to_change():
+    weights = dataclasses.replace(SLOW, per_pixel=1e-12, per_step=1.0)  # and nothing else to do
+    narrow, wide = (plan(machine=weights, width=width, time_limit=60.0) for width in (32, 64))
+    assert steps_of(narrow) == pytest.approx(4 * steps_of(wide), rel=0.01)
+
+
 def test_only_images_without_a_direction_are_turned():
     cells, street = values(CELLS), values(STREET)
     for name in ("flip_vertical", "quarter_turn"):
@@ -59,13 +85,29 @@ def test_only_images_without_a_direction_are_turned():
     assert (cells["flip"], street["flip"]) == (0.5, 0.5)
     # What is seen again and again is turned by any angle too, and bent.
     again = {"time_limit": 600.0, "crops_per_image": 1}
-    cells_again, street_again = values(CELLS, **again), values(STREET, FAST, **again)
+    cells_again, street_again = values(CELLS, FAST, **again), values(STREET, FAST, **again)
     for name in ("rotation", "elastic"):
         assert (cells[name], cells_again[name] > 0, street_again[name]) == (0.0, True, 0.0)
     assert street_again["noise"] > 0 == street["noise"]
     # A microscope has one scale; what is near in a street is far elsewhere.
     narrow, wide = (one["scale"][1] / one["scale"][0] for one in (cells, street))
     assert narrow < wide
+
+
+@pytest.mark.parametrize(
+    ("offset", "off"),
+    [
+        ((0.49, -0.49), set()),
+        ((-0.6, 0.2), {"flip_vertical", "quarter_turn"}),
+        ((0.1, 0.6), {"flip", "quarter_turn"}),
+    ],
+)
+def test_masks_beside_what_they_show_are_not_mirrored_to_the_other_side(offset, off):
+    made = plan(dataclasses.replace(CELLS, offset=offset))
+    flips = {"flip", "flip_vertical", "quarter_turn"}
+    assert {name for name in flips if made.values[name] == 0} == off
+    for name in off:
+        assert "masks lie 0.6 pixels beside what they show" in reason(made, name)
 
 
 @pytest.mark.parametrize("machine", [SLOW, FAST])

@@ -84,6 +84,19 @@ def test_an_image_is_shown(predictions, image):
     assert regions["value"]["data"]
 
 
+def test_stop_ends_what_runs_and_nothing_later(predictions, image, tmp_path):
+    second = tmp_path / "second.png"
+    second.write_bytes(Path(image).read_bytes())
+    assert predictions.allow_stop(request())["interactive"]
+    assert not predictions.stop(request())["interactive"]
+    message, _, images, *_ = segment(predictions, image, str(second))
+    assert "Stopped: 1 of 2 images are done." in message
+    assert images["choices"] == [("street.png", 0)]
+    assert segment(predictions, image, str(second), who="b")[0] == ""  # not the other's
+    predictions.allow_stop(request())
+    assert segment(predictions, image, str(second))[0] == ""
+
+
 def test_another_look_is_drawn_without_the_network(predictions, image, monkeypatch):
     drawn = segment(predictions, image)[7][1]
     monkeypatch.setattr("unet.Unet.predict_files", None)

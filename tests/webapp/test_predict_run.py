@@ -76,6 +76,29 @@ def test_results_are_those_of_predict_py(tmp_path, unet, made_weights, uploads):
         assert (run.folder / "labelme" / ours["imagePath"]).exists()
 
 
+def test_what_is_done_when_it_is_stopped_stays(tmp_path, unet, uploads):
+    folder, asked = tmp_path / "run", []
+    folder.mkdir()
+    run = Run(folder, unet.description, MOST)
+    stop = lambda: asked.append(None) or len(asked) == 2  # noqa: E731
+    run.segment(unet, list(map(str, uploads)), lambda *_: None, stop)
+    assert run.messages == ["Stopped: 2 of 3 images are done."]
+    assert [result.base for result in run.results] == ["a", "b"]
+    assert all(result.mask.is_file() for result in run.results)
+    assert {run.layers(index).mask.shape for index in (0, 1)} == {(40, 60), (50, 30)}
+    with open(folder / "regions.csv", newline="") as file:
+        assert {row["picture"] for row in csv.DictReader(file)} <= {"a.png", "b.jpg"}
+
+
+def test_a_stop_after_the_last_image_is_none(tmp_path, unet, uploads):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    run = Run(folder, unet.description, MOST)
+    run.segment(unet, [str(uploads[0])], lambda *_: None, lambda: True)
+    assert run.messages == []
+    assert len(run.results) == 1
+
+
 def test_what_can_not_be_read_is_told_with_its_own_name(tmp_path, unet, uploads):
     broken = tmp_path / "uploads" / "4" / "x.json"
     broken.parent.mkdir()

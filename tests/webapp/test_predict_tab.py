@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -141,6 +142,25 @@ def test_a_broken_file_alone_is_one_sentence(visit, images):
     assert "broken.png" in alert.inner_text()
     assert not page.locator("#slider").is_visible()
     assert page.get_by_text("Error", exact=True).count() == 0
+
+
+def test_many_images_can_be_stopped(visit, tmp_path, rng):
+    paths = []
+    for number in range(200):
+        paths.append(tmp_path / f"image_{number:03}.png")
+        Image.fromarray(rng.integers(0, 256, (240, 320, 3), np.uint8)).save(paths[-1])
+    page = visit(WIDE).page
+    assert page.locator("#predict_stop").is_disabled()
+    page.locator("#about_weights", has_text="3 classes").wait_for()
+    page.locator("#images input[type=file]").set_input_files(paths)
+    page.locator("#images", has_text="image_199").wait_for()
+    page.locator("#predict").click()
+    page.locator("#predict_stop:enabled").click()
+    message = page.locator("#predict_message", has_text="Stopped: ")
+    message.wait_for()
+    assert 0 < int(re.search(r"Stopped: (\d+) of 200", message.inner_text())[1]) < 200
+    page.locator("#shares table").wait_for()
+    page.locator("#predict_stop:disabled").wait_for()
 
 
 def test_a_colour_and_a_switch(visit, images):

@@ -1,7 +1,7 @@
 """What a set of images and masks is like: what a plan of its training must know.
 
 Sizes, channels, how much there is of each class, how thin its structures are, and whether images
-turned or mirrored look like images of the set.
+turned or mirrored look like images of the set, also together with their masks.
 """
 
 import math
@@ -23,6 +23,9 @@ _PIXELS = 200_000_000  # of all of them, about
 _GRID = 8  # parts of an image's side in which classes are counted
 _ANGLES = 8  # directions of edges, of 180 degrees
 _SIDE = 256  # pixels to which an image is shrunk to look for its edges
+_REACH = 3  # pixels by which masks are moved to see where they fit best
+_BORDER = 20_000  # pixels of an image's borders between classes that are looked at, about
+_AGREE = 0.25  # pixels by which a half of the set may fit elsewhere than all of it
 _THIN = 0.5  # quantile of the widths along the middle lines; below it ragged edges count
 
 
@@ -41,6 +44,8 @@ class Fingerprint:
         mirrored, upside_down, turned: how alike the images are to themselves mirrored left to
             right, mirrored up and down, turned by 90 degrees. 1: no difference beyond chance, 0:
             nothing is the same.
+        offset: (down, right), pixels by which the masks would have to be moved to lie on the edges
+            that the images show. 0 where it can't be told.
     """
 
     count: int
@@ -52,6 +57,7 @@ class Fingerprint:
     mirrored: float
     upside_down: float
     turned: float
+    offset: tuple[float, float] = (0.0, 0.0)
 
 
 def take_fingerprint(
@@ -114,6 +120,7 @@ def take_fingerprint(
             _likeness(places, np.rot90(places, axes=(1, 2))),
             _likeness(edges, np.roll(edges, _ANGLES // 2, 1)),
         ),
+        offset=_find_offset(np.array([one["fit"] for one in looks])),
     )
 
 
@@ -125,6 +132,7 @@ def _look(image, mask, num_classes):
         "widths": [structure_widths(mask == label) for label in range(num_classes)],
         "places": _class_places(mask, num_classes),
         "edges": _edge_directions(image),
+        "fit": _fit(image, mask),
     }
 
 
@@ -162,12 +170,65 @@ def _edge_directions(image):
     """Shares of the directions of an image's edges, weighed by their strength: (_ANGLES,)."""
     scale = min(_SIDE / max(image.shape[:2]), 1)
     small = resize_image(image, tuple(max(round(side * scale), 1) for side in image.shape[:2]))
-    grey = small.reshape(*small.shape[:2], -1).mean(axis=2, dtype=np.float32)
-    right, down = (cv2.Sobel(grey, cv2.CV_32F, *order) for order in ((1, 0), (0, 1)))
+    right, down = _slopes(_grey(small))
     # Bin 0 is centred at 0 degrees, so that a mirror image has bin -k where this one has k.
     angles = np.rint(np.arctan2(down, right) / np.pi * _ANGLES).astype(int) % _ANGLES
     strength = np.bincount(angles.ravel(), np.hypot(right, down).ravel(), _ANGLES)
     return strength / max(strength.sum(), 1e-9)
+
+
+def _grey(image):
+    return image.reshape(*image.shape[:2], -1).mean(axis=2, dtype=np.float32)
+
+
+def _slopes(grey):
+    """How much brighter it gets to the right and down: two float32 (H, W)."""
+    return [cv2.Sobel(grey, cv2.CV_32F, *order) for order in ((1, 0), (0, 1))]
+
+
+def _fit(image, mask):
+    """How strong the image's edges are under the mask's borders, for each move of the mask.
+
+    Returns:
+        float (2 _REACH + 1, 2 _REACH + 1), of moves down and to the right; without a border, 0.
+    """
+    border = np.zeros(mask.shape, bool)
+    for along, into in ((mask, border), (mask.T, border.T)):
+        before, after = along[:-2], along[2:]
+        into[1:-1] |= (before != after) & (before != VOID) & (after != VOID)
+    inner = tuple(slice(_REACH, max(side - _REACH, _REACH)) for side in mask.shape)
+    rows, columns = (found[:: len(found) // _BORDER + 1] for found in np.nonzero(border[inner]))
+    moves = range(2 * _REACH + 1)
+    if not len(rows):
+        return np.zeros((len(moves), len(moves)))
+    strength = np.hypot(*_slopes(cv2.GaussianBlur(_grey(image), (0, 0), 1)))
+    return np.array(
+        [[strength[rows + down, columns + right].mean() for right in moves] for down in moves]
+    )
+
+
+def _find_offset(fits):
+    """(down, right) at which masks fit best, in parts of pixels; 0 where that can't be told.
+
+    Args:
+        fits: float (images, ...), of `_fit`.
+    """
+    if len(fits) < 2:
+        return 0.0, 0.0
+    whole, *halves = (_top(part.sum(axis=0)) for part in (fits, fits[::2], fits[1::2]))
+    # NaN agrees with nothing.
+    agree = all(math.dist(whole, half) < _AGREE for half in halves)
+    return whole if agree else (0.0, 0.0)
+
+
+def _top(fit):
+    """(down, right) of the highest point, between pixels by a parabola; NaN at the edge."""
+    row, column = np.unravel_index(fit.argmax(), fit.shape)
+    if not (0 < row < len(fit) - 1 and 0 < column < len(fit) - 1):
+        return math.nan, math.nan
+    near = fit[row - 1 : row + 2, column], fit[row, column - 1 : column + 2]
+    moved = [(low - high) / 2 / (low - 2 * top + high) for low, top, high in near]
+    return float(row - _REACH + moved[0]), float(column - _REACH + moved[1])
 
 
 def _likeness(figures, changed):
