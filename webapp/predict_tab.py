@@ -142,6 +142,8 @@ def _connect_inputs(predictions, inputs, results):
         predictions.describe, inputs.weights, about
     )
     inputs.weights.input(predictions.describe, inputs.weights, about)
+    # Before the other event, which the page begins when this one has been answered.
+    inputs.start.click(predictions.allow_stop, None, inputs.stop, **_CALM)
     segmented = inputs.start.click(
         predictions.segment,
         [
@@ -154,8 +156,6 @@ def _connect_inputs(predictions, inputs, results):
         ],
         show_progress_on=results.message,
     )  # fmt: skip
-    # An event of its own, beside the other: the button waits for no network.
-    inputs.start.click(predictions.allow_stop, None, inputs.stop, **_CALM)
     inputs.stop.click(predictions.stop, None, inputs.stop, **_CALM)
     segmented.then(lambda: gr.update(interactive=False), None, inputs.stop, **_CALM)
 
